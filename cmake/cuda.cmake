@@ -1,0 +1,2 @@
+# Decides whether src/cuda is built and for which architectures (LB_CUDA_ARCHITECTURES).
+set(LB_WITH_CUDA OFF)

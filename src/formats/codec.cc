@@ -1,0 +1,153 @@
+#include "formats/codec.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/fp.h"
+
+namespace lowbit {
+namespace {
+
+template <class T>
+T load_as(const std::byte* plane, int64_t index) {
+  T value;
+  std::memcpy(&value, plane + static_cast<size_t>(index) * sizeof(T), sizeof(T));
+  return value;
+}
+
+template <class T>
+void store_as(std::byte* plane, int64_t index, T value) {
+  std::memcpy(plane + static_cast<size_t>(index) * sizeof(T), &value, sizeof(T));
+}
+
+constexpr double two_to(int exponent) { return static_cast<double>(int64_t{1} << exponent); }
+
+}  // namespace
+
+double decode_code(const Format& format, uint32_t code) {
+  switch (format.code) {
+    case Code::kF32:
+      return std::bit_cast<float>(code);
+    case Code::kF16:
+      return f16_to_f32(static_cast<uint16_t>(code));
+    case Code::kBF16:
+      return bf16_to_f32(static_cast<uint16_t>(code));
+    case Code::kUInt:
+      return code;
+    case Code::kInt: {
+      const uint32_t sign = 1u << (format.bits - 1);
+      return static_cast<double>(static_cast<int32_t>(code ^ sign) - static_cast<int32_t>(sign));
+    }
+  }
+  __builtin_unreachable();
+}
+
+double min_code_value(const Format& format) {
+  return format.code == Code::kInt ? -two_to(format.bits - 1) : 0;
+}
+
+double max_code_value(const Format& format) {
+  return format.code == Code::kInt ? two_to(format.bits - 1) - 1 : two_to(format.bits) - 1;
+}
+
+uint32_t encode_code(const Format& format, double value) {
+  switch (format.code) {
+    case Code::kF32:
+      return std::bit_cast<uint32_t>(static_cast<float>(value));
+    case Code::kF16:
+      return f32_to_f16(static_cast<float>(value));
+    case Code::kBF16:
+      return f32_to_bf16(static_cast<float>(value));
+    case Code::kInt:
+    case Code::kUInt: {
+      const double clamped =
+          std::clamp(std::nearbyint(value), min_code_value(format), max_code_value(format));
+      const uint32_t mask = format.bits == 32 ? ~0u : (1u << format.bits) - 1u;
+      return static_cast<uint32_t>(static_cast<int32_t>(clamped)) & mask;
+    }
+  }
+  __builtin_unreachable();
+}
+
+uint32_t load_code(const std::byte* row, int bits, int64_t i) {
+  const int64_t first = i * bits;
+  uint64_t word = 0;
+  const int64_t begin = first / 8, end = (first + bits + 7) / 8;
+  for (int64_t byte = begin; byte < end; ++byte) {
+    word |= static_cast<uint64_t>(row[byte]) << (8 * (byte - begin));
+  }
+  return static_cast<uint32_t>((word >> (first % 8)) & ((uint64_t{1} << bits) - 1));
+}
+
+void store_code(std::byte* row, int bits, int64_t i, uint32_t code) {
+  for (int bit = 0; bit < bits; ++bit) {
+    const int64_t at = i * bits + bit;
+    const auto mask = static_cast<std::byte>(1u << (at % 8));
+    row[at / 8] = (code >> bit) & 1u ? row[at / 8] | mask : row[at / 8] & ~mask;
+  }
+}
+
+double load_scale(Scale type, const std::byte* plane, int64_t block) {
+  switch (type) {
+    case Scale::kNone:
+      return 1;
+    case Scale::kF32:
+      return load_as<float>(plane, block);
+    case Scale::kF16:
+      return f16_to_f32(load_as<uint16_t>(plane, block));
+    case Scale::kBF16:
+      return bf16_to_f32(load_as<uint16_t>(plane, block));
+  }
+  __builtin_unreachable();
+}
+
+void store_scale(Scale type, std::byte* plane, int64_t block, double value) {
+  const auto single = static_cast<float>(value);
+  switch (type) {
+    case Scale::kNone:
+      return;
+    case Scale::kF32:
+      return store_as(plane, block, single);
+    case Scale::kF16:
+      return store_as(plane, block, f32_to_f16(single));
+    case Scale::kBF16:
+      return store_as(plane, block, f32_to_bf16(single));
+  }
+  __builtin_unreachable();
+}
+
+BlockParams load_block(const QTensor& t, int64_t row, int64_t block_k) {
+  if (!t.format.quantized()) return {};
+  const int64_t block_n = t.format.block.n == 0 ? 0 : row / t.format.block.n;
+  const int64_t block = block_n * blocks_along_k(t.format, t.k) + block_k;
+  BlockParams params{.scale = load_scale(t.format.scale, t.scales.data.data(), block)};
+  if (t.format.zero == Zero::kInt) {
+    params.shift = static_cast<double>(t.zeros.data[static_cast<size_t>(block)]);
+  } else if (t.format.zero == Zero::kFloat) {
+    params.shift = two_to(t.format.bits - 1);
+    params.offset = load_scale(t.format.scale, t.zeros.data.data(), block);
+  }
+  return params;
+}
+
+void decode_row(const QTensor& t, int64_t row, float* out) {
+  const std::byte* codes = t.codes.data.data() + row * row_bytes(t.format, t.k);
+  const int64_t block = t.format.block.k == 0 ? t.k : t.format.block.k;
+  for (int64_t begin = 0; begin < t.k; begin += block) {
+    const BlockParams p = load_block(t, row, begin / block);
+    for (int64_t i = begin; i < std::min(begin + block, t.k); ++i) {
+      const double q = decode_code(t.format, load_code(codes, t.format.bits, i));
+      out[i] = static_cast<float>((q - p.shift) * p.scale + p.offset);
+    }
+  }
+}
+
+std::vector<float> decode_rows(const QTensor& t) {
+  std::vector<float> values(static_cast<size_t>(t.n * t.k));
+  for (int64_t row = 0; row < t.n; ++row) decode_row(t, row, values.data() + row * t.k);
+  return values;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,116 @@
+#include "formats/qtensor.h"
+
+#include <cstdlib>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace lowbit {
+
+PlaneSizes plane_sizes(const Format& format, int64_t n, int64_t k) {
+  const size_t blocks =
+      format.quantized()
+          ? static_cast<size_t>(blocks_along_n(format, n) * blocks_along_k(format, k))
+          : 0;
+  return {.codes = static_cast<size_t>(n * row_bytes(format, k)),
+          .scales = blocks * static_cast<size_t>(format.scale_bits()) / 8,
+          .zeros = blocks * static_cast<size_t>(format.zero_bits()) / 8};
+}
+
+Bytes allocate_bytes(size_t size, std::byte** writable) {
+  constexpr size_t kAlign = 64;  // one cache line, one AVX-512 register
+  if (size == 0) {
+    *writable = nullptr;
+    return {};
+  }
+  void* memory = std::aligned_alloc(kAlign, (size + kAlign - 1) / kAlign * kAlign);
+  if (!memory) throw_error("out of memory: {} bytes for a tensor plane", size);
+  std::memset(memory, 0, size);
+  *writable = static_cast<std::byte*>(memory);
+  return {{*writable, size}, std::shared_ptr<const void>(memory, [](const void* p) {
+            std::free(const_cast<void*>(p));
+          })};
+}
+
+QTensorBuilder build_qtensor(const Format& format, int64_t n, int64_t k) {
+  const PlaneSizes sizes = plane_sizes(format, n, k);
+  QTensorBuilder builder{{format, n, k, {}, {}, {}}};
+  builder.tensor.codes = allocate_bytes(sizes.codes, &builder.codes);
+  builder.tensor.scales = allocate_bytes(sizes.scales, &builder.scales);
+  builder.tensor.zeros = allocate_bytes(sizes.zeros, &builder.zeros);
+  return builder;
+}
+
+namespace {
+
+// Bytes of one row of blocks in a plane that has `bits` per block.
+size_t block_row_bytes(const QTensor& t, int bits) {
+  return static_cast<size_t>(blocks_along_k(t.format, t.k)) * static_cast<size_t>(bits) / 8;
+}
+
+}  // namespace
+
+QTensor slice_rows(const QTensor& t, int64_t begin, int64_t end) {
+  LB_CHECK(0 <= begin && begin <= end && end <= t.n, "rows {} to {} of {}", begin, end, t.n);
+  LB_CHECK(t.format.block.n == 1 || !t.format.quantized() || (begin == 0 && end == t.n));
+  const auto rows = [&](const Bytes& plane, size_t row_size) {
+    return plane.slice(static_cast<size_t>(begin) * row_size,
+                       static_cast<size_t>(end - begin) * row_size);
+  };
+  QTensor slice{t.format, end - begin, t.k, {}, {}, {}};
+  slice.codes = rows(t.codes, static_cast<size_t>(row_bytes(t.format, t.k)));
+  if (begin == 0 && end == t.n) return t;
+  slice.scales =
+      rows(t.scales, t.format.quantized() ? block_row_bytes(t, t.format.scale_bits()) : 0);
+  slice.zeros = rows(t.zeros, t.format.quantized() ? block_row_bytes(t, t.format.zero_bits()) : 0);
+  return slice;
+}
+
+QTensor stack_rows(std::span<const QTensor> parts) {
+  LB_CHECK(!parts.empty());
+  if (parts.size() == 1) return parts[0];
+  int64_t n = 0;
+  for (const QTensor& part : parts) {
+    LB_CHECK(part.format == parts[0].format && part.k == parts[0].k);
+    LB_CHECK(!part.format.quantized() || part.format.block.n == 1);
+    n += part.n;
+  }
+  QTensorBuilder stacked = build_qtensor(parts[0].format, n, parts[0].k);
+  const auto append = [](std::byte*& to, const Bytes& plane) {
+    if (plane.data.empty()) return;
+    std::memcpy(to, plane.data.data(), plane.data.size());
+    to += plane.data.size();
+  };
+  for (const QTensor& part : parts) {
+    append(stacked.codes, part.codes);
+    append(stacked.scales, part.scales);
+    append(stacked.zeros, part.zeros);
+  }
+  return stacked.tensor;
+}
+
+QTensor permute_rows(const QTensor& t, std::span<const int64_t> order) {
+  LB_CHECK(static_cast<int64_t>(order.size()) == t.n);
+  LB_CHECK(!t.format.quantized() || t.format.block.n == 1);
+  QTensorBuilder permuted = build_qtensor(t.format, t.n, t.k);
+  const auto copy_rows = [&](std::byte* to, const Bytes& plane) {
+    if (plane.data.empty()) return;
+    const size_t row_size = plane.data.size() / static_cast<size_t>(t.n);
+    for (size_t i = 0; i < order.size(); ++i) {
+      const size_t from = static_cast<size_t>(order[i]);
+      std::memcpy(to + i * row_size, plane.data.data() + from * row_size, row_size);
+    }
+  };
+  copy_rows(permuted.codes, t.codes);
+  copy_rows(permuted.scales, t.scales);
+  copy_rows(permuted.zeros, t.zeros);
+  return permuted.tensor;
+}
+
+void release_pages(const QTensor& tensor) {
+  release_pages(tensor.codes);
+  release_pages(tensor.scales);
+  release_pages(tensor.zeros);
+}
+
+}  // namespace lowbit

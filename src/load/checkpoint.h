@@ -1,0 +1,50 @@
+// A model's weights, hyperparameters and tokenizer, wherever they come from:
+//   a Hugging Face folder   config.json, *.safetensors (sharded or not), tokenizer files
+//   a .gguf file            everything inside; names and row order turned into Hugging Face's
+//   synthetic:NAME[@SEED]   a shape of configs/models with deterministic random weights
+// Knows no device and no architecture: the model asks for the tensors it needs, by name and shape.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "formats/qtensor.h"
+#include "load/hyperparams.h"
+#include "tokenizer/tokenizer.h"
+
+namespace lowbit {
+
+class Checkpoint {
+ public:
+  virtual ~Checkpoint() = default;
+
+  virtual std::string source() const = 0;       // as the user named it
+  virtual std::string container() const = 0;    // "safetensors", "gguf v3", "synthetic"
+  virtual bool synthetic() const { return false; }  // random weights: no quality figures
+  virtual const Hyperparams& config() const = 0;
+
+  // Every tensor in the files, Hugging Face names, sorted. Empty for synthetic weights.
+  virtual std::vector<std::string> tensor_names() const = 0;
+  virtual bool has(const std::string& name) const = 0;
+
+  // The tensor `name` as [n, k] (n = 1 for a vector of k) in the format it is stored in, viewing
+  // the mapped file where its bytes are already canonical. Error: absent, other shape, a type that
+  // no format of ours holds (names file, tensor and both shapes).
+  virtual QTensor tensor(const std::string& name, int64_t n, int64_t k) const = 0;
+
+  // nullptr if the model has none (synthetic weights, a bare folder).
+  virtual std::unique_ptr<Tokenizer> tokenizer() const = 0;
+
+  // Ids that end a generation: generation_config.json, config.json or GGUF metadata. May be empty.
+  virtual std::vector<int32_t> eos_ids() const = 0;
+};
+
+// Error names what was looked for; an unknown synthetic shape gets suggestions.
+std::unique_ptr<Checkpoint> open_checkpoint(const std::string& model);
+
+// The shapes of configs/models, linked into the binary.
+std::vector<std::string> synthetic_names();
+
+}  // namespace lowbit

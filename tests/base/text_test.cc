@@ -1,0 +1,51 @@
+#include "base/text.h"
+
+#include <gtest/gtest.h>
+
+#include "base/utf8.h"
+
+namespace lowbit {
+namespace {
+
+TEST(Text, SuggestsNearNames) {
+  EXPECT_EQ(suggestion("int5", {"int8", "int4", "bf16"}), ", did you mean `int8` or `int4`?");
+  EXPECT_EQ(suggestion("wieghts", {"weights", "model"}), ", did you mean `weights`?");
+  EXPECT_EQ(suggestion("zzzzzz", {"weights"}), "");
+}
+
+TEST(Text, ParsesWholeStringsOnly) {
+  EXPECT_EQ(parse_int("-12"), -12);
+  EXPECT_FALSE(parse_int("12x"));
+  EXPECT_FALSE(parse_int(""));
+  EXPECT_FALSE(parse_int("99999999999999999999"));
+  EXPECT_DOUBLE_EQ(parse_double("1e-5").value(), 1e-5);
+}
+
+TEST(Text, PrintableHidesControlAndBrokenBytes) {
+  EXPECT_EQ(printable("a\nb\xff"
+                      "c\xc3\xa9"),
+            "a\\x0ab\\xffc\xc3\xa9");
+  EXPECT_EQ(printable("abcdef", 3), "abc...");
+}
+
+TEST(Utf8, EveryCodePointRoundTrips) {
+  for (uint32_t c = 0; c <= 0x10FFFF; ++c) {
+    if (c >= 0xD800 && c <= 0xDFFF) continue;
+    std::string text;
+    append_utf8(&text, c);
+    const Utf8Char back = decode_utf8(text);
+    ASSERT_TRUE(back.valid && back.code_point == c && back.bytes == text.size()) << c;
+  }
+}
+
+TEST(Utf8, BrokenSequencesBecomeOneReplacementEach) {
+  EXPECT_EQ(replace_invalid_utf8("\xed\xa0\x80"), "\uFFFD\uFFFD\uFFFD");  // surrogate
+  EXPECT_EQ(replace_invalid_utf8("\xf0\x9f\x98"), "\uFFFD");              // cut emoji
+  EXPECT_EQ(replace_invalid_utf8("\xc0\xaf x"), "\uFFFD\uFFFD x");        // overlong
+  EXPECT_EQ(replace_invalid_utf8("\xf4\x90\x80\x80"), "\uFFFD\uFFFD\uFFFD\uFFFD");
+  EXPECT_FALSE(is_valid_utf8("\x80"));
+  EXPECT_TRUE(is_valid_utf8("na\xc3\xafve"));
+}
+
+}  // namespace
+}  // namespace lowbit
