@@ -126,7 +126,7 @@ TEST_F(Options, YamlErrorsNameFileLineAndKey) {
   EXPECT_EQ(yaml_error("- a\n"), "FILE:1: a list is not expected here");
   EXPECT_EQ(yaml_error("model: &a x\nformats: *a\n"),
             "FILE:2: `formats`: YAML aliases are not supported; write the value out");
-  EXPECT_EQ(yaml_error("steps: 1\n  bad: 2\n"), "FILE:2: is not valid YAML: illegal map value");
+  EXPECT_EQ(yaml_error("model: b: c\n"), "FILE:1: is not valid YAML: illegal map value");
   EXPECT_NE(yaml_error(std::string(100000, '[')).find("FILE:1: "), std::string::npos);
 }
 
