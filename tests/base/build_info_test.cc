@@ -22,9 +22,8 @@ TEST(BuildInfo, CommitIsAHashOrUnknown) {
     return;
   }
   EXPECT_EQ(info.commit.size(), 40u);
-  EXPECT_TRUE(std::all_of(info.commit.begin(), info.commit.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-  }));
+  EXPECT_TRUE(std::all_of(info.commit.begin(), info.commit.end(),
+                          [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); }));
 }
 
 }  // namespace
