@@ -4,7 +4,7 @@
 #   scripts/check.sh            all stages
 #   scripts/check.sh format layers ...   only these
 set -uo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 jobs=${LB_JOBS:-$(nproc)}
 stages=(format layers sizes scripts headers tidy cuda asan fuzz)
 (($#)) && stages=("$@")
@@ -15,7 +15,8 @@ configured() {  # configured PRESET [-D...]; quiet unless it fails
   mkdir -p build
   cmake --preset "$@" >"$log" 2>&1 || { cat "$log"; return 1; }
 }
-dev() { configured dev -D LB_WERROR=ON; }
+# As `./run test` configures it, so that one build serves both.
+dev() { configured dev -D LB_CUDA="${LB_CUDA:-AUTO}" -D LB_WERROR="${LB_WERROR:-OFF}"; }
 sanitized() { configured fuzz && cmake --build --preset fuzz -j "$jobs"; }
 
 stage_format() { scripts/fmt.sh --check; }
