@@ -89,6 +89,18 @@ void store_code(std::byte* row, int bits, int64_t i, uint32_t code) {
   }
 }
 
+void store_codes(std::byte* row, int bits, std::span<const uint32_t> codes) {
+  uint64_t pending = 0;  // bits not written yet, lowest first
+  int count = 0;
+  for (const uint32_t code : codes) {
+    pending |= uint64_t{code} << count;
+    for (count += bits; count >= 8; count -= 8, pending >>= 8) {
+      *row++ = static_cast<std::byte>(pending & 0xff);
+    }
+  }
+  if (count > 0) *row = static_cast<std::byte>(pending & 0xff);
+}
+
 double load_scale(Scale type, const std::byte* plane, int64_t block) {
   switch (type) {
     case Scale::kNone:
@@ -132,8 +144,37 @@ BlockParams load_block(const QTensor& t, int64_t row, int64_t block_k) {
   return params;
 }
 
+void encode_plain(FormatId format, const float* values, int64_t count, void* codes) {
+  if (format == FormatId::kF32) {
+    std::memcpy(codes, values, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  LB_CHECK(format == FormatId::kBF16 || format == FormatId::kF16);
+  auto* out = static_cast<uint16_t*>(codes);
+  if (format == FormatId::kBF16) {
+    for (int64_t i = 0; i < count; ++i) out[i] = f32_to_bf16(values[i]);
+  } else {
+    for (int64_t i = 0; i < count; ++i) out[i] = f32_to_f16(values[i]);
+  }
+}
+
+void decode_plain(FormatId format, const void* codes, int64_t count, float* values) {
+  if (format == FormatId::kF32) {
+    std::memcpy(values, codes, static_cast<size_t>(count) * sizeof(float));
+    return;
+  }
+  LB_CHECK(format == FormatId::kBF16 || format == FormatId::kF16);
+  const auto* in = static_cast<const uint16_t*>(codes);
+  if (format == FormatId::kBF16) {
+    for (int64_t i = 0; i < count; ++i) values[i] = bf16_to_f32(in[i]);
+  } else {
+    for (int64_t i = 0; i < count; ++i) values[i] = f16_to_f32(in[i]);
+  }
+}
+
 void decode_row(const QTensor& t, int64_t row, float* out) {
   const std::byte* codes = t.codes.data.data() + row * row_bytes(t.format, t.k);
+  if (!t.format.quantized()) return decode_plain(t.format.id, codes, t.k, out);
   const int64_t block = t.format.block.k == 0 ? t.k : t.format.block.k;
   for (int64_t begin = 0; begin < t.k; begin += block) {
     const BlockParams p = load_block(t, row, begin / block);

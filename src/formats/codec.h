@@ -23,6 +23,7 @@ double max_code_value(const Format& format);
 // Code i of a row of packed codes.
 uint32_t load_code(const std::byte* row, int bits, int64_t i);
 void store_code(std::byte* row, int bits, int64_t i, uint32_t code);
+void store_codes(std::byte* row, int bits, std::span<const uint32_t> codes);  // a whole row
 
 // One block's scale or float zero, in its storage type.
 double load_scale(Scale type, const std::byte* plane, int64_t block);
@@ -37,5 +38,9 @@ BlockParams load_block(const QTensor& tensor, int64_t row, int64_t block_k);
 // Row `row` as f32: k numbers, each the double result rounded once.
 void decode_row(const QTensor& tensor, int64_t row, float* out);
 std::vector<float> decode_rows(const QTensor& tensor);
+
+// The same for formats without a scale (f32, f16, bf16): `count` numbers, rounded as IEEE does.
+void encode_plain(FormatId format, const float* values, int64_t count, void* codes);
+void decode_plain(FormatId format, const void* codes, int64_t count, float* values);
 
 }  // namespace lowbit

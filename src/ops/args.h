@@ -1,0 +1,145 @@
+// One plain struct per op: everything a kernel may know. All pointers are device pointers; matrices
+// are row-major; T is the number of tokens in the step. Includes nothing that defines a function,
+// so that a translation unit compiled for AVX-512 or by nvcc can see it safely.
+#pragma once
+
+#include <stdint.h>
+
+#include "formats/ids.h"
+
+namespace lowbit {
+
+using Stream = void*;  // a CUDA stream; null on the host backends
+
+// An activation in the format its consumers asked for, [rows, k].
+struct Act {
+  void* data;    // codes, row stride `ld` elements
+  void* scales;  // one per token or block where the format has them, else null
+  int64_t ld;
+  FormatId format;
+};
+
+// A weight matrix [n, k] in the layout that the kernel's registry row names.
+struct WeightView {
+  const void* codes;
+  const void* scales;  // [n_blocks, k_blocks] in the canonical layout
+  const void* zeros;
+  int64_t row_bytes;  // of the codes of one row, canonical layout
+  int32_t k_blocks;   // blocks along k
+  int32_t block_n;    // codes per scale along n: 1, or 0 for the whole extent
+  int32_t block_k;    // codes per scale along k, 0 for the whole extent
+  FormatId format;
+  Code code;
+  uint8_t bits;
+  Scale scale;
+  Zero zero;
+};
+
+enum class Epilogue : uint8_t { kStore, kAdd };  // y = v, y += v
+
+// y[m, n] (+)= x[m, k] * w[n, k]^T + bias[n]
+struct LinearArgs {
+  int32_t m, n, k;
+  Act x;
+  WeightView w;
+  const float* bias;  // [n] or null
+  float* y;           // [m, n], row stride ldy
+  int64_t ldy;
+  Epilogue epilogue;
+  void* workspace;  // as many bytes as the kernel's row asked for
+};
+
+// out[t, :] = table[tokens[t], :]
+struct EmbedArgs {
+  int32_t tokens_count, d;
+  const int32_t* tokens;  // [T]
+  WeightView table;       // [vocab, d], canonical layout
+  float* out;             // [T, d]
+};
+
+// out[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + eps) * weight
+struct RmsNormArgs {
+  int32_t rows, d;
+  const float* x;       // [rows, d]
+  const float* weight;  // [d]
+  float eps;
+  Act out;  // [rows, d]
+};
+
+// cos_sin[t, 0, i] = cos(pos[t] * inv_freq[i]), cos_sin[t, 1, i] = sin(...); f32 arithmetic, as in
+// transformers' LlamaRotaryEmbedding
+struct RotaryTableArgs {
+  int32_t tokens_count, half;  // half = head_dim / 2
+  const int32_t* pos;          // [T]
+  const float* inv_freq;       // [half]
+  float* cos_sin;              // [T, 2, half]
+};
+
+// One layer's key/value cache. Position p of sequence s lives in page
+// page_table[s * max_pages + p / page_tokens] at row p % page_tokens; a page of K (and of V) is
+// [kv_heads, page_tokens, head_dim].
+struct KvView {
+  void* k;
+  void* v;
+  const int32_t* page_table;  // [sequences, max_pages]
+  int32_t max_pages, page_tokens;
+  FormatId format;
+};
+
+// Rotates q and k by halves (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); q in place, k and v go
+// to the cache at (slot[t], pos[t]).
+struct RopeAppendArgs {
+  int32_t tokens_count, heads, kv_heads, head_dim;
+  float* qkv;            // [T, (heads + 2 kv_heads) * head_dim]
+  const float* cos_sin;  // [T, 2, head_dim / 2]
+  const int32_t* pos;    // [T]
+  const int32_t* slot;   // [T] sequence of each token
+  KvView kv;
+};
+
+// out[t, h, :] = softmax(scale * q[t, h, :] . K[0..pos[t]]) V[0..pos[t]], K and V of sequence
+// slot[t] and kv head h / (heads / kv_heads)
+struct AttentionArgs {
+  int32_t tokens_count, heads, kv_heads, head_dim;
+  const float* qkv;     // [T, (heads + 2 kv_heads) * head_dim]; only q is read
+  const int32_t* pos;   // [T]
+  const int32_t* slot;  // [T]
+  KvView kv;
+  float scale;  // 1 / sqrt(head_dim)
+  Act out;      // [T, heads * head_dim]
+};
+
+// out[t, i] = silu(gate_up[t, i]) * gate_up[t, d + i], silu(x) = x / (1 + exp(-x))
+struct SiluMulArgs {
+  int32_t rows, d;
+  const float* gate_up;  // [rows, 2 d]
+  Act out;               // [rows, d]
+};
+
+// out[i, :] = x[row[i], :]
+struct GatherRowsArgs {
+  int32_t rows, d;
+  const float* x;      // [T, d]
+  const int32_t* row;  // [rows]
+  float* out;          // [rows, d]
+};
+
+struct SampleParams {
+  float temperature;  // 0: greedy
+  int32_t top_k;      // 0: off
+  float top_p;        // 1: off
+  uint64_t seed;
+};
+
+// out[i] = a token drawn from softmax(logits[i] / temperature) after top-k, then top-p; greedy
+// takes the lowest id among equals. The draw depends on (seed, position) only.
+struct SampleArgs {
+  int32_t rows, vocab;
+  const float* logits;         // [rows, vocab]
+  const uint32_t* mask;        // [rows, (vocab + 31) / 32] bit set = allowed; or null
+  const SampleParams* params;  // [rows]
+  const int32_t* pos;          // [rows] position of the token being drawn
+  int32_t* out;                // [rows]
+};
+
+}  // namespace lowbit

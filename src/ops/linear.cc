@@ -1,0 +1,90 @@
+#include "ops/linear.h"
+
+#include <algorithm>
+
+namespace lowbit {
+namespace {
+
+// The rows that accept `spec` in `layout` (any layout if null), best first.
+std::vector<const LinearKernel*> best_first(std::vector<const LinearKernel*> accepted) {
+  std::stable_sort(accepted.begin(), accepted.end(),
+                   [](const LinearKernel* a, const LinearKernel* b) { return a->rank > b->rank; });
+  return accepted;
+}
+
+std::string refusal(const LinearKernel& kernel, const LinearSpec& spec, const DeviceInfo& device) {
+  if (!kernel.weights(spec.w)) return "format";
+  if (!kernel.activations(spec.a)) return "activations are " + name(spec.a);
+  return kernel.reject ? kernel.reject(spec, device) : "";
+}
+
+}  // namespace
+
+std::string_view name(LayoutId layout) {
+  constexpr std::string_view kNames[] = {"canonical", "nibble-halves"};
+  return kNames[static_cast<size_t>(layout)];
+}
+
+LinearPlan plan_linear(const LinearSpec& spec, std::span<const LinearKernel> kernels,
+                       const DeviceInfo& device) {
+  LinearPlan plan;
+  std::vector<const LinearKernel*> accepted;
+  for (const LinearKernel& kernel : kernels) {
+    std::string reason = refusal(kernel, spec, device);
+    if (reason.empty()) {
+      accepted.push_back(&kernel);
+    } else {
+      plan.rejected.push_back({kernel.name, std::move(reason)});
+    }
+  }
+  accepted = best_first(std::move(accepted));
+  const auto first = std::find_if(accepted.begin(), accepted.end(),
+                                  [](const LinearKernel* kernel) { return kernel->m.lo <= 1; });
+  if (first == accepted.end()) return plan;
+  plan.layout = (*first)->layout;
+
+  for (int32_t m = 1; m <= spec.m_max;) {
+    const LinearKernel* chosen = nullptr;
+    int32_t m_hi = spec.m_max;
+    for (const LinearKernel* kernel : accepted) {
+      if (kernel->layout != plan.layout) continue;
+      if (!chosen && kernel->m.lo <= m && m <= kernel->m.hi) {
+        chosen = kernel;
+        m_hi = std::min(m_hi, kernel->m.hi);
+      } else if (!chosen && kernel->m.lo > m) {
+        m_hi = std::min(m_hi, kernel->m.lo - 1);  // a better row takes over there
+      }
+    }
+    if (!chosen) return LinearPlan{.rejected = std::move(plan.rejected)};
+    plan.buckets.push_back({m_hi, chosen});
+    if (chosen->workspace) plan.workspace = std::max(plan.workspace, chosen->workspace(spec));
+    m = m_hi + 1;
+  }
+  for (const LinearKernel* kernel : accepted) {
+    if (kernel->layout != plan.layout) {
+      plan.rejected.push_back({kernel->name, "needs layout " + std::string(name(kernel->layout)) +
+                                                 ", plan keeps " + std::string(name(plan.layout))});
+    } else if (std::none_of(plan.buckets.begin(), plan.buckets.end(),
+                            [&](const auto& bucket) { return bucket.kernel == kernel; })) {
+      plan.rejected.push_back({kernel->name, "lower rank"});
+    }
+  }
+  return plan;
+}
+
+WeightView view(const QTensor& t) {
+  return {.codes = t.codes.data.data(),
+          .scales = t.scales.data.data(),
+          .zeros = t.zeros.data.data(),
+          .row_bytes = row_bytes(t.format, t.k),
+          .k_blocks = static_cast<int32_t>(blocks_along_k(t.format, t.k)),
+          .block_n = t.format.block.n,
+          .block_k = t.format.block.k,
+          .format = t.format.id,
+          .code = t.format.code,
+          .bits = t.format.bits,
+          .scale = t.format.scale,
+          .zero = t.format.zero};
+}
+
+}  // namespace lowbit

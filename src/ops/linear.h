@@ -1,0 +1,98 @@
+// How a Linear finds its kernel. A backend lists LinearKernel rows; plan_linear() searches them
+// once at load, keeps the reasons of those that refused, and the model calls plan.pick(m).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/qtensor.h"
+#include "ops/args.h"
+
+namespace lowbit {
+
+// In which order a kernel family wants the codes. kCanonical is the order of formats/qtensor.h.
+enum class LayoutId : uint8_t { kCanonical, kNibbleHalves };
+std::string_view name(LayoutId layout);
+
+struct LinearSpec {
+  Format w, a;
+  int64_t n = 0, k = 0;
+  bool bias = false;
+  int32_t m_max = 1;  // most rows of x in one call
+};
+
+// What the machine can do; `isa` is a set of Isa bits (cpu) and `sm` a compute capability (cuda).
+struct DeviceInfo {
+  std::string name;
+  uint32_t isa = 0;
+  int sm = 0;
+  int threads = 1;
+  size_t memory_bytes = 0;
+};
+
+struct MRange {
+  int32_t lo = 1, hi = std::numeric_limits<int32_t>::max();
+};
+
+// One registry row. Predicates look at the fields of a format, never at a list of names.
+struct LinearKernel {
+  std::string_view name;           // <device>.<op>.<weights>[.<acts>][.<variant>].<arch>
+  bool (*weights)(const Format&);  // formats whose codes it reads
+  bool (*activations)(const Format&);
+  LayoutId layout = LayoutId::kCanonical;
+  MRange m = {};
+  int rank = 0;      // higher is preferred
+  double u_acc = 0;  // unit roundoff of the accumulator: 0 exact, 2^-24 f32, 2^-53 f64
+  // "" = accepted, else the reason in words: missing ISA, K not a multiple of 64, ...
+  std::string (*reject)(const LinearSpec&, const DeviceInfo&) = nullptr;
+  size_t (*workspace)(const LinearSpec&) = nullptr;  // bytes, may be null for none
+  void (*launch)(const LinearArgs&, Stream);
+};
+
+// A layout is always packed from the canonical planes, and can be turned back.
+struct Packer {
+  LayoutId layout;
+  bool (*accepts)(const Format&);
+  // Codes only; scales and zeros keep their canonical order. Sizes equal the canonical size.
+  void (*pack)(const QTensor& canonical, std::byte* out);
+  void (*unpack)(const Format& format, int64_t n, int64_t k, const std::byte* packed,
+                 std::byte* canonical_codes);
+};
+
+struct Rejected {
+  std::string_view kernel;
+  std::string reason;
+};
+
+struct LinearPlan {
+  struct Bucket {
+    int32_t m_hi;
+    const LinearKernel* kernel;
+  };
+  LayoutId layout = LayoutId::kCanonical;
+  std::vector<Bucket> buckets = {};  // ascending m_hi; the last one covers m_max
+  size_t workspace = 0;
+  std::vector<Rejected> rejected = {};
+
+  const LinearKernel& pick(int32_t m) const {
+    for (const Bucket& bucket : buckets) {
+      if (m <= bucket.m_hi) return *bucket.kernel;
+    }
+    return *buckets.back().kernel;
+  }
+};
+
+// The best layout is that of the acceptor with the highest rank at m = 1; its rows then cover
+// 1..m_max. Empty buckets: no kernel reads this format on this device.
+LinearPlan plan_linear(const LinearSpec& spec, std::span<const LinearKernel> kernels,
+                       const DeviceInfo& device);
+
+// The kernel's view of canonical planes (or of planes packed from them).
+WeightView view(const QTensor& tensor);
+
+}  // namespace lowbit

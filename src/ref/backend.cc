@@ -1,0 +1,46 @@
+#include "ref/backend.h"
+
+#include "ops/host_memory.h"
+#include "ref/ops.h"
+
+namespace lowbit {
+namespace {
+
+bool any_format(const Format&) { return true; }
+bool unscaled(const Format& format) { return !format.quantized(); }
+
+constexpr LinearKernel kKernels[] = {
+    {.name = "ref.linear.any",
+     .weights = any_format,
+     .activations = unscaled,
+     .u_acc = 0x1p-53,
+     .launch = ref::linear},
+};
+
+DeviceInfo info() { return host_info(); }
+
+constexpr Backend kRef = {.name = "ref",
+                          .info = info,
+                          .allocate = host_allocate,
+                          .upload = host_upload,
+                          .copy_in = host_copy,
+                          .copy_out = host_copy,
+                          .synchronize = host_synchronize,
+                          .op = {.embed = ref::embed,
+                                 .rmsnorm = ref::rmsnorm,
+                                 .rotary_table = ref::rotary_table,
+                                 .rope_append = ref::rope_append,
+                                 .attention = ref::attention,
+                                 .silu_mul = ref::silu_mul,
+                                 .gather_rows = ref::gather_rows,
+                                 .sample = ref::sample},
+                          .activation = FormatId::kF32,
+                          .linear_kernels = kKernels,
+                          .packers = {},
+                          .graph = nullptr};
+
+}  // namespace
+
+const Backend& ref_backend() { return kRef; }
+
+}  // namespace lowbit

@@ -1,0 +1,119 @@
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "formats/codec.h"
+#include "quantize/quantizer.h"
+
+namespace lowbit {
+namespace {
+
+QTensor tensor_of(const std::vector<float>& values, int64_t n, int64_t k) {
+  QTensorBuilder b = build_qtensor(format_of(FormatId::kF32), n, k);
+  encode_plain(FormatId::kF32, values.data(), n * k, b.codes);
+  return b.tensor;
+}
+
+std::vector<float> gaussian(int64_t count, float scale, uint64_t seed) {
+  std::vector<float> values(static_cast<size_t>(count));
+  Rng rng(seed);  // Box-Muller: Rng::gaussian has shorter tails, which flatter every format
+  for (float& value : values) {
+    const double radius = std::sqrt(-2 * std::log(1 - double{rng.next_uniform()}));
+    value = static_cast<float>(scale * radius * std::cos(2 * M_PI * rng.next_uniform()));
+  }
+  return values;
+}
+
+const std::vector<const char*> kQuantized = {
+    "int8",           "int8-g64", "int8-tensor", "int4", "int4-g32",
+    "int4-g128-asym", "int4-sym", "int4-row",    "q8_0", "q4_0"};
+
+double sqnr_db(const std::vector<float>& w, const std::vector<float>& q) {
+  double signal = 0, noise = 0;
+  for (size_t i = 0; i < w.size(); ++i) {
+    signal += double{w[i]} * w[i];
+    noise += (double{w[i]} - q[i]) * (double{w[i]} - q[i]);
+  }
+  return 10 * std::log10(signal / noise);
+}
+
+TEST(Rtn, ErrorStaysWithinHalfAStep) {
+  const int64_t n = 7, k = 200;  // k is a multiple of no group
+  const std::vector<float> w = gaussian(n * k, 0.02f, 1);
+  for (const char* text : kQuantized) {
+    const Format f = parse_format(text);
+    const QTensor q = quantize_rtn(tensor_of(w, n, k), f, "w");
+    const std::vector<float> back = decode_rows(q);
+    for (int64_t row = 0; row < n; ++row) {
+      for (int64_t i = 0; i < k; ++i) {
+        const BlockParams p = load_block(q, row, f.block.k == 0 ? 0 : i / f.block.k);
+        const double lo = (min_code_value(f) - p.shift) * p.scale + p.offset;
+        const double hi = (max_code_value(f) - p.shift) * p.scale + p.offset;
+        const double clamped =
+            std::clamp(double{w[row * k + i]}, std::min(lo, hi), std::max(lo, hi));
+        ASSERT_NEAR(back[row * k + i], clamped, 0.5001 * std::abs(p.scale)) << text;
+      }
+    }
+  }
+}
+
+// The expected SQNR on gaussian weights (measured with the tools that define the formats).
+TEST(Rtn, GaussianQualityAgreesWithTheTools) {
+  const std::vector<float> w = gaussian(512 * 1024, 0.02f, 2);
+  const auto db = [&](const char* text) {
+    return sqnr_db(w, decode_rows(quantize_rtn(tensor_of(w, 128, 4096), parse_format(text), "w")));
+  };
+  EXPECT_NEAR(db("int8"), 41.3, 0.6);
+  EXPECT_NEAR(db("int4"), 20.9, 0.4);
+  EXPECT_NEAR(db("int4-g32"), 22.1, 0.4);
+  EXPECT_NEAR(db("int4-g128"), 20.0, 0.4);
+  EXPECT_NEAR(db("int4-sym"), 19.5, 0.6);
+  EXPECT_NEAR(db("bf16"), 55.6, 0.5);
+}
+
+TEST(Rtn, QuantizingAgainChangesNothing) {
+  const std::vector<float> w = gaussian(4 * 256, 0.02f, 3);
+  for (const char* text : {"int8", "q8_0"}) {
+    const Format f = parse_format(text);
+    const QTensor once = quantize_rtn(tensor_of(w, 4, 256), f, "w");
+    const std::vector<float> back = decode_rows(once);
+    const std::vector<float> twice = decode_rows(quantize_rtn(tensor_of(back, 4, 256), f, "w"));
+    EXPECT_GT(sqnr_db(back, twice), 60) << text;
+  }
+}
+
+TEST(Rtn, HardBlocksStayFinite) {
+  const float huge = 3e38f, tiny = std::numeric_limits<float>::denorm_min();
+  const std::vector<std::vector<float>> blocks = {
+      std::vector<float>(64, 0.0f), std::vector<float>(64, 1.5f), std::vector<float>(64, tiny),
+      std::vector<float>(64, -huge)};
+  for (const char* text : {"int8", "int8-g64", "int4", "int4-sym", "int4-g32-asym"}) {
+    for (const std::vector<float>& block : blocks) {
+      for (const float value :
+           decode_rows(quantize_rtn(tensor_of(block, 1, 64), parse_format(text), "w"))) {
+        ASSERT_TRUE(std::isfinite(value)) << text;
+        // int4-sym clamps a positive maximum to 7/8 of itself
+        ASSERT_NEAR(value, block[0], std::abs(block[0]) * 0.13f + 1e-40f) << text;
+      }
+    }
+  }
+}
+
+TEST(Rtn, NanAndInfinityAreReportedByTensorAndRow) {
+  std::vector<float> w(3 * 64, 1.0f);
+  w[64 + 5] = std::numeric_limits<float>::quiet_NaN();
+  try {
+    quantize_rtn(tensor_of(w, 3, 64), parse_format("int4"), "model.layers.0.mlp.up_proj.weight");
+    FAIL();
+  } catch (const Error& error) {
+    const std::string message = error.what();
+    EXPECT_NE(message.find("model.layers.0.mlp.up_proj.weight"), std::string::npos);
+    EXPECT_NE(message.find("row 1"), std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace lowbit
