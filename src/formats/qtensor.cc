@@ -19,14 +19,13 @@ PlaneSizes plane_sizes(const Format& format, int64_t n, int64_t k) {
 
 Bytes allocate_bytes(size_t size, std::byte** writable) {
   constexpr size_t kAlign = 64;  // one cache line, one AVX-512 register
-  if (size == 0) {
-    *writable = nullptr;
-    return {};
-  }
-  void* memory = std::aligned_alloc(kAlign, (size + kAlign - 1) / kAlign * kAlign);
-  if (!memory) throw_error("out of memory: {} bytes for a tensor plane", size);
-  std::memset(memory, 0, size);
-  *writable = static_cast<std::byte*>(memory);
+  *writable = nullptr;
+  if (size == 0) return {};
+  // calloc gives large blocks as untouched zero pages: a big KV pool costs only what is used of it.
+  void* memory = std::calloc(size + kAlign - 1, 1);
+  if (!memory) throw_error("out of memory: {} bytes for one tensor or buffer", size);
+  const auto address = (reinterpret_cast<uintptr_t>(memory) + kAlign - 1) / kAlign * kAlign;
+  *writable = reinterpret_cast<std::byte*>(address);
   return {{*writable, size}, std::shared_ptr<const void>(memory, [](const void* p) {
             std::free(const_cast<void*>(p));
           })};
@@ -72,19 +71,21 @@ QTensor stack_rows(std::span<const QTensor> parts) {
   int64_t n = 0;
   for (const QTensor& part : parts) {
     LB_CHECK(part.format == parts[0].format && part.k == parts[0].k);
-    LB_CHECK(!part.format.quantized() || part.format.block.n == 1);
     n += part.n;
   }
-  QTensorBuilder stacked = build_qtensor(parts[0].format, n, parts[0].k);
-  const auto append = [](std::byte*& to, const Bytes& plane) {
-    if (plane.data.empty()) return;
-    std::memcpy(to, plane.data.data(), plane.data.size());
-    to += plane.data.size();
+  Format format = parts[0].format;
+  const bool per_tensor = format.quantized() && format.block.n == 0;
+  if (per_tensor) format.block.n = 1;  // each row keeps the scale of the part it came from
+  QTensorBuilder stacked = build_qtensor(format, n, parts[0].k);
+  const auto append = [](std::byte*& to, const Bytes& plane, int64_t times) {
+    for (; times > 0 && !plane.data.empty(); --times, to += plane.data.size()) {
+      std::memcpy(to, plane.data.data(), plane.data.size());
+    }
   };
   for (const QTensor& part : parts) {
-    append(stacked.codes, part.codes);
-    append(stacked.scales, part.scales);
-    append(stacked.zeros, part.zeros);
+    append(stacked.codes, part.codes, 1);
+    append(stacked.scales, part.scales, per_tensor ? part.n : 1);
+    append(stacked.zeros, part.zeros, per_tensor ? part.n : 1);
   }
   return stacked.tensor;
 }

@@ -55,11 +55,11 @@ QTensorBuilder build_qtensor(const Format& format, int64_t n, int64_t k);
 // Rows [begin, end) without copying. Error-free: `begin` and `end` must be multiples of block.n.
 QTensor slice_rows(const QTensor& tensor, int64_t begin, int64_t end);
 
-// Tensors of one format and one k stacked along n (q|k|v, gate|up). Copies. A format with one scale
-// per tensor cannot be stacked: LB_CHECK.
+// Tensors of one format and one k stacked along n (q|k|v, gate|up), the numbers unchanged: where a
+// format has one scale per tensor, each row of the result carries its part's. Copies.
 QTensor stack_rows(std::span<const QTensor> parts);
 
-// Reverses nothing in the numbers: reorders rows, new row i = old row order[i].
+// New row i = old row order[i]; the numbers of a row stay as they are.
 QTensor permute_rows(const QTensor& tensor, std::span<const int64_t> order);
 
 void release_pages(const QTensor& tensor);

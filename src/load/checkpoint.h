@@ -20,8 +20,8 @@ class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
 
-  virtual std::string source() const = 0;       // as the user named it
-  virtual std::string container() const = 0;    // "safetensors", "gguf v3", "synthetic"
+  virtual std::string source() const = 0;           // as the user named it
+  virtual std::string container() const = 0;        // "safetensors", "gguf v3", "synthetic"
   virtual bool synthetic() const { return false; }  // random weights: no quality figures
   virtual const Hyperparams& config() const = 0;
 

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,13 +15,17 @@ namespace lowbit {
 
 class Hyperparams {
  public:
-  // Both throw Error with `source` (a path) in front. Duplicate keys are an error.
+  // All throw Error with `source` (a path) in front. Duplicate keys are an error, and so is
+  // anything but an object.
   static Hyperparams from_json(const std::string& source, std::string_view text);
   static Hyperparams from_yaml(const std::string& source, std::string_view text);
+  static Hyperparams from_tree(const std::string& source, nlohmann::json tree);
 
-  const std::string& source() const;
+  const std::string& source() const { return source_; }
 
   bool has(std::string_view key) const;  // present and not null
+
+  // A float that is a whole number (32.0) counts as an integer; a string never counts as a number.
   int64_t integer(std::string_view key, int64_t lo, int64_t hi) const;  // required
   int64_t integer_or(std::string_view key, int64_t fallback, int64_t lo, int64_t hi) const;
   double number(std::string_view key, double lo, double hi) const;  // required, finite
@@ -28,9 +33,10 @@ class Hyperparams {
   bool boolean_or(std::string_view key, bool fallback) const;
   std::string text(std::string_view key) const;  // required
   std::string text_or(std::string_view key, std::string_view fallback) const;
-  std::vector<int64_t> integers_or(std::string_view key, int64_t lo, int64_t hi) const;  // int or list; empty if absent
-  std::vector<std::string> texts_or(std::string_view key) const;                         // list of strings; empty if absent
-  std::optional<Hyperparams> child(std::string_view key) const;  // an object, e.g. rope_scaling
+  // One integer or a list of them; empty if absent.
+  std::vector<int64_t> integers_or(std::string_view key, int64_t lo, int64_t hi) const;
+  std::vector<std::string> texts_or(std::string_view key) const;  // a list; empty if absent
+  std::optional<Hyperparams> child(std::string_view key) const;   // an object, e.g. rope_scaling
   std::vector<std::string> keys() const;
 
   // "FILE: KEY: message" as an Error.
@@ -38,9 +44,17 @@ class Hyperparams {
 
  private:
   struct Node;
-  std::shared_ptr<const Node> node_;
+  Hyperparams(std::string source, std::string prefix, std::shared_ptr<const Node> node);
+  const nlohmann::json* find(std::string_view key) const;  // nullptr: absent or null
+  const nlohmann::json& require(std::string_view key) const;
+  [[noreturn]] void fail_type(std::string_view key, const nlohmann::json& value,
+                              std::string_view expected) const;
+  int64_t to_integer(std::string_view key, const nlohmann::json& value, int64_t lo,
+                     int64_t hi) const;
+
   std::string source_;
   std::string prefix_;  // "rope_scaling." inside a child
+  std::shared_ptr<const Node> node_;
 };
 
 }  // namespace lowbit

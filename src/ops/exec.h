@@ -57,27 +57,38 @@ class Scratch {
  public:
   Scratch() = default;
   explicit Scratch(DeviceBytes memory) : memory_(std::move(memory)) {}
+  // Counts what is taken and gives out null: how a model finds the size it needs.
+  static Scratch measuring() {
+    Scratch scratch;
+    scratch.measuring_ = true;
+    return scratch;
+  }
 
+  std::byte* take_bytes(size_t size) {
+    const size_t at = used_;
+    used_ += (size + kAlign - 1) / kAlign * kAlign;
+    if (measuring_) return nullptr;
+    LB_CHECK(used_ <= memory_.size, "{} + {} of {} bytes", at, size, memory_.size);
+    return static_cast<std::byte*>(memory_.data) + at;
+  }
   template <class T>
   T* take(int64_t count) {
-    const size_t bytes = (static_cast<size_t>(count) * sizeof(T) + kAlign - 1) / kAlign * kAlign;
-    LB_CHECK(used_ + bytes <= memory_.size, "{} + {} of {} bytes", used_, bytes, memory_.size);
-    T* at = reinterpret_cast<T*>(static_cast<std::byte*>(memory_.data) + used_);
-    used_ += bytes;
-    return at;
+    return reinterpret_cast<T*>(take_bytes(static_cast<size_t>(count) * sizeof(T)));
   }
   void reset() { used_ = 0; }
-  size_t capacity() const { return memory_.size; }
-  static constexpr size_t kAlign = 64;
+  size_t used() const { return used_; }
 
  private:
+  static constexpr size_t kAlign = 64;
   DeviceBytes memory_;
+  bool measuring_ = false;
   size_t used_ = 0;
 };
 
 struct Exec {
   const Backend& backend;
   Scratch& scratch;
+  void* workspace = nullptr;  // the largest that any plan of the model asked for
   Stream stream = nullptr;
   Trace* trace = nullptr;
 };

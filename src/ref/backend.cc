@@ -34,6 +34,7 @@ constexpr Backend kRef = {.name = "ref",
                                  .silu_mul = ref::silu_mul,
                                  .gather_rows = ref::gather_rows,
                                  .sample = ref::sample},
+                          .activation = FormatId::kF32,
                           .linear_kernels = kKernels,
                           .packers = {},
                           .graph = nullptr};

@@ -1,0 +1,27 @@
+#include "backends.h"
+
+#include <string>
+#include <vector>
+
+#include "base/check.h"
+#include "base/text.h"
+#include "ref/backend.h"
+
+namespace lowbit {
+
+std::span<const Backend* const> backends() {
+  static const Backend* const kBackends[] = {&ref_backend()};
+  return kBackends;
+}
+
+const Backend& find_backend(std::string_view name) {
+  std::vector<std::string> names;
+  for (const Backend* backend : backends()) {
+    if (backend->name == name) return *backend;
+    names.emplace_back(backend->name);
+  }
+  throw_error("unknown device `{}`{}; this build has: {}", printable(name), suggestion(name, names),
+              join(names, ", "));
+}
+
+}  // namespace lowbit

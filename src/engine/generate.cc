@@ -1,0 +1,121 @@
+#include "engine/generate.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "base/check.h"
+#include "base/timer.h"
+
+namespace lowbit {
+namespace {
+
+// Holds back text that may be the start of a stop text.
+class StopFilter {
+ public:
+  explicit StopFilter(const std::vector<std::string>& stop) : stop_(stop) {}
+
+  // Text that is certain to come before any stop text.
+  std::string push(const std::string& piece) {
+    pending_ += piece;
+    for (const std::string& stop : stop_) {
+      const size_t at = stop.empty() ? std::string::npos : pending_.find(stop);
+      if (at == std::string::npos) continue;
+      stopped_ = true;
+      pending_.resize(std::min(pending_.size(), at));
+    }
+    return take(stopped_ ? 0 : held_back());
+  }
+  std::string finish() { return take(0); }
+  bool stopped() const { return stopped_; }
+
+ private:
+  // The longest tail of pending_ that some stop text starts with.
+  size_t held_back() const {
+    size_t longest = 0;
+    for (const std::string& stop : stop_) {
+      for (size_t n = std::min(stop.size(), pending_.size()); n > longest; --n) {
+        if (pending_.ends_with(std::string_view(stop).substr(0, n))) longest = n;
+      }
+    }
+    return longest;
+  }
+  std::string take(size_t keep) {
+    std::string out = pending_.substr(0, pending_.size() - keep);
+    pending_.erase(0, out.size());
+    return out;
+  }
+
+  const std::vector<std::string>& stop_;
+  std::string pending_;
+  bool stopped_ = false;
+};
+
+}  // namespace
+
+std::string_view name(StopReason reason) {
+  constexpr std::string_view kNames[] = {"max_new_tokens", "stop_id", "stop_text", "context_full",
+                                         "interrupted"};
+  return kNames[static_cast<size_t>(reason)];
+}
+
+GenerateResult generate(Stepper& stepper, std::span<const int32_t> prompt,
+                        const GenerateOptions& options, const Tokenizer* tokenizer,
+                        GenerateListener* listener, const std::atomic<bool>* interrupted) {
+  LB_CHECK(stepper.length(0) == 0);
+  if (prompt.empty()) throw_error("the prompt has no tokens; give some text or --prompt-ids");
+  if (static_cast<int64_t>(prompt.size()) > stepper.max_context()) {
+    throw_error("the prompt has {} tokens, more than the context of {}; shorten it", prompt.size(),
+                stepper.max_context());
+  }
+  if (!options.stop.empty() && !tokenizer)
+    throw_error("--stop needs a tokenizer; the model has none");
+
+  GenerateResult result;
+  std::optional<StreamDecoder> decoder;
+  if (tokenizer) decoder.emplace(*tokenizer);
+  StopFilter filter(options.stop);
+  const auto is_stop_id = [&](int32_t id) {
+    return std::find(options.stop_ids.begin(), options.stop_ids.end(), id) !=
+           options.stop_ids.end();
+  };
+
+  Timer timer;
+  stepper.prefill(0, prompt);
+  int32_t id = stepper.sample(0, options.sampling);
+  result.first_token_seconds = timer.seconds();
+  timer.restart();
+  while (true) {
+    if (is_stop_id(id)) {
+      result.stopped = StopReason::kStopId;
+      break;
+    }
+    result.ids.push_back(id);
+    const std::string text = decoder ? filter.push(decoder->push(id)) : "";
+    if (listener) listener->on_token(id, text);
+    if (filter.stopped()) {
+      result.stopped = StopReason::kStopText;
+      break;
+    }
+    if (static_cast<int32_t>(result.ids.size()) >= options.max_new_tokens) break;
+    if (interrupted && interrupted->load(std::memory_order_relaxed)) {
+      result.stopped = StopReason::kInterrupted;
+      break;
+    }
+    if (stepper.length(0) >= stepper.max_context()) {
+      result.stopped = StopReason::kContextFull;
+      break;
+    }
+    const Chunk chunk{0, std::span(&id, 1), 1};
+    stepper.step(std::span(&chunk, 1));
+    id = stepper.sample(0, options.sampling);
+    ++result.decode_steps;
+  }
+  result.decode_seconds = timer.seconds();
+  if (decoder && listener) {
+    const std::string rest = filter.push(decoder->finish()) + filter.finish();
+    if (!rest.empty()) listener->on_token(-1, rest);
+  }
+  return result;
+}
+
+}  // namespace lowbit

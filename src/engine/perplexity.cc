@@ -1,0 +1,164 @@
+#include "engine/perplexity.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "base/check.h"
+#include "base/thread_pool.h"
+
+namespace lowbit {
+namespace {
+
+// ln sum exp of a row of logits.
+double log_total(const float* logits, int32_t vocab) {
+  const double top = *std::max_element(logits, logits + vocab);
+  double total = 0;
+  for (int32_t i = 0; i < vocab; ++i) total += std::exp(logits[i] - top);
+  return top + std::log(total);
+}
+
+// KL(p || q) of two rows of logits, in nats; rounding can leave it a hair below zero.
+double kl_divergence(const float* p, const float* q, int32_t vocab) {
+  const double log_p = log_total(p, vocab), log_q = log_total(q, vocab);
+  double kl = 0;
+  for (int32_t i = 0; i < vocab; ++i) {
+    const double lp = p[i] - log_p;
+    kl += std::exp(lp) * (lp - (q[i] - log_q));
+  }
+  return std::max(kl, 0.0);
+}
+
+int32_t top(const float* logits, int32_t vocab) {
+  return static_cast<int32_t>(std::max_element(logits, logits + vocab) - logits);
+}
+
+void check_context(const Stepper& model, const WindowOptions& options) {
+  if (options.ctx < 2 || options.ctx > model.max_context()) {
+    throw_error("ctx = {}: must be 2 to {} (the model's context)", options.ctx,
+                model.max_context());
+  }
+}
+
+// Scores rows of one step: row i predicts targets[i].
+void score_rows(std::span<const float> logits, std::span<const float> reference, int32_t vocab,
+                std::span<const int32_t> targets, Scores* scores) {
+  const size_t first = scores->nll.size(), count = targets.size();
+  scores->nll.resize(first + count);
+  if (!reference.empty()) {
+    scores->kl.resize(first + count);
+    scores->same_top.resize(first + count);
+  }
+  thread_pool().for_ranges(static_cast<int64_t>(count), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* row = &logits[static_cast<size_t>(i) * vocab];
+      const size_t at = first + static_cast<size_t>(i);
+      scores->nll[at] = static_cast<float>(log_total(row, vocab) - row[targets[i]]);
+      if (reference.empty()) continue;
+      const float* other = &reference[static_cast<size_t>(i) * vocab];
+      scores->kl[at] = static_cast<float>(kl_divergence(other, row, vocab));
+      scores->same_top[at] = top(row, vocab) == top(other, vocab);
+    }
+  });
+}
+
+// One window: its tokens but the last go in, in slices whose logits fit; tokens from `first_scored`
+// on are scored.
+void score_window(Stepper& model, Stepper* reference, std::span<const int32_t> window,
+                  size_t first_scored, int32_t vocab, Scores* scores) {
+  const auto slice = static_cast<size_t>(std::min(
+      std::min(model.max_step_tokens(), model.max_logit_rows()),
+      reference ? std::min(reference->max_step_tokens(), reference->max_logit_rows()) : 1 << 30));
+  for (Stepper* stepper : {&model, reference}) {
+    if (stepper) stepper->truncate(0, 0);
+  }
+  for (size_t begin = 0; begin + 1 < window.size();) {
+    const size_t end = std::min(begin + slice, window.size() - 1);
+    // Row i of the step predicts token i + 1.
+    const size_t first_row = std::clamp(first_scored - 1, begin, end);
+    const Chunk chunk{0, window.subspan(begin, end - begin), static_cast<int32_t>(end - first_row)};
+    model.step(std::span(&chunk, 1));
+    if (reference) reference->step(std::span(&chunk, 1));
+    if (end > first_row) {
+      score_rows(model.logits(), reference ? reference->logits() : std::span<const float>(), vocab,
+                 window.subspan(first_row + 1, end - first_row), scores);
+    }
+    begin = end;
+  }
+}
+
+double quantile(const std::vector<float>& sorted, double q) {
+  const double at = q * static_cast<double>(sorted.size() - 1);
+  const auto low = static_cast<size_t>(at);
+  const size_t high = std::min(low + 1, sorted.size() - 1);
+  return sorted[low] + (at - static_cast<double>(low)) * (double{sorted[high]} - sorted[low]);
+}
+
+struct MeanAndError {
+  double mean, error;  // error: standard error of the mean
+};
+
+MeanAndError mean_of(std::span<const float> values) {
+  const auto n = static_cast<double>(values.size());
+  const double mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+  double squares = 0;
+  for (const float v : values) squares += (v - mean) * (v - mean);
+  return {mean, n > 1 ? std::sqrt(squares / (n - 1) / n) : 0};
+}
+
+}  // namespace
+
+Scores score(Stepper& model, Stepper* reference, std::span<const int32_t> tokens,
+             const WindowOptions& options, ScoreListener* listener) {
+  check_context(model, options);
+  if (reference) check_context(*reference, options);
+  const bool bos = options.bos >= 0;
+  if (tokens.size() < (bos ? 1 : 2))
+    throw_error("the text has {} tokens; nothing to score", tokens.size());
+  const auto stride = static_cast<size_t>(options.ctx - (bos ? 1 : 0));
+  const auto total = static_cast<int64_t>((tokens.size() + stride - 1) / stride);
+  const auto first_scored =
+      static_cast<size_t>(options.second_half ? std::max(options.ctx / 2, 1) : 1);
+  Scores scores;
+  std::vector<int32_t> window;
+  for (int64_t i = 0; i < total; ++i) {
+    const size_t begin = static_cast<size_t>(i) * stride;
+    const auto text = tokens.subspan(begin, std::min(stride, tokens.size() - begin));
+    window.assign(bos ? 1 : 0, options.bos);
+    window.insert(window.end(), text.begin(), text.end());
+    score_window(model, reference, window, first_scored, model.vocab_size(), &scores);
+    if (listener) listener->on_window(i + 1, total, scores);
+  }
+  if (scores.nll.empty())
+    throw_error("no token was scored: the text is shorter than half a window");
+  return scores;
+}
+
+Perplexity perplexity(std::span<const float> nll) {
+  LB_CHECK(!nll.empty());
+  const MeanAndError nats = mean_of(nll);
+  return {.mean_nll = nats.mean,
+          .perplexity = std::exp(nats.mean),
+          .standard_error = std::exp(nats.mean) * nats.error,
+          .tokens = static_cast<int64_t>(nll.size())};
+}
+
+Divergence divergence(const Scores& scores) {
+  LB_CHECK(!scores.kl.empty());
+  std::vector<float> sorted = scores.kl;
+  std::sort(sorted.begin(), sorted.end());
+  const MeanAndError kl = mean_of(scores.kl);
+  const auto agree = std::count(scores.same_top.begin(), scores.same_top.end(), 1);
+  return {
+      .mean = kl.mean,
+      .mean_stderr = kl.error,
+      .median = quantile(sorted, 0.5),
+      .p90 = quantile(sorted, 0.9),
+      .p95 = quantile(sorted, 0.95),
+      .p99 = quantile(sorted, 0.99),
+      .p999 = quantile(sorted, 0.999),
+      .max = sorted.back(),
+      .top1_agreement = static_cast<double>(agree) / static_cast<double>(scores.same_top.size())};
+}
+
+}  // namespace lowbit

@@ -1,0 +1,73 @@
+#include "engine/state.h"
+
+#include "base/check.h"
+
+namespace lowbit {
+
+StateStore::StateStore(const Backend& backend, const std::vector<StateSpec>& specs,
+                       int32_t sequences, int32_t max_context)
+    : backend_(backend),
+      max_context_(max_context),
+      pages_per_sequence_((max_context + kPageTokens - 1) / kPageTokens),
+      page_table_(static_cast<size_t>(sequences) * pages_per_sequence_, 0),
+      length_(sequences, 0),
+      pages_(sequences, 0) {
+  const int64_t pages = int64_t{sequences} * pages_per_sequence_;
+  device_table_ = backend.allocate(page_table_.size() * sizeof(int32_t));
+  for (int64_t page = pages - 1; page >= 0; --page) {
+    free_pages_.push_back(static_cast<int32_t>(page));
+  }
+  for (const StateSpec& spec : specs) {
+    LB_CHECK(spec.grows_with_tokens, "{}", spec.name);
+    const auto token_bytes =
+        static_cast<size_t>(row_bytes(format_of(spec.format), int64_t{spec.heads} * spec.width));
+    for (int32_t layer = 0; layer < spec.layers; ++layer) {
+      const size_t pool_bytes = static_cast<size_t>(pages) * kPageTokens * token_bytes;
+      const DeviceBytes k = backend.allocate(pool_bytes), v = backend.allocate(pool_bytes);
+      views_.push_back({k.data, v.data, static_cast<const int32_t*>(device_table_.data),
+                        pages_per_sequence_, kPageTokens, spec.format});
+      pools_.push_back(k);
+      pools_.push_back(v);
+      bytes_per_token_ += 2 * token_bytes;
+    }
+  }
+}
+
+void StateStore::reserve(int32_t sequence, int32_t length) {
+  if (length > max_context_) {
+    throw_error(
+        "sequence of {} tokens exceeds the context of {} (raise --max-context or shorten it)",
+        length, max_context_);
+  }
+  const int32_t first = pages_[sequence];
+  int32_t* row = &page_table_[static_cast<size_t>(sequence) * pages_per_sequence_];
+  for (int32_t needed = (length + kPageTokens - 1) / kPageTokens; pages_[sequence] < needed;) {
+    if (free_pages_.empty()) throw_error("no free KV page for sequence {}", sequence);
+    row[pages_[sequence]++] = free_pages_.back();
+    free_pages_.pop_back();
+  }
+  length_[sequence] = std::max(length_[sequence], length);
+  if (pages_[sequence] > first) {
+    const size_t offset = static_cast<size_t>(row - page_table_.data()) + first;
+    backend_.copy_in(static_cast<int32_t*>(device_table_.data) + offset, row + first,
+                     static_cast<size_t>(pages_[sequence] - first) * sizeof(int32_t), nullptr);
+  }
+}
+
+void StateStore::truncate(int32_t sequence, int32_t length) {
+  LB_CHECK(0 <= length && length <= length_[sequence], "{} of {}", length, length_[sequence]);
+  const int32_t* row = &page_table_[static_cast<size_t>(sequence) * pages_per_sequence_];
+  const int32_t needed = (length + kPageTokens - 1) / kPageTokens;
+  while (pages_[sequence] > needed) free_pages_.push_back(row[--pages_[sequence]]);
+  length_[sequence] = length;
+}
+
+size_t StateStore::bytes() const {
+  size_t total = 0;
+  for (const DeviceBytes& pool : pools_) total += pool.size;
+  return total;
+}
+
+size_t StateStore::bytes_per_token() const { return bytes_per_token_; }
+
+}  // namespace lowbit

@@ -1,0 +1,42 @@
+// The state that sequences carry: for growing state (KV) a pool of pages and a page table per
+// sequence, so that batches of different lengths, prefix sharing and rollback need no new kernel.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "models/model.h"
+
+namespace lowbit {
+
+class StateStore {
+ public:
+  // Room for `sequences` sequences of up to `max_context` tokens each.
+  StateStore(const Backend& backend, const std::vector<StateSpec>& specs, int32_t sequences,
+             int32_t max_context);
+
+  // Makes sure that positions [0, length) of a sequence have pages. Error when the pool is full or
+  // the length exceeds max_context.
+  void reserve(int32_t sequence, int32_t length);
+  // Forgets everything from position `length` on; its pages can be used by others.
+  void truncate(int32_t sequence, int32_t length);
+  int32_t length(int32_t sequence) const { return length_[sequence]; }
+
+  StateView view() const { return {views_}; }
+  size_t bytes() const;            // of all pools
+  size_t bytes_per_token() const;  // what one more token of one sequence adds
+  static constexpr int32_t kPageTokens = 64;
+
+ private:
+  const Backend& backend_;
+  int32_t max_context_, pages_per_sequence_;
+  std::vector<DeviceBytes> pools_;
+  std::vector<KvView> views_;
+  std::vector<int32_t> page_table_;  // host mirror of [sequences, pages_per_sequence]
+  DeviceBytes device_table_;
+  std::vector<int32_t> free_pages_;
+  std::vector<int32_t> length_, pages_;  // per sequence: tokens, pages held
+  size_t bytes_per_token_ = 0;
+};
+
+}  // namespace lowbit

@@ -1,0 +1,140 @@
+#include "engine/stepper.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+
+namespace lowbit {
+namespace {
+
+// Logits of a long prefill are asked for in slices of at most this many bytes.
+constexpr int64_t kLogitBytes = 64 << 20;
+
+size_t largest_workspace(const Model& model) {
+  size_t bytes = 0;
+  for (const Linear* linear : model.linears()) bytes = std::max(bytes, linear->plan.workspace);
+  return bytes;
+}
+
+int32_t logit_rows(const Model& model, int32_t max_step_tokens) {
+  const int64_t row_size = int64_t{model.vocab_size()} * static_cast<int64_t>(sizeof(float));
+  return static_cast<int32_t>(std::clamp<int64_t>(kLogitBytes / row_size, 1, max_step_tokens));
+}
+
+}  // namespace
+
+Stepper::Stepper(const Model& model, const Backend& backend, const StepperOptions& options)
+    : model_(model),
+      backend_(backend),
+      max_context_(options.max_context > 0 ? options.max_context : model.max_context()),
+      max_step_tokens_(options.max_step_tokens),
+      max_logit_rows_(std::max(options.max_sequences, logit_rows(model, options.max_step_tokens))),
+      state_(backend, model.state(), options.max_sequences, max_context_),
+      scratch_bytes_(model.scratch_bytes(max_step_tokens_, max_logit_rows_)),
+      scratch_(backend.allocate(scratch_bytes_)),
+      workspace_(backend.allocate(largest_workspace(model))),
+      batch_(backend.allocate((3 * size_t(max_step_tokens_) + max_logit_rows_) * sizeof(int32_t))),
+      logits_(backend.allocate(size_t(max_logit_rows_) * model.vocab_size() * sizeof(float))),
+      sampling_(backend.allocate(sizeof(SampleParams) + 2 * sizeof(int32_t) +
+                                 (size_t(model.vocab_size()) + 31) / 32 * sizeof(uint32_t))) {
+  if (max_context_ > model.max_context()) {
+    throw_error("context of {} tokens: the model was made for {} (max_position_embeddings)",
+                max_context_, model.max_context());
+  }
+}
+
+void Stepper::check(std::span<const Chunk> chunks) const {
+  int64_t tokens = 0, rows = 0;
+  for (const Chunk& chunk : chunks) {
+    tokens += static_cast<int64_t>(chunk.tokens.size());
+    rows += chunk.logits;
+    for (const int32_t token : chunk.tokens) {
+      if (token < 0 || token >= model_.vocab_size()) {
+        throw_error("token id {} is outside the vocabulary of {}", token, model_.vocab_size());
+      }
+    }
+  }
+  LB_CHECK(tokens <= max_step_tokens_ && rows <= max_logit_rows_, "{} tokens, {} rows", tokens,
+           rows);
+}
+
+void Stepper::step(std::span<const Chunk> chunks) {
+  check(chunks);
+  std::vector<int32_t> tokens, pos, slot, rows;
+  last_pos_.clear();
+  for (const Chunk& chunk : chunks) {
+    int32_t at = state_.length(chunk.sequence);
+    state_.reserve(chunk.sequence, at + static_cast<int32_t>(chunk.tokens.size()));
+    for (size_t i = 0; i < chunk.tokens.size(); ++i, ++at) {
+      if (i + static_cast<size_t>(chunk.logits) >= chunk.tokens.size()) {
+        rows.push_back(static_cast<int32_t>(tokens.size()));
+        last_pos_.push_back(at + 1);
+      }
+      tokens.push_back(chunk.tokens[i]);
+      pos.push_back(at);
+      slot.push_back(chunk.sequence);
+    }
+  }
+  host_batch_.clear();
+  for (const auto* part : {&tokens, &pos, &slot, &rows}) {
+    host_batch_.insert(host_batch_.end(), part->begin(), part->end());
+  }
+  const size_t n = tokens.size();
+  auto* device = static_cast<int32_t*>(batch_.data);
+  backend_.copy_in(device, host_batch_.data(), host_batch_.size() * sizeof(int32_t), nullptr);
+  n_logits_ = static_cast<int32_t>(rows.size());
+  const StepBatch batch{.n_seq = static_cast<int32_t>(chunks.size()),
+                        .n_tok = static_cast<int32_t>(n),
+                        .n_logits = n_logits_,
+                        .tokens = device,
+                        .pos = device + n,
+                        .slot = device + 2 * n,
+                        .logit_row = device + 3 * n};
+  Exec exec{backend_, scratch_, workspace_.data, nullptr, trace_};
+  model_.forward(exec, batch, state_.view(), static_cast<float*>(logits_.data));
+}
+
+void Stepper::prefill(int32_t sequence, std::span<const int32_t> tokens) {
+  while (!tokens.empty()) {
+    const size_t count = std::min(tokens.size(), static_cast<size_t>(max_step_tokens_));
+    const Chunk chunk{sequence, tokens.first(count), count == tokens.size() ? 1 : 0};
+    step(std::span(&chunk, 1));
+    tokens = tokens.subspan(count);
+  }
+}
+
+int32_t Stepper::sample(int32_t row, const SampleParams& params, const uint32_t* mask) {
+  LB_CHECK(0 <= row && row < n_logits_, "row {} of {}", row, n_logits_);
+  auto* device_params = static_cast<SampleParams*>(sampling_.data);
+  auto* device_pos = reinterpret_cast<int32_t*>(device_params + 1);
+  auto* device_mask = reinterpret_cast<uint32_t*>(device_pos + 2);
+  backend_.copy_in(device_params, &params, sizeof params, nullptr);
+  backend_.copy_in(device_pos, &last_pos_[row], sizeof(int32_t), nullptr);
+  if (mask) {
+    const size_t words = (static_cast<size_t>(model_.vocab_size()) + 31) / 32;
+    backend_.copy_in(device_mask, mask, words * sizeof(uint32_t), nullptr);
+  }
+  const SampleArgs args{
+      .rows = 1,
+      .vocab = model_.vocab_size(),
+      .logits = static_cast<const float*>(logits_.data) + int64_t{row} * model_.vocab_size(),
+      .mask = mask ? device_mask : nullptr,
+      .params = device_params,
+      .pos = device_pos,
+      .out = device_pos + 1};
+  Exec exec{backend_, scratch_, workspace_.data, nullptr, trace_};
+  run(exec, {"sample"}, "sample", backend_.op.sample, args);
+  int32_t token = -1;
+  backend_.copy_out(&token, args.out, sizeof token, nullptr);
+  if (token < 0) throw_error("the logit mask allows no token");
+  return token;
+}
+
+std::span<const float> Stepper::logits() {
+  host_logits_.resize(static_cast<size_t>(n_logits_) * model_.vocab_size());
+  backend_.copy_out(host_logits_.data(), logits_.data, host_logits_.size() * sizeof(float),
+                    nullptr);
+  return host_logits_;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,70 @@
+#include "load/checkpoint.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "load/containers.h"
+#include "load/embedded.h"
+
+namespace lowbit {
+namespace {
+
+constexpr std::string_view kSynthetic = "synthetic:";
+constexpr std::string_view kEmbedded = "embedded:";
+constexpr std::string_view kForms =
+    "a Hugging Face folder, a .gguf file, synthetic:NAME[@SEED] or embedded:NAME";
+
+std::unique_ptr<Checkpoint> open_embedded(const std::string& model) {
+  const std::string name = model.substr(kEmbedded.size());
+  const std::vector<std::string> names = embedded_names();
+  // Only a name of the list: "" or "x/.." would otherwise be a prefix of other files.
+  if (std::find(names.begin(), names.end(), name) != names.end()) {
+    return open_hf_checkpoint(model, open_embedded_folder("models/" + name + "/", model));
+  }
+  if (names.empty()) throw_error("{}: no model is linked into this binary", printable(model));
+  throw_error("{}: no such embedded model{} known: {}", printable(model),
+              suggestion(name, names).empty() ? ";" : suggestion(name, names), join(names, ", "));
+}
+
+std::unique_ptr<Checkpoint> open_file(const std::string& model) {
+  const Bytes file = map_file(model);
+  if (file.text().starts_with("GGUF") || model.ends_with(".gguf")) {
+    return open_gguf_checkpoint(model, file);
+  }
+  if (model.ends_with(".safetensors") || model.ends_with(".json")) {
+    throw_error("{}: is one file of a model; pass the folder that holds it, with config.json",
+                printable(model, 300));
+  }
+  throw_error("{}: is not a model file; a model is {}", printable(model, 300), kForms);
+}
+
+// org/name, as on the hub: no other slash, nothing that only a path has.
+bool looks_like_hub_id(std::string_view model) {
+  const size_t slash = model.find('/');
+  return slash != std::string_view::npos && slash != 0 && slash + 1 < model.size() &&
+         model.find('/', slash + 1) == std::string_view::npos && model[0] != '.' &&
+         model[0] != '~' && model.find_first_of(" \\:") == std::string_view::npos &&
+         !model.ends_with(".gguf") && !model.ends_with(".safetensors");
+}
+
+}  // namespace
+
+std::unique_ptr<Checkpoint> open_checkpoint(const std::string& model) {
+  if (model.starts_with(kSynthetic)) return open_synthetic_checkpoint(model);
+  if (model.starts_with(kEmbedded)) return open_embedded(model);
+  if (is_directory(model)) return open_hf_checkpoint(model, open_folder(model));
+  if (file_exists(model)) return open_file(model);
+  if (looks_like_hub_id(model)) {
+    throw_error(
+        "{0}: no such folder. lowbit does not download models: fetch it (for example "
+        "`huggingface-cli download {0} --local-dir DIR`) and pass DIR",
+        printable(model, 300));
+  }
+  const std::string near = suggestion(model, synthetic_names());
+  throw_error("{}: no such file or folder{} A model is {}", printable(model, 300),
+              near.empty() ? "." : near, kForms);
+}
+
+}  // namespace lowbit

@@ -1,0 +1,23 @@
+// What open_checkpoint() chooses between: one function per kind of source. `model` is what the user
+// wrote, for Checkpoint::source() and messages.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/file.h"
+#include "load/checkpoint.h"
+
+namespace lowbit {
+
+std::unique_ptr<Checkpoint> open_hf_checkpoint(const std::string& model,
+                                               std::unique_ptr<Folder> folder);
+std::unique_ptr<Checkpoint> open_gguf_checkpoint(const std::string& model, const Bytes& file);
+
+// `model` as "synthetic:NAME[@SEED]".
+std::unique_ptr<Checkpoint> open_synthetic_checkpoint(const std::string& model);
+
+// Ids that end a generation, from `eos_token_id`: absent, one id, or a list.
+std::vector<int32_t> read_eos_ids(const Hyperparams& config);
+
+}  // namespace lowbit

@@ -1,0 +1,409 @@
+#include "load/gguf.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "base/text.h"
+#include "base/thread_pool.h"
+
+namespace lowbit {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t kDefaultAlignment = 32;
+constexpr uint32_t kMaxDims = 4;
+constexpr int64_t kBlock = 32;  // weights in a Q8_0 or Q4_0 block
+constexpr std::string_view kSupported = "F32, F16, BF16, Q8_0, Q4_0";
+
+// Numbers as in gguf.md.
+enum ValueType : uint32_t {
+  kU8,
+  kI8,
+  kU16,
+  kI16,
+  kU32,
+  kI32,
+  kF32,
+  kBool,
+  kText,
+  kArray,
+  kU64,
+  kI64,
+  kF64,
+  kValueTypes
+};
+
+struct ValueTypeRow {
+  std::string_view name;
+  size_t bytes;  // 0: not a number
+};
+constexpr ValueTypeRow kValueRows[kValueTypes] = {
+    {"uint8", 1},  {"int8", 1},    {"uint16", 2},  {"int16", 2},  {"uint32", 4},
+    {"int32", 4},  {"float32", 4}, {"bool", 1},    {"string", 0}, {"array", 0},
+    {"uint64", 8}, {"int64", 8},   {"float64", 8},
+};
+
+// Tensor types of ggml by number. Only those that we read have sizes: the others are refused by
+// name when they are asked for.
+struct TensorTypeRow {
+  uint32_t id;
+  std::string_view name;
+  int64_t block_weights = 0, block_bytes = 0;
+};
+constexpr TensorTypeRow kTensorRows[] = {
+    {0, "F32", 1, 4},
+    {1, "F16", 1, 2},
+    {2, "Q4_0", kBlock, 18},
+    {3, "Q4_1"},
+    {6, "Q5_0"},
+    {7, "Q5_1"},
+    {8, "Q8_0", kBlock, 34},
+    {9, "Q8_1"},
+    {10, "Q2_K"},
+    {11, "Q3_K"},
+    {12, "Q4_K"},
+    {13, "Q5_K"},
+    {14, "Q6_K"},
+    {15, "Q8_K"},
+    {16, "IQ2_XXS"},
+    {17, "IQ2_XS"},
+    {18, "IQ3_XXS"},
+    {19, "IQ1_S"},
+    {20, "IQ4_NL"},
+    {21, "IQ3_S"},
+    {22, "IQ2_S"},
+    {23, "IQ4_XS"},
+    {24, "I8"},
+    {25, "I16"},
+    {26, "I32"},
+    {27, "I64"},
+    {28, "F64"},
+    {29, "IQ1_M"},
+    {30, "BF16", 1, 2},
+    {34, "TQ1_0"},
+    {35, "TQ2_0"},
+    {39, "MXFP4"},
+    {40, "NVFP4"},
+};
+
+// A cursor that never leaves the file; every message says what was being read.
+class Reader {
+ public:
+  Reader(const std::string& path, std::span<const std::byte> data) : path_(path), data_(data) {}
+
+  uint64_t position() const { return position_; }
+  uint64_t left() const { return data_.size() - position_; }
+
+  [[noreturn]] void fail(const std::string& message) const {
+    throw_error("{}: {}", path_, message);
+  }
+
+  std::span<const std::byte> take(uint64_t size, const std::string& what) {
+    if (size > left()) {
+      fail(fmt::format("{}: {} bytes at byte {}, but the file ends after {}", what, size, position_,
+                       data_.size()));
+    }
+    const auto bytes = data_.subspan(position_, size);
+    position_ += size;
+    return bytes;
+  }
+
+  template <class T>
+  T number(const std::string& what) {
+    T value;
+    std::memcpy(&value, take(sizeof value, what).data(), sizeof value);
+    return value;
+  }
+
+  std::string_view text(const std::string& what) {
+    const auto size = number<uint64_t>(what + ": length");
+    const auto bytes = take(size, what);
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+
+  // A number of things of at least `least_bytes` each: one that cannot fit is not believed.
+  uint64_t count(const std::string& what, uint64_t least_bytes) {
+    const auto count = number<uint64_t>(what);
+    if (count > left() / least_bytes) {
+      fail(fmt::format("{}: {} do not fit in the {} bytes that follow", what, count, left()));
+    }
+    return count;
+  }
+
+ private:
+  const std::string& path_;
+  std::span<const std::byte> data_;
+  uint64_t position_ = 0;
+};
+
+uint32_t read_version(Reader& reader) {
+  const auto magic = reader.take(4, "magic");
+  if (std::memcmp(magic.data(), "GGUF", 4) != 0) {
+    reader.fail("does not start with \"GGUF\"; not a GGUF file, or damaged");
+  }
+  const auto version = reader.number<uint32_t>("version");
+  if (version != 0 && (version & 0xffff) == 0) {
+    reader.fail("is a big-endian GGUF file; only little-endian ones are read");
+  }
+  if (version != 2 && version != 3) {
+    reader.fail(fmt::format("is GGUF version {}; supported: 2 and 3", version));
+  }
+  return version;
+}
+
+ValueType read_type(Reader& reader, const std::string& what) {
+  const auto type = reader.number<uint32_t>(what);
+  if (type >= kValueTypes) reader.fail(fmt::format("{}: unknown value type {}", what, type));
+  return static_cast<ValueType>(type);
+}
+
+json read_value(Reader& reader, ValueType type, const std::string& what) {
+  switch (type) {
+    case kU8:
+      return reader.number<uint8_t>(what);
+    case kI8:
+      return reader.number<int8_t>(what);
+    case kU16:
+      return reader.number<uint16_t>(what);
+    case kI16:
+      return reader.number<int16_t>(what);
+    case kU32:
+      return reader.number<uint32_t>(what);
+    case kI32:
+      return reader.number<int32_t>(what);
+    case kU64:
+      return reader.number<uint64_t>(what);
+    case kI64:
+      return reader.number<int64_t>(what);
+    case kF64:
+      return reader.number<double>(what);
+    case kF32: {
+      // The shortest decimal, not the widened bits: 1e-5 must be what config.json's 1e-5 is.
+      const auto value = reader.number<float>(what);
+      return parse_double(fmt::format("{}", value)).value_or(value);
+    }
+    case kBool: {
+      const auto value = reader.number<uint8_t>(what);
+      if (value > 1) reader.fail(fmt::format("{}: is {}, a bool is 0 or 1", what, value));
+      return value == 1;
+    }
+    default:
+      return std::string(reader.text(what));
+  }
+}
+
+GgufArray read_array(Reader& reader, const std::string& what) {
+  const ValueType type = read_type(reader, what);
+  if (type == kArray) reader.fail(what + ": arrays of arrays are not supported");
+  GgufArray array{kValueRows[type].name, kValueRows[type].bytes, 0, {}, {}};
+  if (type != kText) {
+    array.count = reader.count(what + ": count", array.element_bytes);
+    array.data = reader.take(array.count * array.element_bytes, what);
+    return array;
+  }
+  array.count = reader.count(what + ": count", sizeof(uint64_t));
+  array.texts.reserve(array.count);
+  for (uint64_t i = 0; i < array.count; ++i) array.texts.push_back(reader.text(what));
+  return array;
+}
+
+StoredTensor read_tensor_info(Reader& reader, const std::string& path, const std::string& name,
+                              uint64_t* offset) {
+  StoredTensor tensor{path, "", {}, {}};
+  const auto dims = reader.number<uint32_t>(name + ": dimensions");
+  if (dims == 0 || dims > kMaxDims) {
+    reader.fail(fmt::format("{}: has {} dimensions, must be from 1 to {}", name, dims, kMaxDims));
+  }
+  for (uint32_t i = 0; i < dims; ++i) {
+    const auto size = reader.number<uint64_t>(name + ": dimensions");
+    if (size > INT64_MAX) reader.fail(fmt::format("{}: dimension {} is {}", name, i, size));
+    tensor.shape.insert(tensor.shape.begin(), static_cast<int64_t>(size));
+  }
+  const auto type = reader.number<uint32_t>(name + ": type");
+  const auto row = std::find_if(std::begin(kTensorRows), std::end(kTensorRows),
+                                [&](const TensorTypeRow& r) { return r.id == type; });
+  tensor.type = row == std::end(kTensorRows) ? fmt::format("{} (unknown)", type) : row->name;
+  *offset = reader.number<uint64_t>(name + ": offset");
+  return tensor;
+}
+
+// Bytes of a tensor of a type that we read; 0 for the others, whose extents are not checked.
+uint64_t data_bytes(const Reader& reader, const std::string& name, const StoredTensor& tensor) {
+  for (const TensorTypeRow& row : kTensorRows) {
+    if (row.name != tensor.type || row.block_bytes == 0) continue;
+    if (tensor.shape.back() % row.block_weights != 0) {
+      reader.fail(fmt::format("{}: K = {} is not a multiple of {}, the block of {}", name,
+                              tensor.shape.back(), row.block_weights, row.name));
+    }
+    int64_t bytes = row.block_bytes;
+    bool overflow = false;
+    for (size_t i = 0; i < tensor.shape.size(); ++i) {
+      const int64_t size =
+          i + 1 == tensor.shape.size() ? tensor.shape[i] / row.block_weights : tensor.shape[i];
+      overflow |= __builtin_mul_overflow(bytes, size, &bytes);
+    }
+    if (overflow) reader.fail(name + ": the product of its dimensions overflows");
+    return static_cast<uint64_t>(bytes);
+  }
+  return 0;
+}
+
+struct Extent {
+  uint64_t begin, end;
+  const std::string* name;
+};
+
+void check_no_overlap(const Reader& reader, std::vector<Extent> extents) {
+  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  });
+  for (size_t i = 1; i < extents.size(); ++i) {
+    if (extents[i].begin < extents[i - 1].end) {
+      reader.fail(fmt::format("{}: its data overlap those of {}", printable(*extents[i].name),
+                              printable(*extents[i - 1].name)));
+    }
+  }
+}
+
+// Block (d, 32 codes) -> code and scale planes. Q4_0 holds weight i in the low and weight i + 16 in
+// the high half of byte i, as code + 8; ours are signed and in order.
+QTensor split_blocks(const StoredTensor& stored, const Format& format, int64_t n, int64_t k) {
+  QTensorBuilder builder = build_qtensor(format, n, k);
+  const bool nibbles = format.bits == 4;
+  const size_t code_bytes = static_cast<size_t>(kBlock) * format.bits / 8;
+  const std::byte* blocks = stored.data.data.data();
+  thread_pool().for_ranges(n * (k / kBlock), 256, [&](int64_t begin, int64_t end) {
+    for (size_t b = static_cast<size_t>(begin); b < static_cast<size_t>(end); ++b) {
+      const std::byte* block = blocks + b * (2 + code_bytes);
+      std::memcpy(builder.scales + b * 2, block, 2);
+      std::byte* codes = builder.codes + b * code_bytes;
+      if (!nibbles) {
+        std::memcpy(codes, block + 2, code_bytes);
+        continue;
+      }
+      const std::byte sign{0x88};  // code - 8 in two's complement flips the top bit of each nibble
+      const std::byte low{0x0f};
+      for (size_t i = 0; i < 8; ++i) {
+        const std::byte even = block[2 + 2 * i], odd = block[2 + 2 * i + 1];
+        codes[i] = ((even & low) | ((odd & low) << 4)) ^ sign;
+        codes[8 + i] = ((even >> 4) | (odd & ~low)) ^ sign;
+      }
+    }
+  });
+  release_pages(stored.data);
+  return builder.tensor;
+}
+
+}  // namespace
+
+GgufFile::GgufFile(const std::string& path, const Bytes& file)
+    : path_(path), file_(file), values_(Hyperparams::from_tree(path, json::object())) {
+  Reader reader(path_, file.data);
+  version_ = read_version(reader);
+  // The shortest tensor entry: name length, one dimension, type, offset. The shortest pair: key
+  // length, type, one byte.
+  const uint64_t tensor_count = reader.count("number of tensors", 8 + 4 + 8 + 4 + 8);
+  const uint64_t pair_count = reader.count("number of metadata pairs", 8 + 4 + 1);
+  json values = json::object();
+  for (uint64_t i = 0; i < pair_count; ++i) {
+    const std::string key(reader.text("metadata key"));
+    const std::string what = printable(key, 200);
+    const ValueType type = read_type(reader, what + ": type");
+    const bool fresh = type == kArray ? arrays_.emplace(key, read_array(reader, what)).second
+                                      : values.emplace(key, read_value(reader, type, what)).second;
+    if (!fresh || (type == kArray ? values.contains(key) : arrays_.contains(key))) {
+      reader.fail(what + ": the key appears twice");
+    }
+  }
+  values_ = Hyperparams::from_tree(path, std::move(values));
+  const auto alignment = static_cast<uint64_t>(
+      values_.integer_or("general.alignment", kDefaultAlignment, 1, INT32_MAX));
+  if (!std::has_single_bit(alignment)) {
+    values_.fail("general.alignment", fmt::format("is {}, must be a power of two", alignment));
+  }
+  std::vector<std::pair<StoredTensors::iterator, uint64_t>> offsets;
+  for (uint64_t i = 0; i < tensor_count; ++i) {
+    const std::string name(reader.text("tensor name"));
+    uint64_t offset = 0;
+    StoredTensor tensor = read_tensor_info(reader, path_, printable(name, 200), &offset);
+    const auto [at, fresh] = tensors_.emplace(name, std::move(tensor));
+    if (!fresh) reader.fail(printable(name, 200) + ": the tensor appears twice");
+    offsets.emplace_back(at, offset);
+  }
+  const uint64_t data_begin = (reader.position() + alignment - 1) / alignment * alignment;
+  const uint64_t data_size = file.data.size() < data_begin ? 0 : file.data.size() - data_begin;
+  std::vector<Extent> extents;
+  for (const auto& [at, offset] : offsets) {
+    const std::string name = printable(at->first, 200);
+    if (offset % alignment != 0) {
+      reader.fail(fmt::format("{}: offset {} is not a multiple of the alignment {}", name, offset,
+                              alignment));
+    }
+    const uint64_t size = data_bytes(reader, name, at->second);
+    if (offset > data_size || size > data_size - offset) {
+      reader.fail(
+          fmt::format("{}: needs {} bytes at {}, but the file holds {} bytes of data; it "
+                      "may be incomplete, download it again",
+                      name, size, offset, data_size));
+    }
+    if (size == 0) continue;
+    at->second.data = file.slice(data_begin + offset, size);
+    extents.push_back({offset, offset + size, &at->first});
+  }
+  check_no_overlap(reader, std::move(extents));
+}
+
+const GgufArray* GgufFile::find_array(std::string_view key) const {
+  const auto at = arrays_.find(key);
+  if (at != arrays_.end()) return &at->second;
+  if (values_.has(key)) values_.fail(key, "must be an array");
+  return nullptr;
+}
+
+std::vector<std::string_view> GgufFile::texts(std::string_view key) const {
+  const GgufArray* array = find_array(key);
+  if (!array) return {};
+  if (array->element != "string") {
+    values_.fail(key, fmt::format("is an array of {}, expected string", array->element));
+  }
+  return array->texts;
+}
+
+std::vector<float> GgufFile::floats(std::string_view key) const {
+  const GgufArray* array = find_array(key);
+  if (!array) return {};
+  if (array->element != "float32") {
+    values_.fail(key, fmt::format("is an array of {}, expected float32", array->element));
+  }
+  std::vector<float> numbers(array->count);
+  if (numbers.empty()) return numbers;
+  std::memcpy(numbers.data(), array->data.data(), array->data.size());
+  return numbers;
+}
+
+std::vector<int32_t> GgufFile::integers(std::string_view key) const {
+  const GgufArray* array = find_array(key);
+  if (!array) return {};
+  if (array->element != "int32" && array->element != "uint32") {
+    values_.fail(key, fmt::format("is an array of {}, expected int32", array->element));
+  }
+  std::vector<int32_t> numbers(array->count);
+  if (numbers.empty()) return numbers;
+  std::memcpy(numbers.data(), array->data.data(), array->data.size());
+  return numbers;
+}
+
+QTensor gguf_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k) {
+  if (stored.type != "Q8_0" && stored.type != "Q4_0") {
+    return plain_tensor(name, stored, n, k, kSupported);
+  }
+  check_shape(name, stored, n, k);
+  const FormatId id = stored.type == "Q8_0" ? FormatId::kQ8_0 : FormatId::kQ4_0;
+  return split_blocks(stored, format_of(id), n, k);
+}
+
+}  // namespace lowbit

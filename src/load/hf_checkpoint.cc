@@ -1,0 +1,100 @@
+// A Hugging Face model folder, on disk or linked into the binary.
+#include "base/check.h"
+#include "base/text.h"
+#include "load/containers.h"
+#include "load/safetensors.h"
+#include "tokenizer/load.h"
+
+namespace lowbit {
+namespace {
+
+constexpr std::string_view kSupported = "F32, F16, BF16";
+
+class HfCheckpoint final : public Checkpoint {
+ public:
+  HfCheckpoint(const std::string& model, std::unique_ptr<Folder> folder)
+      : model_(model), folder_(std::move(folder)), config_(read_config(*folder_)) {
+    check_weight_files();
+    tensors_ = open_safetensors(*folder_);
+    eos_ids_ = read_eos_ids(config_);
+    if (const auto file = folder_->find("generation_config.json")) {
+      const std::string path = folder_->path_of("generation_config.json");
+      const auto ids = read_eos_ids(Hyperparams::from_json(path, file->text()));
+      if (!ids.empty()) eos_ids_ = ids;
+    }
+  }
+
+  std::string source() const override { return model_; }
+  std::string container() const override { return "safetensors"; }
+  const Hyperparams& config() const override { return config_; }
+  std::vector<int32_t> eos_ids() const override { return eos_ids_; }
+  std::unique_ptr<Tokenizer> tokenizer() const override { return load_tokenizer(*folder_); }
+
+  std::vector<std::string> tensor_names() const override {
+    std::vector<std::string> names;
+    for (const auto& [name, tensor] : tensors_) names.push_back(name);
+    return names;
+  }
+  bool has(const std::string& name) const override { return tensors_.contains(name); }
+
+  QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
+    const auto at = tensors_.find(name);
+    if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
+    return plain_tensor(name, at->second, n, k, kSupported);
+  }
+
+ private:
+  static Hyperparams read_config(const Folder& folder) {
+    const auto file = folder.find("config.json");
+    if (file) return Hyperparams::from_json(folder.path_of("config.json"), file->text());
+    for (const std::string& name : folder.names()) {
+      if (name.ends_with(".gguf")) {
+        throw_error("{}: has no config.json, but {}: pass that file as the model", folder.path(),
+                    printable(name));
+      }
+    }
+    throw_error(
+        "{}: has no config.json; a model folder holds config.json, *.safetensors and "
+        "tokenizer files",
+        folder.path());
+  }
+
+  void check_weight_files() const {
+    std::string other;
+    for (const std::string& name : folder_->names()) {
+      if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) return;
+      const bool torch = name.ends_with(".bin") || name.ends_with(".pth") || name.ends_with(".pt");
+      if (torch && other.empty()) other = name;
+    }
+    if (other.empty()) {
+      throw_error("{}: holds config.json but no .safetensors file", folder_->path());
+    }
+    throw_error(
+        "{}: holds {} but no .safetensors file; convert the weights to safetensors (for "
+        "example with save_pretrained of transformers)",
+        folder_->path(), printable(other));
+  }
+
+  std::string model_;
+  std::unique_ptr<Folder> folder_;
+  Hyperparams config_;
+  StoredTensors tensors_;
+  std::vector<int32_t> eos_ids_;
+};
+
+}  // namespace
+
+std::unique_ptr<Checkpoint> open_hf_checkpoint(const std::string& model,
+                                               std::unique_ptr<Folder> folder) {
+  return std::make_unique<HfCheckpoint>(model, std::move(folder));
+}
+
+std::vector<int32_t> read_eos_ids(const Hyperparams& config) {
+  std::vector<int32_t> ids;
+  for (const int64_t id : config.integers_or("eos_token_id", 0, INT32_MAX)) {
+    ids.push_back(static_cast<int32_t>(id));
+  }
+  return ids;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,284 @@
+#include "load/safetensors.h"
+
+#include <algorithm>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "base/text.h"
+#include "load/json.h"
+
+namespace lowbit {
+namespace {
+
+using nlohmann::json;
+
+constexpr uint64_t kMaxHeader = 100'000'000;  // the reference reader's limit
+constexpr std::string_view kIndex = "model.safetensors.index.json";
+constexpr std::string_view kSuffix = ".safetensors";
+
+struct DtypeBits {
+  std::string_view name;
+  int64_t bits;
+};
+constexpr DtypeBits kDtypes[] = {
+    {"F64", 64},    {"F32", 32},    {"F16", 16},        {"BF16", 16},       {"I64", 64},
+    {"I32", 32},    {"I16", 16},    {"I8", 8},          {"U64", 64},        {"U32", 32},
+    {"U16", 16},    {"U8", 8},      {"BOOL", 8},        {"C64", 64},        {"F8_E4M3", 8},
+    {"F8_E5M2", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"F6_E2M3", 6},
+    {"F6_E3M2", 6}, {"F4", 4},
+};
+
+// "FILE: tensor NAME: message"
+[[noreturn]] void fail(const std::string& path, const std::string& name,
+                       const std::string& message) {
+  throw_error("{}: {}: {}", path, printable(name, 200), message);
+}
+
+int64_t to_size(const std::string& path, const std::string& name, const char* field,
+                const json& value) {
+  const bool fits = value.is_number_unsigned() && value.get<uint64_t>() <= INT64_MAX;
+  if (!fits) {
+    fail(path, name,
+         fmt::format("{}: is {}, expected an integer from 0 to 2^63 - 1", field, describe(value)));
+  }
+  return value.get<int64_t>();
+}
+
+const json& field(const std::string& path, const std::string& name, const json& entry,
+                  const char* key, json::value_t type, const char* expected) {
+  const auto at = entry.find(key);
+  if (at == entry.end()) fail(path, name, fmt::format("{}: is missing in the header", key));
+  if (at->type() != type) {
+    fail(path, name, fmt::format("{}: is {}, expected {}", key, describe(*at), expected));
+  }
+  return *at;
+}
+
+// Bytes that shape and dtype ask for; nullopt for a dtype that is not in the table.
+std::optional<int64_t> bytes_of(const std::string& path, const std::string& name,
+                                const StoredTensor& tensor) {
+  const auto row = std::find_if(std::begin(kDtypes), std::end(kDtypes),
+                                [&](const DtypeBits& d) { return d.name == tensor.type; });
+  if (row == std::end(kDtypes)) return std::nullopt;
+  int64_t bits = row->bits;
+  bool overflow = false;
+  for (const int64_t size : tensor.shape) overflow |= __builtin_mul_overflow(bits, size, &bits);
+  const bool has_zero =
+      std::find(tensor.shape.begin(), tensor.shape.end(), 0) != tensor.shape.end();
+  if (has_zero) return 0;
+  if (overflow) fail(path, name, "shape: the product of its sizes overflows");
+  return (bits + 7) / 8;
+}
+
+struct Extent {
+  int64_t begin, end;
+  const std::string* name;
+};
+
+// The reference reader's rule: sorted by offset, each tensor starts where the last one ended.
+void check_extents(const std::string& path, std::vector<Extent> extents, int64_t size) {
+  std::sort(extents.begin(), extents.end(), [](const Extent& a, const Extent& b) {
+    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+  });
+  int64_t at = 0;
+  for (const Extent& extent : extents) {
+    if (extent.begin != at) {
+      fail(path, *extent.name,
+           fmt::format("data_offsets: start at {}, but {} at {}", extent.begin,
+                       extent.begin < at ? "overlap a tensor that ends" : "the one before ends",
+                       at));
+    }
+    at = extent.end;
+  }
+  if (at != size) {
+    throw_error("{}: {} bytes follow the last tensor; the file is damaged", path, size - at);
+  }
+}
+
+StoredTensor read_entry(const std::string& path, const std::string& name, const json& entry,
+                        const Bytes& data, Extent* extent) {
+  if (!entry.is_object()) fail(path, name, fmt::format("is {} in the header", describe(entry)));
+  StoredTensor tensor{path, "", {}, {}};
+  tensor.type =
+      field(path, name, entry, "dtype", json::value_t::string, "a string").get<std::string>();
+  for (const json& size :
+       field(path, name, entry, "shape", json::value_t::array, "a list of sizes")) {
+    tensor.shape.push_back(to_size(path, name, "shape", size));
+  }
+  const json& offsets =
+      field(path, name, entry, "data_offsets", json::value_t::array, "[begin, end]");
+  if (offsets.size() != 2) {
+    fail(path, name, fmt::format("data_offsets: is {}, expected [begin, end]", describe(offsets)));
+  }
+  const int64_t begin = to_size(path, name, "data_offsets", offsets[0]);
+  const int64_t end = to_size(path, name, "data_offsets", offsets[1]);
+  const int64_t size = static_cast<int64_t>(data.data.size());
+  if (begin > end) fail(path, name, fmt::format("data_offsets: end {} before {}", end, begin));
+  if (end > size) {
+    fail(path, name,
+         fmt::format("data_offsets: end at byte {}, but the file holds {} bytes of data; it may be "
+                     "incomplete, download it again",
+                     end, size));
+  }
+  const auto expected = bytes_of(path, name, tensor);
+  if (expected && *expected != end - begin) {
+    fail(path, name,
+         fmt::format("data_offsets: {} bytes, but shape and dtype ask for {}", end - begin,
+                     *expected));
+  }
+  *extent = {begin, end, nullptr};
+  tensor.data = data.slice(static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+  return tensor;
+}
+
+// ---- Folders
+
+// A shard must lie in the folder itself: an index must not reach other files of the machine.
+bool is_plain_name(const std::string& name) {
+  return !name.empty() && name != "." && name != ".." &&
+         name.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
+}
+
+StoredTensors open_shard(const Folder& folder, const std::string& shard) {
+  return parse_safetensors(folder.path_of(shard), folder.open(shard));
+}
+
+StoredTensors open_shards(const Folder& folder, const std::vector<std::string>& shards) {
+  StoredTensors all;
+  for (const std::string& shard : shards) {
+    for (auto& [name, tensor] : open_shard(folder, shard)) {
+      const auto [at, inserted] = all.emplace(name, std::move(tensor));
+      if (!inserted) fail(folder.path_of(shard), name, "is also in " + at->second.file);
+    }
+  }
+  return all;
+}
+
+StoredTensors open_index(const Folder& folder) {
+  const std::string path = folder.path_of(std::string(kIndex));
+  const json index = parse_json(path, folder.open(std::string(kIndex)).text());
+  const json* map =
+      index.is_object() && index.contains("weight_map") ? &index["weight_map"] : nullptr;
+  if (!map || !map->is_object() || map->empty()) {
+    throw_error("{}: weight_map: must be an object that maps tensors to files", path);
+  }
+  std::map<std::string, std::string> shard_of;  // tensor -> file
+  std::vector<std::string> shards;
+  for (const auto& [name, shard] : map->items()) {
+    if (!shard.is_string() || !is_plain_name(shard.get_ref<const std::string&>())) {
+      throw_error("{}: weight_map: {}: is {}, expected the name of a file in the same folder", path,
+                  printable(name, 200), describe(shard));
+    }
+    shard_of[name] = shard.get<std::string>();
+    shards.push_back(shard.get<std::string>());
+  }
+  std::sort(shards.begin(), shards.end());
+  shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
+  for (const std::string& shard : shards) {
+    if (!folder.find(shard)) {
+      throw_error("{}: weight_map: names {}, which is not in the folder", path, printable(shard));
+    }
+  }
+  StoredTensors all = open_shards(folder, shards);
+  for (const auto& [name, shard] : shard_of) {
+    const auto at = all.find(name);
+    if (at == all.end() || at->second.file != folder.path_of(shard)) {
+      throw_error("{}: weight_map: {}: is not in {}", path, printable(name, 200), printable(shard));
+    }
+  }
+  for (const auto& [name, tensor] : all) {
+    if (!shard_of.contains(name)) {
+      throw_error("{}: weight_map: lacks {}, which {} holds", path, printable(name, 200),
+                  tensor.file);
+    }
+  }
+  return all;
+}
+
+struct ShardName {
+  std::string_view stem;
+  long long number = 0, count = 0;
+};
+
+// STEM-00001-of-00003.safetensors
+std::optional<ShardName> parse_shard_name(std::string_view name) {
+  name.remove_suffix(kSuffix.size());
+  const size_t of = name.rfind("-of-");
+  if (of == std::string_view::npos || of == 0) return std::nullopt;
+  const size_t dash = name.rfind('-', of - 1);
+  if (dash == std::string_view::npos) return std::nullopt;
+  const auto number = parse_int(name.substr(dash + 1, of - dash - 1));
+  const auto count = parse_int(name.substr(of + 4));
+  if (!number || !count) return std::nullopt;
+  return ShardName{name.substr(0, dash), *number, *count};
+}
+
+void check_complete(const Folder& folder, const std::vector<std::string>& files) {
+  const auto first = parse_shard_name(files[0]);
+  std::vector<long long> numbers;
+  for (const std::string& file : files) {
+    const auto shard = parse_shard_name(file);
+    if (!first || !shard || shard->stem != first->stem || shard->count != first->count) {
+      throw_error("{}: several .safetensors files ({}, {}) and no {}; add it, or keep one file",
+                  folder.path(), printable(files[0]), printable(files[1]), kIndex);
+    }
+    numbers.push_back(shard->number);
+  }
+  std::sort(numbers.begin(), numbers.end());
+  numbers.push_back(first->count + 1);
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    const long long expected = static_cast<long long>(i) + 1;
+    if (numbers[i] != expected) {
+      throw_error("{}: shard {} of {} is missing", folder.path(), expected, first->count);
+    }
+  }
+}
+
+}  // namespace
+
+StoredTensors parse_safetensors(const std::string& path, const Bytes& file) {
+  uint64_t header_size = 0;
+  if (file.data.size() < sizeof header_size) {
+    throw_error("{}: {} bytes, too short for a safetensors file", path, file.data.size());
+  }
+  std::memcpy(&header_size, file.data.data(), sizeof header_size);
+  const uint64_t rest = file.data.size() - sizeof header_size;
+  if (header_size > kMaxHeader) {
+    throw_error("{}: header length {} is above {}; not a safetensors file, or damaged", path,
+                header_size, kMaxHeader);
+  }
+  if (header_size > rest) {
+    throw_error("{}: header length {}, but only {} bytes follow; the file is truncated", path,
+                header_size, rest);
+  }
+  const Bytes header_bytes = file.slice(sizeof header_size, header_size);
+  const Bytes data = file.slice(sizeof header_size + header_size, rest - header_size);
+  const json header = parse_json(path + ": header", header_bytes.text());
+  if (!header.is_object()) throw_error("{}: header: is {}, not an object", path, describe(header));
+  StoredTensors tensors;
+  std::vector<Extent> extents;
+  for (const auto& [name, entry] : header.items()) {
+    if (name == "__metadata__") continue;  // free text of the tool that wrote the file
+    Extent extent;
+    const auto at = tensors.emplace(name, read_entry(path, name, entry, data, &extent)).first;
+    extent.name = &at->first;
+    extents.push_back(extent);
+  }
+  check_extents(path, std::move(extents), static_cast<int64_t>(data.data.size()));
+  return tensors;
+}
+
+StoredTensors open_safetensors(const Folder& folder) {
+  if (folder.find(std::string(kIndex))) return open_index(folder);
+  if (folder.find("model.safetensors")) return open_shard(folder, "model.safetensors");
+  std::vector<std::string> files;
+  for (const std::string& name : folder.names()) {
+    if (name.ends_with(kSuffix)) files.push_back(name);
+  }
+  if (files.empty()) throw_error("{}: holds no .safetensors file", folder.path());
+  if (files.size() > 1) check_complete(folder, files);
+  return open_shards(folder, files);
+}
+
+}  // namespace lowbit

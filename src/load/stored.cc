@@ -1,0 +1,63 @@
+#include "load/stored.h"
+
+#include <bit>
+#include <cstring>
+
+#include "base/check.h"
+#include "base/text.h"
+
+namespace lowbit {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "files are read as they lie in memory");
+
+std::string print_shape(const std::vector<int64_t>& shape) {
+  std::vector<std::string> parts;
+  for (const int64_t size : shape) parts.push_back(std::to_string(size));
+  return "[" + join(parts, ", ") + "]";
+}
+
+bool aligned(const Bytes& bytes, size_t alignment) {
+  return reinterpret_cast<uintptr_t>(bytes.data.data()) % alignment == 0;
+}
+
+}  // namespace
+
+void check_shape(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k) {
+  const bool vector = n == 1 && stored.shape == std::vector<int64_t>{k};
+  if (vector || stored.shape == std::vector<int64_t>{n, k}) return;
+  const std::vector<int64_t> expected =
+      n == 1 && stored.shape.size() == 1 ? std::vector{k} : std::vector{n, k};
+  throw_error("{}: {}: has shape {}, the model's hyperparameters ask for {}", stored.file,
+              printable(name, 200), print_shape(stored.shape), print_shape(expected));
+}
+
+std::optional<Format> plain_format(const std::string& type) {
+  if (type == "F32") return format_of(FormatId::kF32);
+  if (type == "F16") return format_of(FormatId::kF16);
+  if (type == "BF16") return format_of(FormatId::kBF16);
+  return std::nullopt;
+}
+
+QTensor plain_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,
+                     std::string_view supported) {
+  const auto format = plain_format(stored.type);
+  if (!format) {
+    throw_error("{}: {}: has type {}; supported: {}", stored.file, printable(name, 200),
+                printable(stored.type), supported);
+  }
+  check_shape(name, stored, n, k);
+  if (aligned(stored.data, format->bits / 8)) return {*format, n, k, stored.data, {}, {}};
+  QTensorBuilder copy = build_qtensor(*format, n, k);
+  std::memcpy(copy.codes, stored.data.data.data(), stored.data.data.size());
+  release_pages(stored.data);
+  return copy.tensor;
+}
+
+void fail_missing(const std::string& where, const std::string& name, const StoredTensors& tensors) {
+  if (tensors.empty()) throw_error("{}: {}: no such tensor, there are none", where, name);
+  throw_error("{}: {}: no such tensor among the {} (the first is `{}`)", where, name,
+              tensors.size(), printable(tensors.begin()->first, 200));
+}
+
+}  // namespace lowbit

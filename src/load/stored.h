@@ -1,0 +1,39 @@
+// A tensor as a file stores it: named type, shape, bytes. The checks that both containers share.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "formats/qtensor.h"
+
+namespace lowbit {
+
+struct StoredTensor {
+  std::string file;            // for messages
+  std::string type;            // as the file's format calls it: "BF16", "Q8_0", "I64"
+  std::vector<int64_t> shape;  // outermost first
+  Bytes data;
+};
+using StoredTensors = std::map<std::string, StoredTensor>;
+
+// Error unless the tensor has shape [n, k], or [k] if n is 1. Names file, tensor and both shapes.
+void check_shape(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k);
+
+// The format that holds F32, F16 or BF16; nullopt for any other type name.
+std::optional<Format> plain_format(const std::string& type);
+
+// An F32, F16 or BF16 tensor whose shape is checked: views the file where its first element is
+// aligned, else a copy. Any other type is refused by name: "supported: " + `supported`.
+QTensor plain_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,
+                     std::string_view supported);
+
+// The Error for a tensor that no file has; `where` names the file or folder.
+[[noreturn]] void fail_missing(const std::string& where, const std::string& name,
+                               const StoredTensors& tensors);
+
+}  // namespace lowbit

@@ -1,0 +1,48 @@
+// Which architecture in config.json is which model. To add a model: one row.
+#include <string_view>
+
+#include "base/check.h"
+#include "base/text.h"
+#include "models/llama.h"
+
+namespace lowbit {
+namespace {
+
+struct Family {
+  std::string_view architecture;  // config.json: architectures[0]
+  std::string_view model_type;    // config.json: model_type, where architectures is absent
+  std::unique_ptr<Model> (*load)(const Checkpoint&, const Backend&, const LoadOptions&);
+};
+
+constexpr Family kFamilies[] = {
+    {"LlamaForCausalLM", "llama", load_llama},
+};
+
+const Family& find_family(const Hyperparams& config) {
+  const std::vector<std::string> architectures = config.texts_or("architectures");
+  const std::string model_type = config.text_or("model_type", "");
+  std::vector<std::string> known;
+  for (const Family& family : kFamilies) {
+    known.emplace_back(family.architecture);
+    if (architectures.empty() ? family.model_type == model_type
+                              : family.architecture == architectures[0]) {
+      return family;
+    }
+  }
+  if (architectures.empty() && model_type.empty()) {
+    config.fail("architectures", "is absent; it must name the model class, e.g. LlamaForCausalLM");
+  }
+  config.fail(architectures.empty() ? "model_type" : "architectures",
+              fmt::format("`{}` is not supported; known: {}",
+                          printable(architectures.empty() ? model_type : architectures[0]),
+                          join(known, ", ")));
+}
+
+}  // namespace
+
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const Backend& backend,
+                                  const LoadOptions& options) {
+  return find_family(checkpoint.config()).load(checkpoint, backend, options);
+}
+
+}  // namespace lowbit

@@ -1,0 +1,206 @@
+#include "models/llama.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "formats/codec.h"
+
+namespace lowbit {
+namespace {
+
+struct Layer {
+  DeviceBytes attn_norm, mlp_norm;  // [hidden] f32
+  Linear qkv, o, gate_up, down;
+};
+
+// One step's intermediates.
+struct Buffers {
+  float *h, *cos_sin, *qkv, *gate_up, *last;
+  Act normed, attended, gated, last_normed;
+};
+
+const float* floats(const DeviceBytes& bytes) { return static_cast<const float*>(bytes.data); }
+
+class Llama final : public Model {
+ public:
+  Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options);
+
+  int32_t vocab_size() const override { return c_.vocab; }
+  int32_t max_context() const override { return c_.max_context; }
+  const MemoryUse& memory() const override { return memory_; }
+  int64_t parameters() const override { return parameters_; }
+  std::vector<StateSpec> state() const override {
+    return {{"kv", kv_format_, c_.layers, c_.kv_heads, c_.head_dim, true}};
+  }
+  uint32_t variant(std::span<const int32_t> pos) const override;
+  size_t scratch_bytes(int32_t n_tok, int32_t n_logits) const override;
+  void forward(Exec& x, const StepBatch& b, const StateView& state, float* logits) const override;
+  std::vector<const Linear*> linears() const override;
+
+ private:
+  Layer load_layer(WeightLoader& loader, int32_t index) const;
+  Buffers take_buffers(Scratch& scratch, int32_t n_tok, int32_t n_logits) const;
+
+  LlamaConfig c_;
+  FormatId kv_format_;
+  FormatId act_;
+  DeviceBytes embedding_, final_norm_, inv_freq_;
+  WeightView embedding_view_{};
+  std::vector<Layer> layers_;
+  Linear head_;
+  MemoryUse memory_;
+  int64_t parameters_ = 0;
+};
+
+Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
+    : c_(read_llama_config(checkpoint.config())), kv_format_(options.kv_format) {
+  WeightLoader loader(checkpoint, backend, options.format, options.max_step_tokens);
+  act_ = loader.activations().id;
+  embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden, &embedding_view_);
+  for (int32_t i = 0; i < c_.layers; ++i) {
+    layers_.push_back(load_layer(loader, i));
+    if (options.progress) options.progress(options.progress_context, i + 1, c_.layers + 1);
+  }
+  final_norm_ = loader.vector("model.norm.weight", c_.hidden);
+  const bool tied =
+      c_.tied_embeddings || (!checkpoint.synthetic() && !checkpoint.has("lm_head.weight"));
+  const LinearPart head{tied ? "model.embed_tokens.weight" : "lm_head.weight", c_.vocab, ""};
+  head_ = loader.linear("head", std::span(&head, 1), c_.hidden);
+  if (options.progress) options.progress(options.progress_context, c_.layers + 1, c_.layers + 1);
+
+  std::vector<float> inv_freq = c_.inv_freq;
+  if (checkpoint.has("rope_freqs.weight")) {
+    // GGUF keeps Llama 3.1's rope scaling as divisors of the plain frequencies.
+    std::vector<float> divisors(inv_freq.size());
+    decode_row(checkpoint.tensor("rope_freqs.weight", 1, c_.head_dim / 2), 0, divisors.data());
+    for (size_t i = 0; i < inv_freq.size(); ++i) inv_freq[i] /= divisors[i];
+  }
+  inv_freq_ = loader.upload_floats(inv_freq);
+
+  for (const std::string& name : loader.unused()) {
+    if (name.ends_with("rotary_emb.inv_freq") || name == "rope_freqs.weight") continue;
+    if (tied && name == "lm_head.weight") continue;  // a copy of the embedding
+    throw_error(
+        "{}: tensor {} belongs to no layer of this architecture ({} layers); "
+        "the config and the weights do not match",
+        checkpoint.source(), name, c_.layers);
+  }
+  memory_ = loader.memory();
+  if (head_.codes.data == embedding_.data) memory_.embedding = 0;  // one copy serves both
+  parameters_ = loader.parameters();
+}
+
+Layer Llama::load_layer(WeightLoader& loader, int32_t index) const {
+  const std::string prefix = fmt::format("model.layers.{}.", index);
+  const auto part = [&](const char* module, int64_t n, bool bias) -> LinearPart {
+    return {prefix + module + ".weight", n, bias ? prefix + module + ".bias" : ""};
+  };
+  const int64_t q = int64_t{c_.heads} * c_.head_dim, kv = int64_t{c_.kv_heads} * c_.head_dim;
+  const auto load = [&](const char* name, std::initializer_list<LinearPart> parts, int64_t k) {
+    return loader.linear(fmt::format("layers.{}.{}", index, name),
+                         std::span(parts.begin(), parts.size()), k);
+  };
+  const bool ab = c_.attention_bias, mb = c_.mlp_bias;
+  return {.attn_norm = loader.vector(prefix + "input_layernorm.weight", c_.hidden),
+          .mlp_norm = loader.vector(prefix + "post_attention_layernorm.weight", c_.hidden),
+          .qkv = load("qkv",
+                      {part("self_attn.q_proj", q, ab), part("self_attn.k_proj", kv, ab),
+                       part("self_attn.v_proj", kv, ab)},
+                      c_.hidden),
+          .o = load("o", {part("self_attn.o_proj", c_.hidden, ab)}, q),
+          .gate_up = load("gate_up",
+                          {part("mlp.gate_proj", c_.intermediate, mb),
+                           part("mlp.up_proj", c_.intermediate, mb)},
+                          c_.hidden),
+          .down = load("down", {part("mlp.down_proj", c_.hidden, mb)}, c_.intermediate)};
+}
+
+uint32_t Llama::variant(std::span<const int32_t> pos) const {
+  // Attention grids are sized for 256 * 2^b positions: one captured graph per b and batch size.
+  int32_t top = 0;
+  for (const int32_t p : pos) top = std::max(top, p);
+  uint32_t bucket = 0;
+  while ((256 << bucket) <= top) ++bucket;
+  return static_cast<uint32_t>(pos.size()) << 8 | bucket;
+}
+
+Buffers Llama::take_buffers(Scratch& s, int32_t n_tok, int32_t n_logits) const {
+  const int64_t t = n_tok, q = int64_t{c_.heads} * c_.head_dim;
+  const int64_t qkv = q + 2 * int64_t{c_.kv_heads} * c_.head_dim;
+  const auto act = [&](int64_t rows, int64_t k) -> Act {
+    return {s.take_bytes(static_cast<size_t>(rows * row_bytes(format_of(act_), k))), nullptr, k,
+            act_};
+  };
+  Buffers b{};
+  b.h = s.take<float>(t * c_.hidden);
+  b.cos_sin = s.take<float>(t * c_.head_dim);
+  b.qkv = s.take<float>(t * qkv);
+  b.gate_up = s.take<float>(t * 2 * c_.intermediate);
+  b.last = s.take<float>(int64_t{n_logits} * c_.hidden);
+  b.normed = act(t, c_.hidden);
+  b.attended = act(t, q);
+  b.gated = act(t, c_.intermediate);
+  b.last_normed = act(n_logits, c_.hidden);
+  return b;
+}
+
+size_t Llama::scratch_bytes(int32_t n_tok, int32_t n_logits) const {
+  Scratch measure = Scratch::measuring();
+  take_buffers(measure, n_tok, n_logits);
+  return measure.used();
+}
+
+void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* logits) const {
+  const OpTable& op = x.backend.op;
+  x.scratch.reset();
+  const Buffers s = take_buffers(x.scratch, b.n_tok, b.n_logits);
+  const int32_t t = b.n_tok, half = c_.head_dim / 2;
+  const float scale = 1 / std::sqrt(static_cast<float>(c_.head_dim));
+  const auto norm = [&](const OpTag& tag, const float* h, int32_t rows, const DeviceBytes& w,
+                        const Act& out) {
+    run(x, tag, "rmsnorm", op.rmsnorm, {rows, c_.hidden, h, floats(w), c_.norm_eps, out});
+  };
+
+  run(x, {"embed"}, "embed", op.embed, {t, c_.hidden, b.tokens, embedding_view_, s.h});
+  run(x, {"rotary"}, "rotary_table", op.rotary_table,
+      {t, half, b.pos, floats(inv_freq_), s.cos_sin});
+  for (int32_t l = 0; l < c_.layers; ++l) {
+    const Layer& w = layers_[l];
+    const KvView& kv = state.kv[l];
+    norm({"attn_norm", l}, s.h, t, w.attn_norm, s.normed);
+    linear(x, {"qkv", l}, w.qkv, s.normed, t, s.qkv);
+    run(x, {"rope", l}, "rope_append", op.rope_append,
+        {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, s.cos_sin, b.pos, b.slot, kv});
+    run(x, {"attention", l}, "attention", op.attention,
+        {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, b.pos, b.slot, kv, scale, s.attended});
+    linear(x, {"o", l}, w.o, s.attended, t, s.h, Epilogue::kAdd);
+    norm({"mlp_norm", l}, s.h, t, w.mlp_norm, s.normed);
+    linear(x, {"gate_up", l}, w.gate_up, s.normed, t, s.gate_up);
+    run(x, {"silu_mul", l}, "silu_mul", op.silu_mul, {t, c_.intermediate, s.gate_up, s.gated});
+    linear(x, {"down", l}, w.down, s.gated, t, s.h, Epilogue::kAdd);
+  }
+  if (b.n_logits == 0) return;
+  run(x, {"last"}, "gather_rows", op.gather_rows,
+      {b.n_logits, c_.hidden, s.h, b.logit_row, s.last});
+  norm({"final_norm"}, s.last, b.n_logits, final_norm_, s.last_normed);
+  linear(x, {"head"}, head_, s.last_normed, b.n_logits, logits);
+}
+
+std::vector<const Linear*> Llama::linears() const {
+  std::vector<const Linear*> all;
+  for (const Layer& layer : layers_) {
+    for (const Linear* w : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) all.push_back(w);
+  }
+  all.push_back(&head_);
+  return all;
+}
+
+}  // namespace
+
+std::unique_ptr<Model> load_llama(const Checkpoint& checkpoint, const Backend& backend,
+                                  const LoadOptions& options) {
+  return std::make_unique<Llama>(checkpoint, backend, options);
+}
+
+}  // namespace lowbit

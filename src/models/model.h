@@ -1,0 +1,76 @@
+// The one virtual interface between the engine and a model family.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "models/weights.h"
+#include "ops/exec.h"
+
+namespace lowbit {
+
+// One kind of state that a sequence carries from step to step.
+struct StateSpec {
+  std::string name;
+  FormatId format;
+  int32_t layers, heads,
+      width;  // per token (or per sequence): layers x heads x width, twice for k|v
+  bool grows_with_tokens;
+};
+
+// What forward() reads and writes besides the batch: one cache view per layer.
+struct StateView {
+  std::span<const KvView> kv;
+};
+
+// Device pointers: nothing per-step is a host value, so a captured step can be replayed.
+struct StepBatch {
+  int32_t n_seq, n_tok, n_logits;  // tokens and logit rows differ: a long prefill asks for one row
+  const int32_t* tokens;           // [n_tok]
+  const int32_t* pos;              // [n_tok] position in its sequence
+  const int32_t* slot;             // [n_tok] sequence; tokens of one sequence in order of position
+  const int32_t* logit_row;        // [n_logits] indices into the tokens
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+
+  virtual int32_t vocab_size() const = 0;
+  virtual int32_t max_context() const = 0;  // longest sequence the model was made for
+  virtual std::vector<StateSpec> state() const = 0;
+
+  // Which captured graph serves these positions (backends with a GraphApi).
+  virtual uint32_t variant(std::span<const int32_t> pos) const = 0;
+
+  // Bytes of Exec::scratch that a step of this size takes.
+  virtual size_t scratch_bytes(int32_t n_tok, int32_t n_logits) const = 0;
+
+  // Allocates nothing, synchronises nothing, reads no host value that differs between two steps of
+  // equal variant(). logits: device, [n_logits, vocab].
+  virtual void forward(Exec& x, const StepBatch& batch, const StateView& state,
+                       float* logits) const = 0;
+
+  // Every Linear with its plan, in the order of execution; for inspect, reports and byte counts.
+  virtual std::vector<const Linear*> linears() const = 0;
+  virtual const MemoryUse& memory() const = 0;
+  virtual int64_t parameters() const = 0;  // distinct weights: a tied head counts once
+};
+
+struct LoadOptions {
+  std::optional<FormatPair> format;  // of every Linear, head included; nullopt: as stored
+  FormatId kv_format = FormatId::kBF16;
+  int32_t max_step_tokens = 512;
+  // Called after each tensor with bytes done and in total; may be null.
+  void (*progress)(void* context, int64_t done, int64_t total) = nullptr;
+  void* progress_context = nullptr;
+};
+
+// Reads config.json's architecture and loads that family. Error lists the known ones.
+std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const Backend& backend,
+                                  const LoadOptions& options);
+
+}  // namespace lowbit

@@ -1,0 +1,173 @@
+#include "models/weights.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "formats/codec.h"
+#include "quantize/quantizer.h"
+
+namespace lowbit {
+namespace {
+
+const Packer* find_packer(const Backend& backend, LayoutId layout, const Format& format) {
+  for (const Packer& packer : backend.packers) {
+    if (packer.layout == layout && packer.accepts(format)) return &packer;
+  }
+  return nullptr;
+}
+
+std::string all_reasons(const LinearPlan& plan) {
+  std::string text;
+  for (const Rejected& rejected : plan.rejected) {
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", rejected.kernel, rejected.reason);
+  }
+  return text;
+}
+
+}  // namespace
+
+QTensor WeightLoader::read(const std::string& tensor, int64_t n, int64_t k) {
+  if (std::find(used_.begin(), used_.end(), tensor) == used_.end()) {
+    used_.push_back(tensor);
+    parameters_ += n * k;
+  }
+  return checkpoint_.tensor(tensor, n, k);
+}
+
+Format WeightLoader::activations() const {
+  if (format_ && format_->activations) return *format_->activations;
+  return format_of(backend_.activation);
+}
+
+void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) const {
+  LinearSpec spec{format, activations(), linear->n, linear->k, has_bias, m_max_};
+  const DeviceInfo device = backend_.info();
+  linear->plan = plan_linear(spec, backend_.linear_kernels, device);
+  linear->resident = format;
+  if (!linear->plan.buckets.empty()) return;
+  // No kernel multiplies these codes here: keep them decoded, and let every report say so.
+  std::vector<Rejected> rejected = std::move(linear->plan.rejected);
+  spec.w = format_of(FormatId::kBF16);
+  linear->plan = plan_linear(spec, backend_.linear_kernels, device);
+  linear->resident = spec.w;
+  if (linear->plan.buckets.empty()) {
+    throw_error("{}: no {} kernel multiplies {} with {} activations: {}", linear->name,
+                backend_.name, name(format), name(spec.a), all_reasons(linear->plan));
+  }
+  linear->plan.rejected.insert(linear->plan.rejected.begin(), rejected.begin(), rejected.end());
+}
+
+void WeightLoader::pack(Linear* linear, const QTensor& canonical) const {
+  linear->view = view(canonical);
+  if (linear->plan.layout == LayoutId::kCanonical) {
+    linear->codes = backend_.upload(canonical.codes);
+  } else {
+    const Packer* packer = find_packer(backend_, linear->plan.layout, canonical.format);
+    LB_CHECK(packer, "{} packs no {}", backend_.name, name(linear->plan.layout));
+    std::byte* packed = nullptr;
+    const Bytes codes = allocate_bytes(canonical.codes.data.size(), &packed);
+    packer->pack(canonical, packed);
+    linear->codes = backend_.upload(codes);
+  }
+  linear->scales = backend_.upload(canonical.scales);
+  linear->zeros = backend_.upload(canonical.zeros);
+  linear->view.codes = linear->codes.data;
+  linear->view.scales = linear->scales.data;
+  linear->view.zeros = linear->zeros.data;
+}
+
+Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
+  Linear result;
+  result.name = name;
+  result.k = k;
+  bool has_bias = false;
+  std::vector<float> bias;
+  std::vector<QTensor> tensors;
+  for (const LinearPart& part : parts) {
+    result.n += part.n;
+    has_bias |= !part.bias.empty();
+    QTensor stored = read(part.weight, part.n, k);
+    tensors.push_back(format_ ? quantize_rtn(stored, format_->weights, part.weight) : stored);
+    if (format_) release_pages(stored);
+    bias.resize(static_cast<size_t>(result.n));
+    if (!part.bias.empty()) decode_row(read(part.bias, 1, part.n), 0, &bias[result.n - part.n]);
+  }
+  // A matrix has one format: parts that the file stores in different types are widened to f32,
+  // which loses nothing.
+  const bool mixed = std::any_of(tensors.begin(), tensors.end(), [&](const QTensor& tensor) {
+    return tensor.format != tensors[0].format;
+  });
+  for (QTensor& tensor : tensors) {
+    if (mixed) tensor = quantize_rtn(tensor, format_of(FormatId::kF32), name);
+  }
+  QTensor canonical = stack_rows(tensors);
+  if (tensors.size() > 1) {
+    for (const QTensor& tensor : tensors) release_pages(tensor);
+  }
+  tensors.clear();
+  result.format = canonical.format;
+  plan(&result, canonical.format, has_bias);
+  if (result.resident != canonical.format) {
+    canonical = quantize_rtn(canonical, result.resident, name);
+  }
+  pack(&result, canonical);
+  if (has_bias) result.bias = upload_floats(bias);
+  memory_.linears += result.bytes();
+  memory_.per_step += result.bytes();
+  return result;
+}
+
+DeviceBytes WeightLoader::vector(const std::string& tensor, int64_t k) {
+  std::vector<float> values(static_cast<size_t>(k));
+  decode_row(read(tensor, 1, k), 0, values.data());
+  memory_.per_step += values.size() * sizeof(float);
+  return upload_floats(values);
+}
+
+DeviceBytes WeightLoader::table(const std::string& tensor, int64_t n, int64_t k,
+                                WeightView* table_view) {
+  const QTensor stored = read(tensor, n, k);
+  LB_CHECK(!stored.format.quantized() || stored.format.block.n == 1);
+  const QTensor plain =
+      stored.format.quantized() ? quantize_rtn(stored, format_of(FormatId::kBF16), tensor) : stored;
+  *table_view = view(plain);
+  DeviceBytes bytes = backend_.upload(plain.codes);
+  table_view->codes = bytes.data;
+  memory_.embedding += bytes.size;
+  return bytes;
+}
+
+DeviceBytes WeightLoader::upload_floats(std::span<const float> values) {
+  std::byte* copy = nullptr;
+  const Bytes bytes = allocate_bytes(values.size_bytes(), &copy);
+  encode_plain(FormatId::kF32, values.data(), static_cast<int64_t>(values.size()), copy);
+  memory_.other += values.size_bytes();
+  return backend_.upload(bytes);
+}
+
+std::vector<std::string> WeightLoader::unused() const {
+  std::vector<std::string> unused;
+  for (std::string& name : checkpoint_.tensor_names()) {
+    if (std::find(used_.begin(), used_.end(), name) == used_.end())
+      unused.push_back(std::move(name));
+  }
+  return unused;
+}
+
+void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, float* y,
+            Epilogue epilogue) {
+  const LinearKernel& kernel = w.plan.pick(m);
+  const LinearArgs args{.m = m,
+                        .n = static_cast<int32_t>(w.n),
+                        .k = static_cast<int32_t>(w.k),
+                        .x = in,
+                        .w = w.view,
+                        .bias = static_cast<const float*>(w.bias.data),
+                        .y = y,
+                        .ldy = w.n,
+                        .epilogue = epilogue,
+                        .workspace = x.workspace};
+  run(x, tag, kernel.name, kernel.launch, args);
+}
+
+}  // namespace lowbit

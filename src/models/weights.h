@@ -1,0 +1,81 @@
+// From canonical tensors to weights that a device can multiply: read, quantize, stack, plan, pack,
+// upload; one tensor at a time, so that peak memory is the weights plus one tensor.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "load/checkpoint.h"
+#include "ops/exec.h"
+
+namespace lowbit {
+
+// One weight matrix on the device and the kernels that will multiply it.
+struct Linear {
+  std::string name;  // "layers.3.qkv"
+  Format format{};    // what the user asked for, or what the file holds
+  Format resident{};  // what is in memory: bf16 where no kernel reads `format`
+  int64_t n = 0, k = 0;
+  LinearPlan plan;
+  WeightView view{};
+  DeviceBytes codes, scales, zeros, bias;
+
+  size_t bytes() const { return codes.size + scales.size + zeros.size + bias.size; }
+};
+
+struct MemoryUse {
+  size_t linears = 0;    // bytes of all Linears, as resident
+  size_t embedding = 0;  // the token table (not read in full by any step)
+  size_t other = 0;      // norms and tables
+  size_t per_step = 0;   // weight bytes that one decode step reads
+  size_t total() const { return linears + embedding + other; }
+};
+
+// One part of a Linear that is stacked from several tensors of the file.
+struct LinearPart {
+  std::string weight;
+  int64_t n;
+  std::string bias;  // "" for none
+};
+
+class WeightLoader {
+ public:
+  WeightLoader(const Checkpoint& checkpoint, const Backend& backend,
+               std::optional<FormatPair> format, int32_t max_step_tokens)
+      : checkpoint_(checkpoint), backend_(backend), format_(format), m_max_(max_step_tokens) {}
+
+  // The parts stacked along n as one weight of [sum n, k].
+  Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k);
+  // A vector of k numbers as f32.
+  DeviceBytes vector(const std::string& tensor, int64_t k);
+  // A table [n, k] in canonical order, unquantized formats as stored.
+  DeviceBytes table(const std::string& tensor, int64_t n, int64_t k, WeightView* view);
+  DeviceBytes upload_floats(std::span<const float> values);
+
+  Format activations() const;
+  // Names of the file's tensors that were never asked for.
+  std::vector<std::string> unused() const;
+  const MemoryUse& memory() const { return memory_; }
+  int64_t parameters() const { return parameters_; }
+
+ private:
+  QTensor read(const std::string& tensor, int64_t n, int64_t k);
+  void plan(Linear* linear, const Format& format, bool has_bias) const;
+  void pack(Linear* linear, const QTensor& canonical) const;
+
+  const Checkpoint& checkpoint_;
+  const Backend& backend_;
+  std::optional<FormatPair> format_;
+  int32_t m_max_;
+  std::vector<std::string> used_;
+  MemoryUse memory_;
+  int64_t parameters_ = 0;
+};
+
+// y (+)= x W^T (+ bias) by the kernel that the plan picks for m rows.
+void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, float* y,
+            Epilogue epilogue = Epilogue::kStore);
+
+}  // namespace lowbit
