@@ -1,10 +1,11 @@
 // Speed of every cpu kernel row on this machine: weights read per second for one token, with weight
 // sets that exceed the last-level cache in turn, beside plain reads of the same memory; and
-// arithmetic for 128 tokens. Usage: kernel_speed [n] [k] [name filter]
+// arithmetic for 128 tokens. Usage: kernel_speed [n] [k] [name filter] [threads]
 #include <fmt/core.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -19,33 +20,38 @@ namespace lowbit {
 namespace {
 
 constexpr size_t kColdBytes = 256u << 20;  // far above any L3 that a few cores share
-constexpr int kRepeats = 7;
+constexpr double kSeconds = 0.6;           // spent on each figure
 
 volatile uint64_t sink;
 
+// The shortest of the calls body(0), body(1), ... body(count - 1), body(0), ... made within
+// kSeconds: a machine that is busy with something else now and then does not change it.
 template <class Body>
-double best_seconds(const Body& body) {
+double best_seconds(size_t count, const Body& body) {
   double best = 1e9;
-  for (int i = 0; i < kRepeats; ++i) {
+  const Timer total;
+  for (size_t i = 0; total.seconds() < kSeconds || i < count; ++i) {
     const Timer timer;
-    body();
+    body(i % count);
     best = std::min(best, timer.seconds());
   }
   return best;
 }
 
-// Bytes per second of summing 64-bit words with all threads.
+// Bytes per second of summing 64-bit words with all threads, in pieces of the size of a matrix.
 double read_bandwidth(const std::vector<uint64_t>& memory) {
-  const double seconds = best_seconds([&] {
-    thread_pool().for_ranges(static_cast<int64_t>(memory.size()), 4096, [&](int64_t b, int64_t e) {
-      uint64_t sum[8] = {};
-      for (int64_t i = b; i < e; i += 8) {
-        for (int64_t j = 0; j < 8; ++j) sum[j] += memory[static_cast<size_t>(i + j)];
+  constexpr size_t kPiece = (4u << 20) / sizeof(uint64_t);
+  const double seconds = best_seconds(memory.size() / kPiece, [&](size_t piece) {
+    const uint64_t* data = memory.data() + piece * kPiece;
+    thread_pool().for_ranges(kPiece, 4096, [&](int64_t begin, int64_t end) {
+      uint64_t sum[32] = {};
+      for (int64_t i = begin; i < end; i += 32) {
+        for (int64_t j = 0; j < 32; ++j) sum[j] += data[i + j];
       }
       for (const uint64_t part : sum) sink = sink + part;
     });
   });
-  return static_cast<double>(memory.size() * sizeof memory[0]) / seconds;
+  return kPiece * sizeof(uint64_t) / seconds;
 }
 
 // Random codes; scales of 1 (the speed does not depend on them).
@@ -87,14 +93,11 @@ void measure(const LinearKernel& kernel, const Format& format, int32_t n, int32_
                    .workspace = workspace.data()},
                   nullptr);
   };
-  const double decode = best_seconds([&] {
-    for (const QTensor& w : sets) run(1, w);
-  });
-  const double prefill = best_seconds([&] { run(kTokens, sets[0]); });
-  const double rate = static_cast<double>(bytes) / decode;
+  const double decode = best_seconds(sets.size(), [&](size_t i) { run(1, sets[i]); });
+  const double prefill = best_seconds(1, [&](size_t) { run(kTokens, sets[0]); });
+  const double rate = static_cast<double>(sets[0].bytes()) / decode;
   fmt::print("{:<26} {:<14} {:>7.2f} GB/s {:>5.0f} % {:>9.1f} us {:>8.1f} GFLOP/s\n", kernel.name,
-             name(format), rate * 1e-9, 100 * rate / bandwidth,
-             decode / static_cast<double>(sets.size()) * 1e6,
+             name(format), rate * 1e-9, 100 * rate / bandwidth, decode * 1e6,
              2.0 * kTokens * n * k / prefill * 1e-9);
   std::fflush(stdout);
 }
@@ -102,6 +105,7 @@ void measure(const LinearKernel& kernel, const Format& format, int32_t n, int32_
 int run(int argc, char** argv) {
   const int32_t n = argc > 1 ? std::atoi(argv[1]) : 4096, k = argc > 2 ? std::atoi(argv[2]) : 4096;
   const std::string filter = argc > 3 ? argv[3] : "";
+  if (argc > 4) set_threads(std::atoi(argv[4]));
   const std::vector<uint64_t> memory(kColdBytes / sizeof(uint64_t), 1);
   const double bandwidth = read_bandwidth(memory);
   const DeviceInfo device = cpu_backend().info();
