@@ -386,6 +386,7 @@ def oracles(shared: Path) -> dict:
         "llama2": (files / "llama2.model", spm_oracle),
         "llama3": (files / "llama3.tiktoken", lambda p: tiktoken_oracle(p, False)),
         "llama3.special": (files / "llama3.tiktoken", lambda p: tiktoken_oracle(p, True)),
+        "llama2-json": (files / "llama2-json/tokenizer.json", lambda p: hf_oracle(p, True)),
         "prose-7m": (models, lambda p: hf_oracle(p, True)),
         "tiny-spm": (GOLDEN / "tiny-spm/tokenizer.model", spm_oracle),
         "tiny-spm-other": (GOLDEN / "tiny-spm-other/tokenizer.model", spm_oracle),

@@ -69,6 +69,7 @@ std::vector<Golden> goldens() {
       {"llama3", shared_path(files + "llama3.tiktoken"), false},
       {"llama3.special", shared_path(files + "llama3.tiktoken"), true},
       // Made by tokenizer_oracle.py --large-json: other files of the same tokenizers.
+      {"llama2-json", shared_path(files + "llama2-json/tokenizer.json"), true},
       {"llama3", shared_path(files + "llama3-json/tokenizer.json"), false},
       {"llama3.special", shared_path(files + "llama3-json/tokenizer.json"), true},
   };
@@ -105,7 +106,8 @@ INSTANTIATE_TEST_SUITE_P(All, TokenizerGolden, testing::ValuesIn(goldens()),
                          [](const auto& golden) {
                            std::string name = golden.param.name;
                            for (char& c : name) c = std::isalnum(c) ? c : '_';
-                           const bool json = golden.param.path.find("-json") != std::string::npos;
+                           const bool json =
+                               golden.param.path.find("llama3-json") != std::string::npos;
                            return name + (json ? "_json" : "");
                          });
 
