@@ -86,14 +86,14 @@ TEST(Safetensors, BuffersThatNobodyReadsMayHaveAnyType) {
   const StoredTensors tensors = parse_safetensors("x", view(file));
   EXPECT_EQ(tensors.size(), 3u);
   EXPECT_THROW(plain_tensor("i", tensors.at("i"), 1, 1, "F32"), Error);
+  EXPECT_THROW(plain_tensor("z", tensors.at("z"), 0, 4, "F32"), Error);
 }
 
 TEST(Safetensors, AFolderOfOneFileNeedsNoIndex) {
-  EXPECT_EQ(first(open_safetensors(MemoryFolder(
-                      {{"model.safetensors", one("a", 1)}, {"other.safetensors", one("a", 2)}})),
-                  "a"),
-            1);
-  EXPECT_EQ(first(open_safetensors(MemoryFolder({{"x.safetensors", one("a", 3)}})), "a"), 3);
+  const MemoryFolder named({{"model.safetensors", one("a", 1)}, {"x.safetensors", one("a", 2)}});
+  EXPECT_EQ(first(open_safetensors(named), "a"), 1);
+  const MemoryFolder only({{"x.safetensors", one("a", 3)}});
+  EXPECT_EQ(first(open_safetensors(only), "a"), 3);
 }
 
 TEST(Safetensors, CompleteShardsNeedNoIndexEvenIfTheirNumbersAreNotPadded) {
@@ -102,7 +102,8 @@ TEST(Safetensors, CompleteShardsNeedNoIndexEvenIfTheirNumbersAreNotPadded) {
     files[fmt::format("m-{}-of-11.safetensors", i)] =
         one(fmt::format("t{}", i), static_cast<float>(i));
   }
-  const StoredTensors tensors = open_safetensors(MemoryFolder(files));
+  const MemoryFolder folder(files);
+  const StoredTensors tensors = open_safetensors(folder);
   EXPECT_EQ(tensors.size(), 11u);
   EXPECT_EQ(first(tensors, "t11"), 11);
 }
