@@ -191,15 +191,15 @@ def evaluate(models: list[nn.Module], tokens: Tensor, bos: int) -> float:
     inputs = F.pad(target[:, :-1].clamp(min=0), (1, 0), value=bos)
     total = 0.0
     for x, y in zip(inputs.split(64), target.split(64)):
-        logp = mean_log_probs(models, x).flatten(0, 1)
-        total += F.nll_loss(logp, y.flatten(), reduction="sum").item()
+        mean = sum(probabilities(model, x) for model in models) / len(models)
+        total += F.nll_loss(mean.log().flatten(0, 1), y.flatten(), reduction="sum").item()
     return total / len(tokens)
 
 
-def mean_log_probs(models: list[nn.Module], ids: Tensor) -> Tensor:
+@torch.no_grad()
+def probabilities(model: nn.Module, ids: Tensor) -> Tensor:
     with autocast():
-        logps = torch.stack([model(ids).float().log_softmax(-1) for model in models])
-    return logps.logsumexp(0) - math.log(len(models))
+        return model(ids).float().softmax(-1)
 
 
 # ---- Optimiser.
@@ -259,6 +259,7 @@ def distil_loss(model: nn.Module, x: Tensor, y: Tensor, teacher: Tensor, share: 
 class Stage:
     name: str
     deadline: float  # seconds after START
+    share: float  # of the time up to the deadline
     steps: int | None
     lr: float
     decay: float
@@ -284,7 +285,8 @@ def fit(stage: Stage, model: nn.Module, loss: Loss, data: Iterator[tuple[Tensor,
             now = time.monotonic()
             if step == measure_to:
                 each = (now - clock) / (measure_to - measure_from)
-                total = step + max(1, int((stage.deadline - (now - START)) / each * 0.97))
+                left = (stage.deadline - (now - START)) * stage.share
+                total = step + max(1, int(left / each * 0.97))
                 print(f"{stage.name}: {total} steps, {tokens_per_step / each:.0f} tokens/s", flush=True)
             clock = now
         progress = step / total if total else 0.0
@@ -353,13 +355,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--batch", type=int, default=128, help="windows of 512 tokens a step")
+    parser.add_argument("--batch", type=int, default=64, help="windows of 512 tokens a step")
     parser.add_argument("--lr", type=float, default=4e-3)
-    parser.add_argument("--decay", type=float, default=0.1)
-    parser.add_argument("--dropout", type=float, default=0.05)
-    parser.add_argument("--teachers", type=int, default=2)
+    parser.add_argument("--decay", type=float, default=0.2)
+    parser.add_argument("--dropout", type=float, default=0.1)
+    parser.add_argument("--teachers", type=int, default=3)
     parser.add_argument("--teacher-dropout", type=float, default=0.2)
-    parser.add_argument("--teacher-share", type=float, default=0.75, help="weight of the teachers in the loss")
+    parser.add_argument("--teacher-share", type=float, default=0.9, help="weight of the teachers in the loss")
     parser.add_argument("--teacher-time", type=float, default=0.5, help="share of the minutes spent on teachers")
     parser.add_argument("--teacher-steps", type=int)
     parser.add_argument("--student-steps", type=int)
@@ -374,18 +376,18 @@ def main() -> None:
     train = encode(tokenizer, kept + [plain_ascii(piece) for piece in kept])
     held_out = encode(tokenizer, pieces[HELD_OUT_EVERY // 2 :: HELD_OUT_EVERY])
     valid = encode(tokenizer, [read_text(args.valid)])
-    begin = time.monotonic() - START
     print(f"{len(train)} training tokens in two typesettings, {len(held_out)} held out, {len(valid)} valid, "
-          f"ready at {begin:.0f} s", flush=True)
+          f"ready at {time.monotonic() - START:.0f} s", flush=True)
 
     compiled = torch.compile if DEVICE.type == "cuda" else lambda function: function
-    seconds = args.minutes * 60 - begin
+    seconds = args.minutes * 60
+    learn_text, learn_both, predict = compiled(text_loss), compiled(distil_loss), compiled(probabilities)
     teachers: list[nn.Module] = []
     for i in range(args.teachers):
         teacher = Llama(TEACHER, args.teacher_dropout).to(DEVICE)
-        deadline = begin + seconds * args.teacher_time * (i + 1) / args.teachers
-        stage = Stage(f"teacher {i}", deadline, args.teacher_steps, args.lr, args.decay)
-        fit(stage, teacher, compiled(text_loss), batches(train, bos, args.batch, args.seed + i),
+        share = 1 / (args.teachers - i)
+        stage = Stage(f"teacher {i}", seconds * args.teacher_time, share, args.teacher_steps, args.lr, args.decay)
+        fit(stage, teacher, learn_text, batches(train, bos, args.batch, args.seed + i),
             lambda: evaluate([teacher], held_out, bos))
         teachers.append(teacher.requires_grad_(False))
         print(f"teachers so far: held out {evaluate(teachers, held_out, bos):.4f}, "
@@ -402,16 +404,12 @@ def main() -> None:
             export(student, STUDENT, tokenizer, args.out)
         return loss
 
-    @compiled
-    @torch.no_grad()
-    def ask_teachers(x: Tensor) -> Tensor:
-        return mean_log_probs(teachers, x).exp().bfloat16()
+    def learn(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        mean = sum(predict(teacher, x) for teacher in teachers) / len(teachers)
+        return learn_both(model, x, y, mean, args.teacher_share)
 
-    learn = compiled(distil_loss)
-    loss = (lambda model, x, y: learn(model, x, y, ask_teachers(x), args.teacher_share)) if teachers \
-        else compiled(text_loss)
-    stage = Stage("student", args.minutes * 60, args.student_steps, args.lr, args.decay)
-    fit(stage, student, loss, batches(train, bos, args.batch, args.seed + args.teachers), check)
+    stage = Stage("student", seconds, 1.0, args.student_steps, args.lr, args.decay)
+    fit(stage, student, learn if teachers else learn_text, batches(train, bos, args.batch, args.seed + args.teachers), check)
     print(f"student: held out {best:.4f}, last step: train {evaluate([student], train[:len(valid)], bos):.4f}, "
           f"valid {evaluate([student], valid, bos):.4f}", flush=True)
 

@@ -118,5 +118,19 @@ TEST(QTensor, SliceStackAndPermuteMoveWholeRows) {
   }
 }
 
+TEST(QTensor, StackingTensorScalesKeepsTheNumbers) {
+  QTensorBuilder a = build_qtensor(parse_format("int8-tensor"), 2, 3);
+  QTensorBuilder b = build_qtensor(parse_format("int8-tensor"), 1, 3);
+  for (int i = 0; i < 6; ++i) a.codes[i] = static_cast<std::byte>(i - 2);
+  for (int i = 0; i < 3; ++i) b.codes[i] = static_cast<std::byte>(i + 5);
+  store_scale(Scale::kF32, a.scales, 0, 0.5);
+  store_scale(Scale::kF32, b.scales, 0, 3);
+  const QTensor parts[] = {a.tensor, b.tensor};
+  std::vector<float> expected = decode_rows(a.tensor);
+  const std::vector<float> tail = decode_rows(b.tensor);
+  expected.insert(expected.end(), tail.begin(), tail.end());
+  EXPECT_EQ(decode_rows(stack_rows(parts)), expected);
+}
+
 }  // namespace
 }  // namespace lowbit

@@ -1,0 +1,28 @@
+// A model ready to run, and what it was made from.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "load/checkpoint.h"
+#include "models/model.h"
+#include "tokenizer/tokenizer.h"
+
+namespace lowbit {
+
+struct LoadedModel {
+  std::unique_ptr<Checkpoint> checkpoint;
+  const Backend* backend = nullptr;
+  std::unique_ptr<Tokenizer> tokenizer;  // null if the model has none
+  std::unique_ptr<Model> model;
+  double load_seconds = 0;
+};
+
+// `source` as open_checkpoint() takes it.
+LoadedModel load(const std::string& source, const Backend& backend, const LoadOptions& options);
+
+// What the Linears really run as: "int8", or "int4 (resident: bf16)" where codes had to be decoded,
+// or "mixed" with the distinct names.
+std::string format_summary(const Model& model);
+
+}  // namespace lowbit
