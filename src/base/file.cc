@@ -32,9 +32,13 @@ class Descriptor {
 };
 
 struct Mapping {
+  Mapping(void* begin, size_t bytes) : address(begin), size(bytes) {}
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() { ::munmap(address, size); }
+
   void* address;
   size_t size;
-  ~Mapping() { ::munmap(address, size); }
 };
 
 void write_all(const Descriptor& file, const std::string& path, std::string_view content) {

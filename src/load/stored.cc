@@ -24,6 +24,10 @@ bool aligned(const Bytes& bytes, size_t alignment) {
 }  // namespace
 
 void check_shape(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k) {
+  if (n < 1 || k < 1) {
+    throw_error("{}: {}: has shape {}, which holds no numbers", stored.file, printable(name, 200),
+                print_shape(stored.shape));
+  }
   const bool vector = n == 1 && stored.shape == std::vector<int64_t>{k};
   if (vector || stored.shape == std::vector<int64_t>{n, k}) return;
   const std::vector<int64_t> expected =

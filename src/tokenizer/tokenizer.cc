@@ -21,20 +21,27 @@ size_t incomplete_tail(std::string_view text) {
 
 }  // namespace
 
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool keep_special) const {
+  DecodeState state;
+  std::string text;
+  for (const int32_t id : ids) decode_next(id, keep_special, &state, &text);
+  return text;
+}
+
 std::string StreamDecoder::push(int32_t id) {
-  ids_.push_back(id);
-  const std::string text = tokenizer_.decode(ids_);
-  const size_t certain = text.size() - incomplete_tail(text);
-  std::string piece = certain > emitted_ ? text.substr(emitted_, certain - emitted_) : "";
-  emitted_ = std::max(emitted_, certain);
+  std::string piece = std::move(held_);
+  held_.clear();
+  tokenizer_.decode_next(id, /*keep_special=*/false, &state_, &piece);
+  const size_t tail = incomplete_tail(piece);
+  held_.assign(piece, piece.size() - tail);
+  piece.resize(piece.size() - tail);
   return piece;
 }
 
 std::string StreamDecoder::finish() {
-  const std::string text = tokenizer_.decode(ids_);
-  std::string rest = replace_invalid_utf8(std::string_view(text).substr(emitted_));
-  ids_.clear();
-  emitted_ = 0;
+  std::string rest = replace_invalid_utf8(held_);
+  held_.clear();
+  state_ = {};
   return rest;
 }
 
