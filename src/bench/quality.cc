@@ -1,6 +1,7 @@
 #include "bench/quality.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "base/file.h"
@@ -69,8 +70,9 @@ ScoredText file_text(const LoadedModel& model, const std::string& path, int32_t 
   }
   const int32_t context = model.model->max_context();
   if (ctx > context) throw_error("ctx = {}: the model's context is {}", ctx, context);
+  const std::vector<int32_t> start = model.tokenizer->encode("");  // BOS where texts start with it
   ScoredText text{path, model.tokenizer->encode(map_file(path).text(), {.add_bos = false}),
-                  ctx > 0 ? ctx : std::min(512, context), bos_of(model)};
+                  ctx > 0 ? ctx : std::min(512, context), start.size() == 1 ? start[0] : -1};
   if (max_tokens > 0 && text.ids.size() > static_cast<size_t>(max_tokens)) {
     text.ids.resize(static_cast<size_t>(max_tokens));
     text.label += fmt::format(", first {} tokens", max_tokens);
@@ -83,6 +85,11 @@ void add_quality(Record* record, const LoadedModel& model, const LoadedModel& re
   LB_CHECK(!model.checkpoint->synthetic(), "random weights have no quality");
   Stepper tested = scoring_stepper(model, text.ctx), stored = scoring_stepper(reference, text.ctx);
   const Scores scores = score(tested, &stored, text.ids, {.ctx = text.ctx, .bos = text.bos});
+  const auto finite = [](float v) { return std::isfinite(v); };
+  if (!std::all_of(scores.nll.begin(), scores.nll.end(), finite) ||
+      !std::all_of(scores.kl.begin(), scores.kl.end(), finite)) {
+    throw_error("logits are not finite: the weights are damaged or overflow in this format");
+  }
   const Perplexity p = perplexity(scores.nll);
   const Divergence d = divergence(scores);
   const std::vector<double> kl(scores.kl.begin(), scores.kl.end());
