@@ -64,17 +64,13 @@ class ByteTokenizer final : public Tokenizer {
     for (const char c : text) ids.push_back(static_cast<unsigned char>(c));
     return ids;
   }
-  std::string decode(std::span<const int32_t> ids, bool) const override {
-    std::string text;
-    for (const int32_t id : ids) {
-      const auto piece = static_cast<size_t>(id - 256);
-      if (id < 256) {
-        text.push_back(static_cast<char>(id));
-      } else if (piece < pieces_.size()) {
-        text += pieces_[piece];
-      }
+  void decode_next(int32_t id, bool, DecodeState*, std::string* text) const override {
+    const auto piece = static_cast<size_t>(id - 256);
+    if (id < 256) {
+      text->push_back(static_cast<char>(id));
+    } else if (piece < pieces_.size()) {
+      *text += pieces_[piece];
     }
-    return text;
   }
   int32_t vocab_size() const override {
     return static_cast<int32_t>(256 + pieces_.size() + special_.size());
