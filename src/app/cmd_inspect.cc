@@ -1,5 +1,6 @@
 // lowbit inspect: what a model is made of, and which kernels would run it. Reads no weights.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
@@ -185,8 +186,26 @@ std::string memory_text(const Model& model) {
                     model.max_context())}});
 }
 
+// Kernels that refused, one line a reason.
+std::string rejected_text(const LinearPlan& plan) {
+  std::vector<std::pair<std::string, std::string>> by_reason;
+  for (const Rejected& r : plan.rejected) {
+    auto at = std::find_if(by_reason.begin(), by_reason.end(),
+                           [&](const auto& entry) { return entry.first == r.reason; });
+    if (at == by_reason.end()) at = by_reason.insert(by_reason.end(), {r.reason, ""});
+    at->second += (at->second.empty() ? "" : ", ") + std::string(r.kernel);
+  }
+  std::string text;
+  for (const auto& [reason, kernels] : by_reason) {
+    text += fmt::format("    {}: {}\n", reason, kernels);
+  }
+  return text;
+}
+
 std::string linears_text(const Model& model) {
   std::string text;
+  std::vector<std::pair<std::string, std::string>>
+      rejected;  // reasons, and the linears they hold of
   for (const Group& group : group_linears(model)) {
     const Linear& linear = *group.first;
     const std::string resident = linear.resident == linear.format
@@ -194,9 +213,14 @@ std::string linears_text(const Model& model) {
                                      : fmt::format(" (resident: {})", name(linear.resident));
     text += fmt::format("  {}  {}x{} {}{}  {}\n", group.name(), linear.n, linear.k,
                         name(linear.format), resident, plan_text(linear.plan));
-    for (const Rejected& r : linear.plan.rejected) {
-      text += fmt::format("    not {}: {}\n", r.kernel, r.reason);
-    }
+    const std::string reasons = rejected_text(linear.plan);
+    auto at = std::find_if(rejected.begin(), rejected.end(),
+                           [&](const auto& entry) { return entry.first == reasons; });
+    if (at == rejected.end()) at = rejected.insert(rejected.end(), {reasons, ""});
+    at->second += (at->second.empty() ? "" : ", ") + group.name();
+  }
+  for (const auto& [reasons, names] : rejected) {
+    if (!reasons.empty()) text += fmt::format("  not chosen for {}\n{}", names, reasons);
   }
   return text;
 }
