@@ -27,7 +27,6 @@ struct Blocks {
   alignas(32) float scale[kMaxBlocks];
   alignas(32) float shift[kMaxBlocks];
   alignas(32) float offset[kMaxBlocks];
-  int32_t log2_size;  // block of code k (counted from the panel's start): k >> log2_size
 };
 
 float bf16_value(uint16_t bits) {
@@ -48,10 +47,15 @@ void load_scales(Scale type, const void* plane, int64_t first, int32_t count, fl
   }
 }
 
+// What decoders need beside codes and scales, the same for all rows.
+struct Grid {
+  __m128i table;      // the number of each code, where a table decodes it
+  int32_t log2_size;  // block of code k, counted from the panel's start: k >> log2_size
+};
+
 // Blocks past the row's end get scale 0: they belong to the padding of a short last run.
 void load_blocks(const WeightView& w, int64_t n, int32_t k0, int32_t len, Blocks* out) {
   const bool whole = w.block_k == 0;
-  out->log2_size = whole ? 30 : __builtin_ctz(static_cast<uint32_t>(w.block_k));
   const int32_t first = whole ? 0 : k0 / w.block_k;
   const int32_t needed = whole ? 1 : (round_up(len, kRun) - 1) / w.block_k + 1;
   const int32_t present = min_of(needed, w.k_blocks - first);
@@ -70,9 +74,18 @@ void load_blocks(const WeightView& w, int64_t n, int32_t k0, int32_t len, Blocks
   }
 }
 
+// The block's value for the 8 codes from k + 8 i on, k at the start of a run.
+template <int kSpan>
+__m256 spread(const float* values, int32_t k, int i, const Grid& g) {
+  if (kSpan == 64) return _mm256_set1_ps(values[k >> g.log2_size]);
+  if (kSpan == 32) return _mm256_set1_ps(values[(k >> 5) + i / 4]);
+  return _mm256_set1_ps(values[(k + 8 * i) >> g.log2_size]);
+}
+
 // ---- decoders: one per code kind ----------------------------------------------------------------
 // decode() turns the kRun codes at `codes` into eight vectors; `k` counts from the panel's start.
-// tail() writes a short last run, padded with zeros, in the layout that decode() reads.
+// kSpan: codes of a run that surely share a block (64, 32, or 8). tail() writes a short last run,
+// padded with zeros, in the layout that decode() reads.
 
 template <int kBytes>
 void copy_tail(const uint8_t* codes, int32_t count, uint8_t* run) {
@@ -88,7 +101,7 @@ struct F32 {
   static void tail(const uint8_t* codes, int32_t count, uint8_t* run) {
     copy_tail<4>(codes, count, run);
   }
-  static void decode(const uint8_t* codes, const Blocks&, int32_t, __m128i, __m256* w) {
+  static void decode(const uint8_t* codes, const Blocks&, int32_t, const Grid&, __m256* w) {
     for (int i = 0; i < kVectors; ++i) {
       w[i] = _mm256_loadu_ps(reinterpret_cast<const float*>(codes + i * 32));
     }
@@ -101,7 +114,7 @@ struct F16 {
   static void tail(const uint8_t* codes, int32_t count, uint8_t* run) {
     copy_tail<2>(codes, count, run);
   }
-  static void decode(const uint8_t* codes, const Blocks&, int32_t, __m128i, __m256* w) {
+  static void decode(const uint8_t* codes, const Blocks&, int32_t, const Grid&, __m256* w) {
     for (int i = 0; i < kVectors; ++i) w[i] = _mm256_cvtph_ps(load128(codes + i * 16));
   }
 };
@@ -112,7 +125,7 @@ struct BF16 {
   static void tail(const uint8_t* codes, int32_t count, uint8_t* run) {
     copy_tail<2>(codes, count, run);
   }
-  static void decode(const uint8_t* codes, const Blocks&, int32_t, __m128i, __m256* w) {
+  static void decode(const uint8_t* codes, const Blocks&, int32_t, const Grid&, __m256* w) {
     for (int i = 0; i < kVectors; ++i) {
       const __m256i wide = _mm256_cvtepu16_epi32(load128(codes + i * 16));
       w[i] = _mm256_castsi256_ps(_mm256_slli_epi32(wide, 16));
@@ -120,21 +133,23 @@ struct BF16 {
   }
 };
 
+template <int kSpan>
 struct Int8 {
   static constexpr int kBits = 8;
   static constexpr bool kScaled = true;
   static void tail(const uint8_t* codes, int32_t count, uint8_t* run) {
     copy_tail<1>(codes, count, run);
   }
-  static void decode(const uint8_t* codes, const Blocks& b, int32_t k, __m128i, __m256* w) {
+  static void decode(const uint8_t* codes, const Blocks& b, int32_t k, const Grid& g, __m256* w) {
     for (int i = 0; i < kVectors; ++i) {
       const __m256 q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load64(codes + i * 8)));
-      w[i] = _mm256_mul_ps(q, _mm256_set1_ps(b.scale[(k + 8 * i) >> b.log2_size]));
+      w[i] = _mm256_mul_ps(q, spread<kSpan>(b.scale, k, i, g));
     }
   }
 };
 
 // Sixteen small integers, one per code, looked up by pshufb.
+template <int kSpan>
 struct Nibble {
   static constexpr int kBits = 4;
   static constexpr bool kScaled = true;
@@ -145,20 +160,20 @@ struct Nibble {
       run[i % 32] = static_cast<uint8_t>(run[i % 32] | q << (i / 32 * 4));
     }
   }
-  static void decode(const uint8_t* codes, const Blocks& b, int32_t k, __m128i table, __m256* w) {
+  static __m256 affine(__m128i value, const Blocks& b, int32_t k, int i, const Grid& g) {
+    const __m256 q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(value));
+    return _mm256_fmadd_ps(_mm256_sub_ps(q, spread<kSpan>(b.shift, k, i, g)),
+                           spread<kSpan>(b.scale, k, i, g), spread<kSpan>(b.offset, k, i, g));
+  }
+  static void decode(const uint8_t* codes, const Blocks& b, int32_t k, const Grid& g, __m256* w) {
     const __m128i mask = _mm_set1_epi8(15);
     for (int i = 0; i < 4; ++i) {  // 16 codes
       const __m128i bytes = load128(codes + i % 2 * 16);
       const __m128i q = _mm_and_si128(i < 2 ? bytes : _mm_srli_epi16(bytes, 4), mask);
-      const __m128i value = _mm_shuffle_epi8(table, q);
-      w[2 * i] = affine(value, b, (k + 16 * i) >> b.log2_size);
-      w[2 * i + 1] = affine(_mm_srli_si128(value, 8), b, (k + 16 * i + 8) >> b.log2_size);
+      const __m128i value = _mm_shuffle_epi8(g.table, q);
+      w[2 * i] = affine(value, b, k, 2 * i, g);
+      w[2 * i + 1] = affine(_mm_srli_si128(value, 8), b, k, 2 * i + 1, g);
     }
-  }
-  static __m256 affine(__m128i value, const Blocks& b, int32_t block) {
-    const __m256 q = _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(value));
-    return _mm256_fmadd_ps(_mm256_sub_ps(q, _mm256_set1_ps(b.shift[block])),
-                           _mm256_set1_ps(b.scale[block]), _mm256_set1_ps(b.offset[block]));
   }
 };
 
@@ -191,7 +206,7 @@ const uint8_t* codes_at(const LinearArgs& a, int64_t n, int32_t k) {
 // ---- one token: decode and multiply in registers ------------------------------------------------
 
 template <class W, int kRows>
-void gemv(const LinearArgs& a, int32_t n, __m128i table) {
+void gemv(const LinearArgs& a, int32_t n, const Grid& grid) {
   Blocks blocks[kRows];
   alignas(16) float sum[4] = {};
   for (int32_t k0 = 0; k0 < a.k; k0 += kPanel) {
@@ -206,14 +221,20 @@ void gemv(const LinearArgs& a, int32_t n, __m128i table) {
     }
     const auto step = [&](int r, const uint8_t* run, int32_t k) {
       __m256 w[kVectors];
-      W::decode(run, blocks[r], k, table, w);
+      W::decode(run, blocks[r], k, grid, w);
       for (int i = 0; i < kVectors; ++i) {
         acc[r] = _mm256_fmadd_ps(w[i], _mm256_loadu_ps(x + k + 8 * i), acc[r]);
       }
     };
     const int32_t full = len / kRun * kRun;
     for (int32_t k = 0; k < full; k += kRun) {
-      for (int r = 0; r < kRows; ++r) step(r, codes[r] + k * W::kBits / 8, k);
+      const int32_t at = k * W::kBits / 8;
+      step(0, codes[0] + at, k);
+      if constexpr (kRows == 4) {
+        step(1, codes[1] + at, k);
+        step(2, codes[2] + at, k);
+        step(3, codes[3] + at, k);
+      }
     }
     if (full < len) {
       for (int r = 0; r < kRows; ++r) {
@@ -231,7 +252,7 @@ void gemv(const LinearArgs& a, int32_t n, __m128i table) {
 
 // Decoded rows [kRows, kPanel], zero from `len` up to the next multiple of kRun.
 template <class W>
-void decode_panel(const LinearArgs& a, int32_t n, int32_t k0, int32_t len, __m128i table,
+void decode_panel(const LinearArgs& a, int32_t n, int32_t k0, int32_t len, const Grid& grid,
                   float* out) {
   Blocks blocks;
   if (W::kScaled) load_blocks(a.w, n, k0, len, &blocks);
@@ -244,7 +265,7 @@ void decode_panel(const LinearArgs& a, int32_t n, int32_t k0, int32_t len, __m12
       W::tail(run, len - k, padded);
       run = padded;
     }
-    W::decode(run, blocks, k, table, w);
+    W::decode(run, blocks, k, grid, w);
     for (int i = 0; i < kVectors; ++i) _mm256_store_ps(out + k + 8 * i, w[i]);
   }
 }
@@ -290,7 +311,7 @@ void tiles(const float* w, const float* x, int64_t ldx, int32_t len, int32_t tok
 // Tokens [t0, t0 + tokens), rows [n0, n0 + rows); at most kTokenBlock and kRowBlock of them.
 template <class W>
 void gemm_block(const LinearArgs& a, int32_t t0, int32_t tokens, int32_t n0, int32_t rows,
-                __m128i table) {
+                const Grid& grid) {
   alignas(64) float sum[kTokenBlock * kRowBlock];
   alignas(64) float panel[4 * kPanel];
   for (int32_t i = 0; i < tokens * kRowBlock; ++i) sum[i] = 0;
@@ -300,7 +321,7 @@ void gemm_block(const LinearArgs& a, int32_t t0, int32_t tokens, int32_t n0, int
     for (int32_t r = 0; r < rows;) {
       const int32_t group = rows - r >= 4 ? 4 : 1;
       for (int32_t i = 0; i < group; ++i) {
-        decode_panel<W>(a, n0 + r + i, k0, len, table, panel + i * kPanel);
+        decode_panel<W>(a, n0 + r + i, k0, len, grid, panel + i * kPanel);
       }
       if (group == 4) {
         tiles<4>(panel, x, a.x.ld, padded, tokens, sum + r);
@@ -315,20 +336,32 @@ void gemm_block(const LinearArgs& a, int32_t t0, int32_t tokens, int32_t n0, int
   }
 }
 
+int32_t log2_block(const WeightView& w) {
+  return w.block_k == 0 ? 30 : __builtin_ctz(static_cast<uint32_t>(w.block_k));
+}
+
 template <class W>
 void linear_rows(const LinearArgs& a, int32_t n0, int32_t n1) {
-  const __m128i table = nibble_table(a.w.code);
+  const Grid grid = {nibble_table(a.w.code), log2_block(a.w)};
   if (a.m == 1) {
     int32_t n = n0;
-    for (; n + 4 <= n1; n += 4) gemv<W, 4>(a, n, table);
-    for (; n < n1; ++n) gemv<W, 1>(a, n, table);
+    for (; n + 4 <= n1; n += 4) gemv<W, 4>(a, n, grid);
+    for (; n < n1; ++n) gemv<W, 1>(a, n, grid);
     return;
   }
   for (int32_t t = 0; t < a.m; t += kTokenBlock) {
     for (int32_t n = n0; n < n1; n += kRowBlock) {
-      gemm_block<W>(a, t, min_of(kTokenBlock, a.m - t), n, min_of(kRowBlock, n1 - n), table);
+      gemm_block<W>(a, t, min_of(kTokenBlock, a.m - t), n, min_of(kRowBlock, n1 - n), grid);
     }
   }
+}
+
+template <template <int> class W>
+void by_span(const LinearArgs& a, int32_t n0, int32_t n1) {
+  const int32_t log2_size = log2_block(a.w);
+  if (log2_size >= 6) return linear_rows<W<64>>(a, n0, n1);
+  if (log2_size == 5) return linear_rows<W<32>>(a, n0, n1);
+  linear_rows<W<8>>(a, n0, n1);
 }
 
 }  // namespace
@@ -336,9 +369,7 @@ void linear_rows(const LinearArgs& a, int32_t n0, int32_t n1) {
 void linear_f32_avx2(const LinearArgs& a, int32_t n0, int32_t n1) { linear_rows<F32>(a, n0, n1); }
 void linear_f16_avx2(const LinearArgs& a, int32_t n0, int32_t n1) { linear_rows<F16>(a, n0, n1); }
 void linear_bf16_avx2(const LinearArgs& a, int32_t n0, int32_t n1) { linear_rows<BF16>(a, n0, n1); }
-void linear_int8_avx2(const LinearArgs& a, int32_t n0, int32_t n1) { linear_rows<Int8>(a, n0, n1); }
-void linear_int4_avx2(const LinearArgs& a, int32_t n0, int32_t n1) {
-  linear_rows<Nibble>(a, n0, n1);
-}
+void linear_int8_avx2(const LinearArgs& a, int32_t n0, int32_t n1) { by_span<Int8>(a, n0, n1); }
+void linear_int4_avx2(const LinearArgs& a, int32_t n0, int32_t n1) { by_span<Nibble>(a, n0, n1); }
 
 }  // namespace lowbit::cpu

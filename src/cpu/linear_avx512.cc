@@ -27,7 +27,6 @@ struct Blocks {
   alignas(64) float scale[kMaxBlocks];
   alignas(64) float shift[kMaxBlocks];
   alignas(64) float offset[kMaxBlocks];
-  int32_t log2_size;  // block of code k (counted from the panel's start): k >> log2_size
 };
 
 __mmask16 first_lanes(int32_t count) {
@@ -48,42 +47,53 @@ __m512 load_bytes(const void* plane, int64_t first, __mmask16 mask) {
   return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes));
 }
 
+// What decoders need beside codes and scales, the same for all rows.
+struct Grid {
+  __m512 table;       // the number of each code, where a table decodes it
+  int32_t log2_size;  // block of code k, counted from the panel's start: k >> log2_size
+};
+
+// The parts that are the same for every block of a matrix, and zeros elsewhere.
+void start_blocks(const WeightView& w, const Grid& g, Blocks* out) {
+  const bool middle = w.zero == Zero::kFloat;
+  const __m512 shift = _mm512_set1_ps(middle ? static_cast<float>(1 << (w.bits - 1)) : 0.0f);
+  for (int32_t i = 0; i <= (kPanel - 1) >> g.log2_size; i += 16) {
+    _mm512_store_ps(out->shift + i, shift);
+    _mm512_store_ps(out->offset + i, _mm512_setzero_ps());
+  }
+}
+
 // Blocks past the row's end get scale 0: they belong to the padding of a short last run.
-void load_blocks(const WeightView& w, int64_t n, int32_t k0, int32_t len, Blocks* out) {
-  const bool whole = w.block_k == 0;
-  out->log2_size = whole ? 30 : __builtin_ctz(static_cast<uint32_t>(w.block_k));
-  const int32_t first = whole ? 0 : k0 / w.block_k;
-  const int32_t needed = whole ? 1 : (round_up(len, kRun) - 1) / w.block_k + 1;
+void load_blocks(const WeightView& w, const Grid& g, int64_t n, int32_t k0, int32_t len,
+                 Blocks* out) {
+  const int32_t first = k0 >> g.log2_size;
+  const int32_t needed = ((round_up(len, kRun) - 1) >> g.log2_size) + 1;
   const int32_t present = min_of(needed, w.k_blocks - first);
   const int64_t at = (w.block_n == 0 ? 0 : n) * w.k_blocks + first;
   for (int32_t i = 0; i < needed; i += 16) {
     const __mmask16 mask = first_lanes(present - i);
     _mm512_store_ps(out->scale + i, load_scales(w.scale, w.scales, at + i, mask));
-    if (w.zero == Zero::kNone) continue;
-    const bool integer = w.zero == Zero::kInt;
-    _mm512_store_ps(out->shift + i, integer
-                                        ? load_bytes(w.zeros, at + i, mask)
-                                        : _mm512_set1_ps(static_cast<float>(1 << (w.bits - 1))));
-    _mm512_store_ps(out->offset + i,
-                    integer ? _mm512_setzero_ps() : load_scales(w.scale, w.zeros, at + i, mask));
-  }
-  if (w.zero != Zero::kNone) return;
-  for (int32_t i = 0; i < needed; i += 16) {
-    _mm512_store_ps(out->shift + i, _mm512_setzero_ps());
-    _mm512_store_ps(out->offset + i, _mm512_setzero_ps());
+    if (w.zero == Zero::kInt) _mm512_store_ps(out->shift + i, load_bytes(w.zeros, at + i, mask));
+    if (w.zero == Zero::kFloat) {
+      _mm512_store_ps(out->offset + i, load_scales(w.scale, w.zeros, at + i, mask));
+    }
   }
 }
 
-// One value per lane for 16 codes from k on: uniform, or two halves for groups of 8.
-__m512 spread(const float* values, int32_t k, int32_t log2_size) {
-  if (log2_size >= 4) return _mm512_set1_ps(values[k >> log2_size]);
-  const float* pair = values + (k >> 3);
+// The block's value for each of the 16 codes from k + 16 i on, k at the start of a run.
+template <int kSpan>
+__m512 spread(const float* values, int32_t k, int i, const Grid& g) {
+  if (kSpan == 64) return _mm512_set1_ps(values[k >> g.log2_size]);
+  if (kSpan == 32) return _mm512_set1_ps(values[(k >> 5) + i / 2]);
+  if (g.log2_size == 4) return _mm512_set1_ps(values[(k >> 4) + i]);
+  const float* pair = values + (k >> 3) + 2 * i;
   return _mm512_insertf32x8(_mm512_set1_ps(pair[0]), _mm256_set1_ps(pair[1]), 1);
 }
 
 // ---- decoders: one per code kind ----------------------------------------------------------------
 // decode() turns the kRun codes at `codes` into four vectors; `k` counts from the panel's start.
-// tail() writes a short last run, padded with zeros, in the layout that decode() reads.
+// kSpan: codes of a run that surely share a block (64, 32, or 8). tail() writes a short last run,
+// padded with zeros, in the layout that decode() reads.
 
 template <int kBytes>
 void copy_tail(const uint8_t* codes, int32_t count, uint8_t* run) {
@@ -96,7 +106,7 @@ struct F32 {
   static void tail(const uint8_t* codes, int32_t count, uint8_t* run) {
     copy_tail<4>(codes, count, run);
   }
-  static void decode(const uint8_t* codes, const Blocks&, int32_t, __m512, __m512* w) {
+  static void decode(const uint8_t* codes, const Blocks&, int32_t, const Grid&, __m512* w) {
     for (int i = 0; i < 4; ++i) w[i] = _mm512_loadu_ps(codes + i * 64);
   }
 };
@@ -107,7 +117,7 @@ struct F16 {
   static void tail(const uint8_t* codes, int32_t count, uint8_t* run) {
     copy_tail<2>(codes, count, run);
   }
-  static void decode(const uint8_t* codes, const Blocks&, int32_t, __m512, __m512* w) {
+  static void decode(const uint8_t* codes, const Blocks&, int32_t, const Grid&, __m512* w) {
     for (int i = 0; i < 4; ++i) {
       w[i] = _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + i * 32)));
     }
@@ -120,7 +130,7 @@ struct BF16 {
   static void tail(const uint8_t* codes, int32_t count, uint8_t* run) {
     copy_tail<2>(codes, count, run);
   }
-  static void decode(const uint8_t* codes, const Blocks&, int32_t, __m512, __m512* w) {
+  static void decode(const uint8_t* codes, const Blocks&, int32_t, const Grid&, __m512* w) {
     for (int i = 0; i < 4; ++i) {
       const __m256i half = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + i * 32));
       w[i] = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
@@ -128,23 +138,25 @@ struct BF16 {
   }
 };
 
+template <int kSpan>
 struct Int8 {
   static constexpr int kBits = 8;
   static constexpr bool kScaled = true;
   static void tail(const uint8_t* codes, int32_t count, uint8_t* run) {
     copy_tail<1>(codes, count, run);
   }
-  static void decode(const uint8_t* codes, const Blocks& b, int32_t k, __m512, __m512* w) {
+  static void decode(const uint8_t* codes, const Blocks& b, int32_t k, const Grid& g, __m512* w) {
     for (int i = 0; i < 4; ++i) {
       const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + i * 16));
       const __m512 q = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
-      w[i] = _mm512_mul_ps(q, spread(b.scale, k + 16 * i, b.log2_size));
+      w[i] = _mm512_mul_ps(q, spread<kSpan>(b.scale, k, i, g));
     }
   }
 };
 
-// Sixteen numbers, one per code, looked up by vpermps (which ignores all but 4 bits of its index);
-// the block's scale and zero go into the table, not into the weights.
+// Sixteen numbers, one per code, looked up by vpermps (which ignores all but 4 bits of its index).
+// Where 32 codes share a block, its scale and zero go into the table instead of into the weights.
+template <int kSpan>
 struct Nibble {
   static constexpr int kBits = 4;
   static constexpr bool kScaled = true;
@@ -155,31 +167,23 @@ struct Nibble {
       run[i % 32] = static_cast<uint8_t>(run[i % 32] | q << (i / 32 * 4));
     }
   }
-  static __m512 block_table(const Blocks& b, int32_t block, __m512 table) {
-    return _mm512_fmadd_ps(_mm512_sub_ps(table, _mm512_set1_ps(b.shift[block])),
-                           _mm512_set1_ps(b.scale[block]), _mm512_set1_ps(b.offset[block]));
+  static __m512 affine(__m512 value, const Blocks& b, int32_t k, int i, const Grid& g) {
+    return _mm512_fmadd_ps(_mm512_sub_ps(value, spread<kSpan>(b.shift, k, i, g)),
+                           spread<kSpan>(b.scale, k, i, g), spread<kSpan>(b.offset, k, i, g));
   }
-  static void decode(const uint8_t* codes, const Blocks& b, int32_t k, __m512 table, __m512* w) {
+  static void decode(const uint8_t* codes, const Blocks& b, int32_t k, const Grid& g, __m512* w) {
     const auto load = [&](int i) {
       return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(codes + i)));
     };
     const __m512i low = load(0), high = load(16);
     const __m512i q[4] = {low, high, _mm512_srli_epi32(low, 4), _mm512_srli_epi32(high, 4)};
-    if (b.log2_size >= 6) {
-      const __m512 t = block_table(b, k >> b.log2_size, table);
-      for (int i = 0; i < 4; ++i) w[i] = _mm512_permutexvar_ps(q[i], t);
-    } else if (b.log2_size == 5) {
-      for (int i = 0; i < 4; i += 2) {
-        const __m512 t = block_table(b, (k + 16 * i) >> 5, table);
-        w[i] = _mm512_permutexvar_ps(q[i], t);
-        w[i + 1] = _mm512_permutexvar_ps(q[i + 1], t);
-      }
+    if constexpr (kSpan >= 32) {
+      const __m512 first = affine(g.table, b, k, 0, g);
+      const __m512 second = kSpan == 64 ? first : affine(g.table, b, k, 2, g);
+      for (int i = 0; i < 4; ++i) w[i] = _mm512_permutexvar_ps(q[i], i < 2 ? first : second);
     } else {
       for (int i = 0; i < 4; ++i) {
-        const __m512 value = _mm512_permutexvar_ps(q[i], table);
-        const __m512 shifted = _mm512_sub_ps(value, spread(b.shift, k + 16 * i, b.log2_size));
-        w[i] = _mm512_fmadd_ps(shifted, spread(b.scale, k + 16 * i, b.log2_size),
-                               spread(b.offset, k + 16 * i, b.log2_size));
+        w[i] = affine(_mm512_permutexvar_ps(q[i], g.table), b, k, i, g);
       }
     }
   }
@@ -219,8 +223,11 @@ const uint8_t* codes_at(const LinearArgs& a, int64_t n, int32_t k) {
 // ---- one token: decode and multiply in registers ------------------------------------------------
 
 template <class W, int kRows>
-void gemv(const LinearArgs& a, int32_t n, __m512 table) {
+void gemv(const LinearArgs& a, int32_t n, const Grid& grid) {
   Blocks blocks[kRows];
+  if constexpr (W::kScaled) {
+    for (int r = 0; r < kRows; ++r) start_blocks(a.w, grid, &blocks[r]);
+  }
   alignas(16) float sum[4] = {};
   for (int32_t k0 = 0; k0 < a.k; k0 += kPanel) {
     const int32_t len = min_of(kPanel, a.k - k0);
@@ -230,18 +237,24 @@ void gemv(const LinearArgs& a, int32_t n, __m512 table) {
                      _mm512_setzero_ps()};
     for (int r = 0; r < kRows; ++r) {
       codes[r] = codes_at<W>(a, n + r, k0);
-      if (W::kScaled) load_blocks(a.w, n + r, k0, len, &blocks[r]);
+      if constexpr (W::kScaled) load_blocks(a.w, grid, n + r, k0, len, &blocks[r]);
     }
     const auto step = [&](int r, const uint8_t* run, int32_t k) {
       __m512 w[4];
-      W::decode(run, blocks[r], k, table, w);
+      W::decode(run, blocks[r], k, grid, w);
       for (int i = 0; i < 4; ++i) {
         acc[r] = _mm512_fmadd_ps(w[i], _mm512_loadu_ps(x + k + 16 * i), acc[r]);
       }
     };
     const int32_t full = len / kRun * kRun;
     for (int32_t k = 0; k < full; k += kRun) {
-      for (int r = 0; r < kRows; ++r) step(r, codes[r] + k * W::kBits / 8, k);
+      const int32_t at = k * W::kBits / 8;
+      step(0, codes[0] + at, k);
+      if constexpr (kRows == 4) {
+        step(1, codes[1] + at, k);
+        step(2, codes[2] + at, k);
+        step(3, codes[3] + at, k);
+      }
     }
     if (full < len) {
       for (int r = 0; r < kRows; ++r) {
@@ -259,10 +272,13 @@ void gemv(const LinearArgs& a, int32_t n, __m512 table) {
 
 // Decoded rows [kRows, kPanel], zero from `len` up to the next multiple of kRun.
 template <class W>
-void decode_panel(const LinearArgs& a, int32_t n, int32_t k0, int32_t len, __m512 table,
+void decode_panel(const LinearArgs& a, int32_t n, int32_t k0, int32_t len, const Grid& grid,
                   float* out) {
   Blocks blocks;
-  if (W::kScaled) load_blocks(a.w, n, k0, len, &blocks);
+  if constexpr (W::kScaled) {
+    start_blocks(a.w, grid, &blocks);
+    load_blocks(a.w, grid, n, k0, len, &blocks);
+  }
   const uint8_t* codes = codes_at<W>(a, n, k0);
   __m512 w[4];
   for (int32_t k = 0; k < len; k += kRun) {
@@ -272,7 +288,7 @@ void decode_panel(const LinearArgs& a, int32_t n, int32_t k0, int32_t len, __m51
       W::tail(run, len - k, padded);
       run = padded;
     }
-    W::decode(run, blocks, k, table, w);
+    W::decode(run, blocks, k, grid, w);
     for (int i = 0; i < 4; ++i) _mm512_store_ps(out + k + 16 * i, w[i]);
   }
 }
@@ -322,7 +338,7 @@ void tiles(const float* w, const float* x, int64_t ldx, int32_t len, int32_t tok
 // Tokens [t0, t0 + tokens), rows [n0, n0 + rows); at most kTokenBlock and kRowBlock of them.
 template <class W>
 void gemm_block(const LinearArgs& a, int32_t t0, int32_t tokens, int32_t n0, int32_t rows,
-                __m512 table) {
+                const Grid& grid) {
   alignas(64) float sum[kTokenBlock * kRowBlock];
   alignas(64) float panel[4 * kPanel];
   for (int32_t i = 0; i < tokens * kRowBlock; ++i) sum[i] = 0;
@@ -332,7 +348,7 @@ void gemm_block(const LinearArgs& a, int32_t t0, int32_t tokens, int32_t n0, int
     for (int32_t r = 0; r < rows;) {
       const int32_t group = rows - r >= 4 ? 4 : 1;
       for (int32_t i = 0; i < group; ++i) {
-        decode_panel<W>(a, n0 + r + i, k0, len, table, panel + i * kPanel);
+        decode_panel<W>(a, n0 + r + i, k0, len, grid, panel + i * kPanel);
       }
       if (group == 4) {
         tiles<4>(panel, x, a.x.ld, padded, tokens, sum + r);
@@ -347,20 +363,32 @@ void gemm_block(const LinearArgs& a, int32_t t0, int32_t tokens, int32_t n0, int
   }
 }
 
+int32_t log2_block(const WeightView& w) {
+  return w.block_k == 0 ? 30 : __builtin_ctz(static_cast<uint32_t>(w.block_k));
+}
+
 template <class W>
 void linear_rows(const LinearArgs& a, int32_t n0, int32_t n1) {
-  const __m512 table = nibble_table(a.w.code);
+  const Grid grid = {nibble_table(a.w.code), log2_block(a.w)};
   if (a.m == 1) {
     int32_t n = n0;
-    for (; n + 4 <= n1; n += 4) gemv<W, 4>(a, n, table);
-    for (; n < n1; ++n) gemv<W, 1>(a, n, table);
+    for (; n + 4 <= n1; n += 4) gemv<W, 4>(a, n, grid);
+    for (; n < n1; ++n) gemv<W, 1>(a, n, grid);
     return;
   }
   for (int32_t t = 0; t < a.m; t += kTokenBlock) {
     for (int32_t n = n0; n < n1; n += kRowBlock) {
-      gemm_block<W>(a, t, min_of(kTokenBlock, a.m - t), n, min_of(kRowBlock, n1 - n), table);
+      gemm_block<W>(a, t, min_of(kTokenBlock, a.m - t), n, min_of(kRowBlock, n1 - n), grid);
     }
   }
+}
+
+template <template <int> class W>
+void by_span(const LinearArgs& a, int32_t n0, int32_t n1) {
+  const int32_t log2_size = log2_block(a.w);
+  if (log2_size >= 6) return linear_rows<W<64>>(a, n0, n1);
+  if (log2_size == 5) return linear_rows<W<32>>(a, n0, n1);
+  linear_rows<W<8>>(a, n0, n1);
 }
 
 }  // namespace
@@ -370,11 +398,7 @@ void linear_f16_avx512(const LinearArgs& a, int32_t n0, int32_t n1) { linear_row
 void linear_bf16_avx512(const LinearArgs& a, int32_t n0, int32_t n1) {
   linear_rows<BF16>(a, n0, n1);
 }
-void linear_int8_avx512(const LinearArgs& a, int32_t n0, int32_t n1) {
-  linear_rows<Int8>(a, n0, n1);
-}
-void linear_int4_avx512(const LinearArgs& a, int32_t n0, int32_t n1) {
-  linear_rows<Nibble>(a, n0, n1);
-}
+void linear_int8_avx512(const LinearArgs& a, int32_t n0, int32_t n1) { by_span<Int8>(a, n0, n1); }
+void linear_int4_avx512(const LinearArgs& a, int32_t n0, int32_t n1) { by_span<Nibble>(a, n0, n1); }
 
 }  // namespace lowbit::cpu
