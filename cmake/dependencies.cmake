@@ -1,8 +1,6 @@
 # The libraries we stand on, all from Debian packages (docs/adr lists them and why). Third-party
 # code is linked statically, so that the release binary needs nothing beside glibc.
 
-set(CMAKE_FIND_LIBRARY_SUFFIXES_SHARED ${CMAKE_FIND_LIBRARY_SUFFIXES})
-
 # lb_static(<target> <header> <archive>): an imported static library, or a clear message.
 function(lb_static target header archive package)
   find_path(${target}_INCLUDE ${header})

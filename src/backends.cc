@@ -5,12 +5,13 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "cpu/backend.h"
 #include "ref/backend.h"
 
 namespace lowbit {
 
 std::span<const Backend* const> backends() {
-  static const Backend* const kBackends[] = {&ref_backend()};
+  static const Backend* const kBackends[] = {&cpu_backend(), &ref_backend()};
   return kBackends;
 }
 

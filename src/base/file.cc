@@ -32,9 +32,13 @@ class Descriptor {
 };
 
 struct Mapping {
+  Mapping(void* begin, size_t bytes) : address(begin), size(bytes) {}
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() { ::munmap(address, size); }
+
   void* address;
   size_t size;
-  ~Mapping() { ::munmap(address, size); }
 };
 
 void write_all(const Descriptor& file, const std::string& path, std::string_view content) {
@@ -87,7 +91,7 @@ Bytes map_file(const std::string& path) {
   if (size == 0) return {};
   void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.get(), 0);
   if (address == MAP_FAILED) throw_error("{}: cannot map: {}", path, std::strerror(errno));
-  auto mapping = std::make_shared<Mapping>(address, size);
+  std::shared_ptr<Mapping> mapping(new Mapping{address, size});
   return {{static_cast<const std::byte*>(address), size}, std::move(mapping), true};
 }
 

@@ -24,8 +24,9 @@ std::unique_ptr<Checkpoint> open_embedded(const std::string& model) {
     return open_hf_checkpoint(model, open_embedded_folder("models/" + name + "/", model));
   }
   if (names.empty()) throw_error("{}: no model is linked into this binary", printable(model));
-  throw_error("{}: no such embedded model{} known: {}", printable(model),
-              suggestion(name, names).empty() ? ";" : suggestion(name, names), join(names, ", "));
+  const std::string near = suggestion(name, names);
+  throw_error("{}: no such embedded model{} known: {}", printable(model), near.empty() ? ";" : near,
+              join(names, ", "));
 }
 
 std::unique_ptr<Checkpoint> open_file(const std::string& model) {
@@ -49,6 +50,13 @@ bool looks_like_hub_id(std::string_view model) {
          !model.ends_with(".gguf") && !model.ends_with(".safetensors");
 }
 
+std::string near_shapes(const std::string& model) {
+  const std::vector<std::string> names = synthetic_names();
+  const bool exact = std::find(names.begin(), names.end(), model) != names.end();
+  if (exact) return fmt::format(", did you mean `{}{}`?", kSynthetic, model);
+  return suggestion(model, names);
+}
+
 }  // namespace
 
 std::unique_ptr<Checkpoint> open_checkpoint(const std::string& model) {
@@ -62,7 +70,7 @@ std::unique_ptr<Checkpoint> open_checkpoint(const std::string& model) {
         "`huggingface-cli download {0} --local-dir DIR`) and pass DIR",
         printable(model, 300));
   }
-  const std::string near = suggestion(model, synthetic_names());
+  const std::string near = near_shapes(model);
   throw_error("{}: no such file or folder{} A model is {}", printable(model, 300),
               near.empty() ? "." : near, kForms);
 }

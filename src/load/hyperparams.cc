@@ -21,7 +21,7 @@ Hyperparams Hyperparams::from_tree(const std::string& source, json tree) {
   if (!tree.is_object()) {
     throw_error("{}: is {}, expected an object of hyperparameters", source, describe(tree));
   }
-  return {source, "", std::make_shared<Node>(std::move(tree))};
+  return {source, "", std::make_shared<Node>(Node{std::move(tree)})};
 }
 
 Hyperparams Hyperparams::from_json(const std::string& source, std::string_view text) {
@@ -142,7 +142,8 @@ std::optional<Hyperparams> Hyperparams::child(std::string_view key) const {
   const json* value = find(key);
   if (!value) return std::nullopt;
   if (!value->is_object()) fail_type(key, *value, "an object");
-  return Hyperparams(source_, prefix_ + std::string(key) + ".", std::make_shared<Node>(*value));
+  return Hyperparams(source_, prefix_ + std::string(key) + ".",
+                     std::make_shared<Node>(Node{*value}));
 }
 
 std::vector<std::string> Hyperparams::keys() const {

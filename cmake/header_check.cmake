@@ -1,0 +1,16 @@
+# Target header_check: every header of src/ is compiled alone, so each includes what it uses.
+file(GLOB_RECURSE headers RELATIVE ${PROJECT_SOURCE_DIR}/src CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/src/*.h)
+if(NOT LB_WITH_CUDA)
+  list(FILTER headers EXCLUDE REGEX "^cuda/")
+endif()
+set(sources)
+foreach(header IN LISTS headers)
+  set(source ${PROJECT_BINARY_DIR}/header_check/${header}.cc)
+  file(CONFIGURE OUTPUT ${source} CONTENT "#include \"${header}\"\n")
+  list(APPEND sources ${source})
+endforeach()
+add_library(header_check OBJECT EXCLUDE_FROM_ALL ${sources})
+get_property(libraries GLOBAL PROPERTY LB_LIBRARIES)
+target_link_libraries(header_check PRIVATE ${libraries})
+target_compile_options(header_check PRIVATE -O0 -g0)

@@ -1,0 +1,46 @@
+// The single-threaded bodies of the cpu kernels, one set per instruction set. Declarations only:
+// translation units with their own ISA flags see this file, so nothing here may be defined inline.
+#pragma once
+
+#include "ops/args.h"
+
+namespace lowbit::cpu {
+
+// Columns [n0, n1) of y. The caller (backend.cc) has made x f32, with rows readable and zero from k
+// up to the next multiple of kRun.
+using LinearRows = void (*)(const LinearArgs&, int32_t n0, int32_t n1);
+
+enum : int32_t {
+  kRun = 64,  // codes that a kernel decodes at once
+};
+
+void linear_any_baseline(const LinearArgs&, int32_t n0, int32_t n1);
+
+void linear_f32_avx2(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_f16_avx2(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_bf16_avx2(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_int8_avx2(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_int4_avx2(const LinearArgs&, int32_t n0, int32_t n1);  // LayoutId::kNibbleHalves
+
+void linear_f32_avx512(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_f16_avx512(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_bf16_avx512(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_int8_avx512(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_int4_avx512(const LinearArgs&, int32_t n0, int32_t n1);  // LayoutId::kNibbleHalves
+
+// The ops beside Linear, compiled once per ISA from ops_body.inl.
+struct OpBodies {
+  // out[r, 0:k] = x[r, :] and out[r, k:ld] = 0 for the rows [r0, r1).
+  void (*widen)(const Act& x, int32_t k, float* out, int64_t ld, int32_t r0, int32_t r1);
+  void (*rmsnorm)(const RmsNormArgs&, int32_t r0, int32_t r1);
+  void (*rope_append)(const RopeAppendArgs&, int32_t t0, int32_t t1);
+  // The heads that share one kv head, for one token. `scratch` holds one row of scores for each
+  // of up to 4 heads, pos + 1 floats rounded up to 16.
+  void (*attention)(const AttentionArgs&, int32_t token, int32_t kv_head, float* scratch);
+  // Columns [c0, c1) of one row.
+  void (*silu_mul)(const SiluMulArgs&, int32_t row, int32_t c0, int32_t c1);
+};
+
+extern const OpBodies kOpsBaseline, kOpsAvx2, kOpsAvx512;
+
+}  // namespace lowbit::cpu

@@ -1,0 +1,368 @@
+// The ops beside Linear, in vectors of 16 floats (GCC and clang vector extensions): the including
+// file chooses the ISA by its compile flags and provides, inside its anonymous namespace,
+//
+//   Vec f16_load(const uint16_t*)          16 numbers
+//   void f16_store(uint16_t*, Vec)
+//
+// Everything is in the anonymous namespace and includes nothing but plain structs, so that no copy
+// compiled for one ISA can be linked into another. Sums have a fixed order: results do not depend
+// on the thread split.
+
+namespace lowbit::cpu {
+namespace {
+
+constexpr int32_t kLanes = 16;
+
+typedef int32_t IntVec __attribute__((vector_size(64)));
+typedef uint32_t UIntVec __attribute__((vector_size(64)));
+typedef uint16_t HalfVec __attribute__((vector_size(32)));
+typedef float Vec8 __attribute__((vector_size(32)));
+typedef float Vec4 __attribute__((vector_size(16)));
+
+template <class V, class T>
+V load_vector(const T* at) {
+  V v;
+  __builtin_memcpy(&v, at, sizeof v);
+  return v;
+}
+
+template <class V, class T>
+void store_vector(T* at, V v) {
+  __builtin_memcpy(at, &v, sizeof v);
+}
+
+Vec splat(float value) { return value - Vec{}; }
+
+int32_t min_of(int32_t a, int32_t b) { return a < b ? a : b; }
+
+// The sum over lanes, as a tree.
+float sum_of(Vec v) {
+  float lanes[kLanes];
+  store_vector(lanes, v);
+  const Vec8 eight = load_vector<Vec8>(lanes) + load_vector<Vec8>(lanes + 8);
+  store_vector(lanes, eight);
+  const Vec4 four = load_vector<Vec4>(lanes) + load_vector<Vec4>(lanes + 4);
+  return (four[0] + four[2]) + (four[1] + four[3]);
+}
+
+float max_of(Vec v) {
+  float lanes[kLanes];
+  store_vector(lanes, v);
+  float top = lanes[0];
+  for (int i = 1; i < kLanes; ++i) top = lanes[i] > top ? lanes[i] : top;
+  return top;
+}
+
+// exp(x) to about 1 ulp for results in the normal range; 0 below it, +inf above 88.37, NaN for NaN.
+// x = n ln 2 + r with |r| <= ln 2 / 2 (Cody-Waite); exp(r) by its Taylor polynomial to r^7, whose
+// remainder is 5e-9 relative.
+Vec exp_of(Vec x) {
+  constexpr float kRound = 0x1.8p23f;
+  const Vec shifted = x * 1.44269504f + kRound;
+  const Vec n = shifted - kRound;
+  Vec r = x - n * 0.693359375f;
+  r = r + n * 2.12194440e-4f;
+  Vec p = splat(1.0f / 5040);
+  p = p * r + 1.0f / 720;
+  p = p * r + 1.0f / 120;
+  p = p * r + 1.0f / 24;
+  p = p * r + 1.0f / 6;
+  p = p * r + 0.5f;
+  p = p * r * r + r + 1.0f;
+  UIntVec bits;
+  __builtin_memcpy(&bits, &shifted, sizeof bits);
+  bits = (bits + 127u) << 23;  // the low bits of `shifted` hold n
+  Vec scale;
+  __builtin_memcpy(&scale, &bits, sizeof scale);
+  Vec y = p * scale;
+  y = x < -87.33f ? Vec{} : y;
+  y = x > 88.37f ? splat(__builtin_inff()) : y;
+  return y;
+}
+
+// ---- numbers in memory --------------------------------------------------------------------------
+
+struct F32Store {
+  using Type = float;
+  static Vec load(const float* at) { return load_vector<Vec>(at); }
+  static void store(float* at, Vec v) { store_vector(at, v); }
+};
+
+struct BF16Store {
+  using Type = uint16_t;
+  static Vec load(const uint16_t* at) {
+    const UIntVec bits = __builtin_convertvector(load_vector<HalfVec>(at), UIntVec) << 16;
+    Vec v;
+    __builtin_memcpy(&v, &bits, sizeof v);
+    return v;
+  }
+  // Round to nearest even; NaN stays NaN.
+  static void store(uint16_t* at, Vec v) {
+    UIntVec bits;
+    __builtin_memcpy(&bits, &v, sizeof bits);
+    const UIntVec even = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+    const UIntVec quiet = (bits >> 16) | 0x40u;
+    const UIntVec kept = (bits & 0x7fffffffu) > 0x7f800000u ? quiet : even;
+    store_vector(at, __builtin_convertvector(kept, HalfVec));
+  }
+};
+
+struct F16Store {
+  using Type = uint16_t;
+  static Vec load(const uint16_t* at) { return f16_load(at); }
+  static void store(uint16_t* at, Vec v) { f16_store(at, v); }
+};
+
+// The first `count` of 16 numbers; the others read as 0 and are not written.
+template <class S>
+Vec load_some(const typename S::Type* at, int32_t count) {
+  if (count >= kLanes) return S::load(at);
+  typename S::Type lanes[kLanes] = {};
+  __builtin_memcpy(lanes, at, sizeof lanes[0] * static_cast<uint32_t>(count));
+  return S::load(lanes);
+}
+
+template <class S>
+void store_some(typename S::Type* at, int32_t count, Vec v) {
+  if (count >= kLanes) return S::store(at, v);
+  typename S::Type lanes[kLanes];
+  S::store(lanes, v);
+  __builtin_memcpy(at, lanes, sizeof lanes[0] * static_cast<uint32_t>(count));
+}
+
+// Calls body(S{}) with the way `format` is stored.
+template <class Body>
+void with_store(FormatId format, const Body& body) {
+  if (format == FormatId::kF32) return body(F32Store{});
+  if (format == FormatId::kBF16) return body(BF16Store{});
+  body(F16Store{});
+}
+
+// ---- row by row ---------------------------------------------------------------------------------
+
+void widen(const Act& x, int32_t k, float* out, int64_t ld, int32_t r0, int32_t r1) {
+  with_store(x.format, [&](auto s) {
+    using S = decltype(s);
+    const auto* from = static_cast<const typename S::Type*>(x.data);
+    for (int32_t r = r0; r < r1; ++r) {
+      for (int32_t i = 0; i < ld; i += kLanes) {
+        const int32_t count = i < k ? min_of(kLanes, k - i) : 0;
+        const Vec v = count > 0 ? load_some<S>(from + r * x.ld + i, count) : Vec{};
+        store_vector(out + r * ld + i, v);
+      }
+    }
+  });
+}
+
+void rmsnorm(const RmsNormArgs& a, int32_t r0, int32_t r1) {
+  with_store(a.out.format, [&](auto s) {
+    using S = decltype(s);
+    for (int32_t r = r0; r < r1; ++r) {
+      const float* x = a.x + int64_t{r} * a.d;
+      auto* out = static_cast<typename S::Type*>(a.out.data) + r * a.out.ld;
+      Vec squares[4] = {};  // four chains hide the latency of the additions
+      for (int32_t i = 0, chain = 0; i < a.d; i += kLanes, chain = (chain + 1) % 4) {
+        const Vec v = load_some<F32Store>(x + i, a.d - i);
+        squares[chain] += v * v;
+      }
+      const float sum = sum_of((squares[0] + squares[1]) + (squares[2] + squares[3]));
+      const float inverse = 1.0f / __builtin_sqrtf(sum / static_cast<float>(a.d) + a.eps);
+      for (int32_t i = 0; i < a.d; i += kLanes) {
+        const Vec v = load_some<F32Store>(x + i, a.d - i);
+        const Vec weight = load_some<F32Store>(a.weight + i, a.d - i);
+        store_some<S>(out + i, a.d - i, v * inverse * weight);
+      }
+    }
+  });
+}
+
+void silu_mul(const SiluMulArgs& a, int32_t row, int32_t c0, int32_t c1) {
+  with_store(a.out.format, [&](auto s) {
+    using S = decltype(s);
+    const float* gate = a.gate_up + int64_t{row} * 2 * a.d;
+    auto* out = static_cast<typename S::Type*>(a.out.data) + row * a.out.ld;
+    for (int32_t i = c0; i < c1; i += kLanes) {
+      const Vec g = load_some<F32Store>(gate + i, c1 - i);
+      const Vec up = load_some<F32Store>(gate + a.d + i, c1 - i);
+      store_some<S>(out + i, c1 - i, g / (1.0f + exp_of(-g)) * up);
+    }
+  });
+}
+
+// ---- the key/value cache ------------------------------------------------------------------------
+
+// Index of the first number of (position, kv head) in a K or V pool.
+int64_t kv_index(const KvView& kv, int32_t slot, int32_t pos, int32_t head, int32_t kv_heads,
+                 int32_t head_dim) {
+  const int32_t page = kv.page_table[int64_t{slot} * kv.max_pages + pos / kv.page_tokens];
+  return ((int64_t{page} * kv_heads + head) * kv.page_tokens + pos % kv.page_tokens) * head_dim;
+}
+
+void rotate(float* x, const float* cos_sin, int32_t half) {
+  for (int32_t i = 0; i < half; i += kLanes) {
+    const int32_t count = half - i;
+    const Vec c = load_some<F32Store>(cos_sin + i, count);
+    const Vec s = load_some<F32Store>(cos_sin + half + i, count);
+    const Vec x1 = load_some<F32Store>(x + i, count);
+    const Vec x2 = load_some<F32Store>(x + half + i, count);
+    store_some<F32Store>(x + i, count, x1 * c - x2 * s);
+    store_some<F32Store>(x + half + i, count, x2 * c + x1 * s);
+  }
+}
+
+void rope_append(const RopeAppendArgs& a, int32_t t0, int32_t t1) {
+  const int64_t width = int64_t{a.heads + 2 * a.kv_heads} * a.head_dim;
+  with_store(a.kv.format, [&](auto store) {
+    using S = decltype(store);
+    for (int32_t t = t0; t < t1; ++t) {
+      float* q = a.qkv + t * width;
+      const float* k = q + int64_t{a.heads} * a.head_dim;
+      const float* v = k + int64_t{a.kv_heads} * a.head_dim;
+      const float* cos_sin = a.cos_sin + int64_t{t} * 2 * (a.head_dim / 2);
+      for (int32_t h = 0; h < a.heads + a.kv_heads; ++h) {
+        rotate(q + h * a.head_dim, cos_sin, a.head_dim / 2);
+      }
+      for (int32_t h = 0; h < a.kv_heads; ++h) {
+        const int64_t at = kv_index(a.kv, a.slot[t], a.pos[t], h, a.kv_heads, a.head_dim);
+        auto* k_out = static_cast<typename S::Type*>(a.kv.k) + at;
+        auto* v_out = static_cast<typename S::Type*>(a.kv.v) + at;
+        for (int32_t i = 0; i < a.head_dim; i += kLanes) {
+          const int32_t count = a.head_dim - i, from = h * a.head_dim + i;
+          store_some<S>(k_out + i, count, load_some<F32Store>(k + from, count));
+          store_some<S>(v_out + i, count, load_some<F32Store>(v + from, count));
+        }
+      }
+    }
+  });
+}
+
+// One token's query heads [head, head + kHeads), all of one kv head: two passes over the context,
+// scores first, then the weighted sum of V.
+template <class S, int kHeads>
+class Attend {
+ public:
+  Attend(const AttentionArgs& a, int32_t token, int32_t kv_head, int32_t head, float* scores)
+      : a_(a),
+        slot_(a.slot[token]),
+        kv_head_(kv_head),
+        context_(a.pos[token] + 1),
+        stride_((context_ + kLanes - 1) / kLanes * kLanes),
+        q_(a.qkv + int64_t{token} * (a.heads + 2 * a.kv_heads) * a.head_dim + head * a.head_dim),
+        scores_(scores) {}
+
+  void score() {
+    for_pages(a_.kv.k, [&](const typename S::Type* rows, int32_t first, int32_t count) {
+      for (int32_t p = 0; p < count; ++p) {
+        const typename S::Type* row = rows + int64_t{p} * a_.head_dim;
+        Vec dot[kHeads] = {};
+        for (int32_t i = 0; i < a_.head_dim; i += kLanes) {
+          const Vec k = load_some<S>(row + i, a_.head_dim - i);
+          for (int h = 0; h < kHeads; ++h) {
+            dot[h] += k * load_some<F32Store>(q_ + h * a_.head_dim + i, a_.head_dim - i);
+          }
+        }
+        for (int h = 0; h < kHeads; ++h) {
+          scores_[h * stride_ + first + p] = sum_of(dot[h]) * a_.scale;
+        }
+      }
+    });
+  }
+
+  // exp(score - max) in place; what lies past the context becomes 0.
+  void exponentiate() {
+    for (int h = 0; h < kHeads; ++h) {
+      float* s = scores_ + h * stride_;
+      for (int32_t p = context_; p < stride_; ++p) s[p] = -__builtin_inff();
+      Vec top = load_vector<Vec>(s);
+      for (int32_t p = kLanes; p < stride_; p += kLanes) {
+        const Vec v = load_vector<Vec>(s + p);
+        top = v > top ? v : top;
+      }
+      const Vec max = splat(max_of(top));
+      Vec sum = {};
+      for (int32_t p = 0; p < stride_; p += kLanes) {
+        const Vec e = exp_of(load_vector<Vec>(s + p) - max);
+        store_vector(s + p, e);
+        sum += e;
+      }
+      inverse_[h] = 1.0f / sum_of(sum);
+    }
+  }
+
+  // Writes the numbers [d0, d0 + 16 kVectors) of every head.
+  template <int kVectors>
+  void weigh(int32_t d0, const Act& out, int64_t out_at) {
+    Vec sum[kHeads][kVectors] = {};
+    for_pages(a_.kv.v, [&](const typename S::Type* rows, int32_t first, int32_t count) {
+      for (int32_t p = 0; p < count; ++p) {
+        const typename S::Type* row = rows + int64_t{p} * a_.head_dim + d0;
+        Vec v[kVectors];
+        for (int i = 0; i < kVectors; ++i) {
+          v[i] = load_some<S>(row + i * kLanes, a_.head_dim - d0 - i * kLanes);
+        }
+        for (int h = 0; h < kHeads; ++h) {
+          const float e = scores_[h * stride_ + first + p];
+          for (int i = 0; i < kVectors; ++i) sum[h][i] += v[i] * e;
+        }
+      }
+    });
+    with_store(out.format, [&](auto store) {
+      using Out = decltype(store);
+      auto* to = static_cast<typename Out::Type*>(out.data) + out_at + d0;
+      for (int h = 0; h < kHeads; ++h) {
+        for (int i = 0; i < kVectors; ++i) {
+          store_some<Out>(to + int64_t{h} * a_.head_dim + i * kLanes, a_.head_dim - d0 - i * kLanes,
+                          sum[h][i] * inverse_[h]);
+        }
+      }
+    });
+  }
+
+ private:
+  // body(rows of this kv head, first position, positions) for each page of the context.
+  template <class Body>
+  void for_pages(const void* pool, const Body& body) const {
+    for (int32_t p = 0; p < context_; p += a_.kv.page_tokens) {
+      const int64_t at = kv_index(a_.kv, slot_, p, kv_head_, a_.kv_heads, a_.head_dim);
+      body(static_cast<const typename S::Type*>(pool) + at, p,
+           min_of(a_.kv.page_tokens, context_ - p));
+    }
+  }
+
+  const AttentionArgs& a_;
+  const int32_t slot_, kv_head_, context_, stride_;
+  const float* q_;
+  float* scores_;
+  float inverse_[kHeads];
+};
+
+template <class S, int kHeads>
+void attend(const AttentionArgs& a, int32_t token, int32_t kv_head, int32_t head, float* scratch) {
+  Attend<S, kHeads> heads(a, token, kv_head, head, scratch);
+  heads.score();
+  heads.exponentiate();
+  const int64_t at = token * a.out.ld + int64_t{head} * a.head_dim;
+  int32_t d = 0;
+  for (; d + 4 * kLanes <= a.head_dim; d += 4 * kLanes) heads.template weigh<4>(d, a.out, at);
+  for (; d < a.head_dim; d += kLanes) heads.template weigh<1>(d, a.out, at);
+}
+
+void attention(const AttentionArgs& a, int32_t token, int32_t kv_head, float* scratch) {
+  const int32_t group = a.heads / a.kv_heads;
+  with_store(a.kv.format, [&](auto s) {
+    using S = decltype(s);
+    int32_t h = kv_head * group;
+    const int32_t end = h + group;
+    for (; h + 4 <= end; h += 4) attend<S, 4>(a, token, kv_head, h, scratch);
+    for (; h < end; ++h) attend<S, 1>(a, token, kv_head, h, scratch);
+  });
+}
+
+constexpr OpBodies kBodies = {.widen = widen,
+                              .rmsnorm = rmsnorm,
+                              .rope_append = rope_append,
+                              .attention = attention,
+                              .silu_mul = silu_mul};
+
+}  // namespace
+}  // namespace lowbit::cpu

@@ -1,0 +1,131 @@
+// Speed of every cpu kernel row on this machine: weights read per second for one token, with weight
+// sets that exceed the last-level cache in turn, beside plain reads of the same memory; and
+// arithmetic for 128 tokens. Usage: kernel_speed [n] [k] [name filter] [threads]
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/rng.h"
+#include "base/thread_pool.h"
+#include "base/timer.h"
+#include "bench/linear_cases.h"
+#include "cpu/backend.h"
+#include "ops/view.h"
+
+namespace lowbit {
+namespace {
+
+constexpr size_t kColdBytes = 256u << 20;  // far above any L3 that a few cores share
+constexpr double kSeconds = 0.6;           // spent on each figure
+
+volatile uint64_t sink;
+
+// The shortest of the calls body(0), body(1), ... body(count - 1), body(0), ... made within
+// kSeconds: a machine that is busy with something else now and then does not change it.
+template <class Body>
+double best_seconds(size_t count, const Body& body) {
+  double best = 1e9;
+  const Timer total;
+  for (size_t i = 0; total.seconds() < kSeconds || i < count; ++i) {
+    const Timer timer;
+    body(i % count);
+    best = std::min(best, timer.seconds());
+  }
+  return best;
+}
+
+// Bytes per second of summing 64-bit words with all threads, in pieces of the size of a matrix.
+double read_bandwidth(const std::vector<uint64_t>& memory) {
+  constexpr size_t kPiece = (4u << 20) / sizeof(uint64_t);
+  const double seconds = best_seconds(memory.size() / kPiece, [&](size_t piece) {
+    const uint64_t* data = memory.data() + piece * kPiece;
+    thread_pool().for_ranges(kPiece, 4096, [&](int64_t begin, int64_t end) {
+      uint64_t sum[32] = {};
+      for (int64_t i = begin; i < end; i += 32) {
+        for (int64_t j = 0; j < 32; ++j) sum[j] += data[i + j];
+      }
+      for (const uint64_t part : sum) sink = sink + part;
+    });
+  });
+  return kPiece * sizeof(uint64_t) / seconds;
+}
+
+// Random codes; scales of 1 (the speed does not depend on them).
+QTensor any_weights(const Format& format, int64_t n, int64_t k, uint64_t seed) {
+  QTensorBuilder w = build_qtensor(format, n, k);
+  const Rng rng(seed);
+  for (size_t i = 0; i + 8 <= w.tensor.codes.data.size(); i += 8) {
+    const uint64_t word = rng.bits(i) & 0x3f3f3f3f3f3f3f3f;  // finite in every format
+    std::memcpy(w.codes + i, &word, sizeof word);
+  }
+  for (size_t i = 0; i < w.tensor.scales.data.size() * 8 / std::max(1, format.scale_bits()); ++i) {
+    if (format.quantized()) store_scale(format.scale, w.scales, static_cast<int64_t>(i), 1);
+  }
+  return w.tensor;
+}
+
+void measure(const LinearKernel& kernel, const Format& format, int32_t n, int32_t k,
+             double bandwidth) {
+  std::vector<QTensor> sets;
+  size_t bytes = 0;
+  while (bytes < kColdBytes) {
+    sets.push_back(any_weights(format, n, k, sets.size()));
+    bytes += sets.back().bytes();
+  }
+  constexpr int32_t kTokens = 128;
+  std::vector<float> x(static_cast<size_t>(kTokens) * k, 1.0f), y(static_cast<size_t>(kTokens) * n);
+  const LinearSpec spec{format, format_of(FormatId::kF32), n, k, false, kTokens};
+  std::vector<float> workspace(kernel.workspace ? kernel.workspace(spec) / sizeof(float) : 0);
+  const auto run = [&](int32_t m, const QTensor& w) {
+    kernel.launch({.m = m,
+                   .n = n,
+                   .k = k,
+                   .x = {x.data(), nullptr, k, FormatId::kF32},
+                   .w = view(w),
+                   .bias = nullptr,
+                   .y = y.data(),
+                   .ldy = n,
+                   .epilogue = Epilogue::kStore,
+                   .workspace = workspace.data()},
+                  nullptr);
+  };
+  const double decode = best_seconds(sets.size(), [&](size_t i) { run(1, sets[i]); });
+  const double prefill = best_seconds(1, [&](size_t) { run(kTokens, sets[0]); });
+  const double rate = static_cast<double>(sets[0].bytes()) / decode;
+  fmt::print("{:<26} {:<14} {:>7.2f} GB/s {:>5.0f} % {:>9.1f} us {:>8.1f} GFLOP/s\n", kernel.name,
+             name(format), rate * 1e-9, 100 * rate / bandwidth, decode * 1e6,
+             2.0 * kTokens * n * k / prefill * 1e-9);
+  std::fflush(stdout);
+}
+
+int run(int argc, char** argv) {
+  const int32_t n = argc > 1 ? std::atoi(argv[1]) : 4096, k = argc > 2 ? std::atoi(argv[2]) : 4096;
+  const std::string filter = argc > 3 ? argv[3] : "";
+  if (argc > 4) set_threads(std::atoi(argv[4]));
+  const std::vector<uint64_t> memory(kColdBytes / sizeof(uint64_t), 1);
+  const double bandwidth = read_bandwidth(memory);
+  const DeviceInfo device = cpu_backend().info();
+  fmt::print("{}, {} threads, plain reads {:.2f} GB/s, n {} k {}\n", device.name, device.threads,
+             bandwidth * 1e-9, n, k);
+  for (const LinearKernel& kernel : cpu_backend().linear_kernels) {
+    if (kernel.name.find(filter) == std::string::npos) continue;
+    if (kernel.reject && !kernel.reject({}, device).empty()) continue;
+    if (kernel.name.find("baseline") != std::string::npos && filter.empty()) continue;  // minutes
+    for (const char* text : {"f32", "f16", "bf16", "int8", "int8-g64", "q8_0", "int4", "int4-sym",
+                             "int4-asym", "int4-g128-asym", "int4-g16", "int4-g8", "q4_0"}) {
+      const Format format = parse_format(text);
+      if (kernel.weights(format)) measure(kernel, format, n, k, bandwidth);
+    }
+  }
+  fmt::print("plain reads again {:.2f} GB/s\n", read_bandwidth(memory) * 1e-9);
+  return 0;
+}
+
+}  // namespace
+}  // namespace lowbit
+
+int main(int argc, char** argv) { return lowbit::run(argc, argv); }

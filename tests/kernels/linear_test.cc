@@ -1,0 +1,272 @@
+// Every registry row of the cpu backend against the reference, on the same codes and activations.
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "base/thread_pool.h"
+#include "bench/linear_cases.h"
+#include "cpu/backend.h"
+#include "cpu/isa.h"
+#include "kernels/linear_setup.h"
+#include "ref/backend.h"
+
+namespace lowbit {
+namespace {
+
+using namespace test;
+
+// |y - r| <= (kC u_acc sqrt(k) + u_out) * sum |x w|. Summing k numbers in any order with rounding
+// errors that behave like a random walk stays below about 1; the calibration test below measures
+// the worst of many orders, sequential ones included, and leaves a factor of at least two.
+constexpr double kC = 4;
+constexpr double kUnitOut = 0x1p-24;
+constexpr uint64_t kSeed = 7;
+
+DeviceInfo this_machine() { return {.name = "test", .isa = cpu::machine_isa()}; }
+
+std::vector<const LinearKernel*> runnable_kernels() {
+  std::vector<const LinearKernel*> kernels;
+  for (const LinearKernel& kernel : cpu_backend().linear_kernels) {
+    if (!kernel.reject || kernel.reject({}, this_machine()).empty()) kernels.push_back(&kernel);
+  }
+  return kernels;
+}
+
+// One problem with its reference results for every token up to m_max.
+class Problem {
+ public:
+  Problem(const Format& w_format, FormatId act, int32_t m_max, LinearShape shape)
+      : format(w_format),
+        act_format(act),
+        n(shape.n),
+        k(shape.k),
+        w(random_weights(format, n, k, kSeed)),
+        x(act, m_max, k, kSeed),
+        bias(gaussian(n, kSeed, 4)),
+        before(gaussian(int64_t{m_max} * n, kSeed, 5)),
+        exact_(static_cast<size_t>(int64_t{m_max} * n)),
+        magnitude_(exact_.size()) {
+    const std::vector<float> weights = decode_rows(w);
+    for (int32_t t = 0; t < m_max; ++t) {
+      const std::vector<float> row = x.row(t);
+      for (int32_t i = 0; i < n; ++i) {
+        double sum = 0, size = 0;
+        for (int32_t j = 0; j < k; ++j) {
+          const double product = double{row[static_cast<size_t>(j)]} *
+                                 weights[static_cast<size_t>(int64_t{i} * k + j)];
+          sum += product;
+          size += std::abs(product);
+        }
+        exact_[static_cast<size_t>(int64_t{t} * n + i)] = sum;
+        magnitude_[static_cast<size_t>(int64_t{t} * n + i)] = size;
+      }
+    }
+  }
+
+  LinearArgs args(const QTensor& packed, int32_t m, bool with_bias, Epilogue epilogue, Output& y,
+                  Workspace& workspace) {
+    return {.m = m,
+            .n = n,
+            .k = k,
+            .x = x.act(),
+            .w = view(packed),
+            .bias = with_bias ? bias.data() : nullptr,
+            .y = y.data(),
+            .ldy = y.ld(),
+            .epilogue = epilogue,
+            .workspace = workspace.data()};
+  }
+  size_t workspace_bytes(const LinearKernel& kernel, int32_t m) const {
+    const LinearSpec spec{format, format_of(act_format), n, k, true, m};
+    return kernel.workspace ? kernel.workspace(spec) : 0;
+  }
+
+  // "" or the first number out of bounds.
+  std::string check(const LinearKernel& kernel, int32_t m, bool with_bias, Epilogue epilogue,
+                    Output& y) const {
+    const double bound = kC * kernel.u_acc * std::sqrt(k) + kUnitOut;
+    for (int32_t t = 0; t < m; ++t) {
+      for (int32_t i = 0; i < n; ++i) {
+        const auto at = static_cast<size_t>(int64_t{t} * n + i);
+        const double b = with_bias ? bias[static_cast<size_t>(i)] : 0;
+        const double old = epilogue == Epilogue::kAdd ? before[at] : 0;
+        const double want = exact_[at] + b + old;
+        const double allowed = bound * (magnitude_[at] + std::abs(b) + std::abs(old));
+        if (std::abs(y.at(t, i) - want) <= allowed) continue;
+        return fmt::format("y[{}, {}] = {:.9g}, reference {:.9g}, allowed error {:.3g}", t, i,
+                           y.at(t, i), want, allowed);
+      }
+    }
+    return "";
+  }
+
+  const Format format;
+  const FormatId act_format;
+  const int32_t n, k;
+  const QTensor w;
+  Activations x;
+  const std::vector<float> bias, before;
+
+ private:
+  std::vector<double> exact_, magnitude_;
+};
+
+std::string repro(const LinearKernel& kernel, const Problem& p, int32_t m) {
+  return fmt::format("repro: --kernel {} --format {}+{} --m {} --n {} --k {} --seed {}",
+                     kernel.name, name(p.format), name(format_of(p.act_format)), m, p.n, p.k,
+                     kSeed);
+}
+
+void run_and_check(const LinearKernel& kernel, Problem& p, const QTensor& packed, int32_t m,
+                   bool with_bias, Epilogue epilogue) {
+  Output y(m, p.n);
+  if (epilogue == Epilogue::kAdd) y.fill(p.before);
+  Workspace workspace(p.workspace_bytes(kernel, m));
+  kernel.launch(p.args(packed, m, with_bias, epilogue, y, workspace), nullptr);
+  const std::string error = p.check(kernel, m, with_bias, epilogue, y);
+  ASSERT_EQ(error, "") << repro(kernel, p, m) << " bias " << with_bias << " epilogue "
+                       << (epilogue == Epilogue::kAdd ? "add" : "store");
+  ASSERT_TRUE(y.padding_untouched()) << repro(kernel, p, m);
+  ASSERT_TRUE(workspace.guard_untouched()) << repro(kernel, p, m);
+}
+
+class LinearFormat : public testing::TestWithParam<Format> {};
+
+TEST_P(LinearFormat, EveryRowAgreesWithTheReferenceOnRaggedShapes) {
+  for (const LinearShape& shape : kRaggedLinearShapes) {
+    for (const FormatId act : {FormatId::kF32, FormatId::kBF16, FormatId::kF16}) {
+      const int32_t m_max = act == FormatId::kF32 ? 128 : 9;
+      Problem p(GetParam(), act, m_max, shape);
+      for (const LinearKernel* kernel : runnable_kernels()) {
+        if (!kernel->weights(p.format)) continue;
+        const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
+        for (const int32_t m : kLinearTokens) {
+          if (m > m_max) continue;
+          run_and_check(*kernel, p, packed, m, m % 2 == 0, Epilogue::kStore);
+          run_and_check(*kernel, p, packed, m, m % 2 == 1, Epilogue::kAdd);
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+// The reference kernel itself, where the double sum above is the oracle.
+TEST_P(LinearFormat, ReferenceKernelIsWithinItsOwnBound) {
+  Problem p(GetParam(), FormatId::kBF16, 3, {9, 200, "short last block"});
+  for (const LinearKernel& kernel : ref_backend().linear_kernels) {
+    run_and_check(kernel, p, p.w, 3, true, Epilogue::kAdd);
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, LinearFormat, testing::ValuesIn(every_weight_format()),
+                         [](const auto& p) {
+                           std::string text = name(p.param);
+                           std::replace(text.begin(), text.end(), '-', '_');
+                           return text;
+                         });
+
+std::vector<Format> one_format_per_row() {
+  std::vector<Format> formats;
+  for (const char* text : {"f32", "f16", "bf16", "int8", "q8_0", "int4", "int4-g16-asym"}) {
+    formats.push_back(parse_format(text));
+  }
+  return formats;
+}
+
+TEST(Linear, ModelShapesAgreeWithTheReference) {
+  for (const LinearShape& shape : kModelLinearShapes) {
+    if (int64_t{shape.n} * shape.k > 1 << 20) continue;  // bench only
+    for (const Format& format : one_format_per_row()) {
+      Problem p(format, FormatId::kF32, 33, shape);
+      for (const LinearKernel* kernel : runnable_kernels()) {
+        if (!kernel->weights(format)) continue;
+        const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
+        for (const int32_t m : {1, 33}) {
+          run_and_check(*kernel, p, packed, m, true, Epilogue::kStore);
+        }
+      }
+    }
+  }
+}
+
+// Shapes large enough to be split over threads.
+constexpr LinearShape kSplitShape = {123, 1100, "split"};
+
+TEST(Linear, BitsDoNotDependOnTheThreadCountOrTheRun) {
+  const int before = thread_pool().workers();
+  for (const Format& format : one_format_per_row()) {
+    Problem p(format, FormatId::kBF16, 33, kSplitShape);
+    for (const LinearKernel* kernel : runnable_kernels()) {
+      if (!kernel->weights(format)) continue;
+      const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
+      for (const int32_t m : {1, 33}) {
+        Output first(m, p.n);
+        Workspace workspace(p.workspace_bytes(*kernel, m));
+        for (const int threads : {1, 1, 2, 3}) {
+          set_threads(threads);
+          Output y(m, p.n);
+          kernel->launch(p.args(packed, m, true, Epilogue::kStore, y, workspace), nullptr);
+          if (std::isnan(first.at(0, 0))) first = y;
+          EXPECT_TRUE(y.same_bits(first)) << repro(*kernel, p, m) << " threads " << threads;
+        }
+      }
+    }
+  }
+  set_threads(before);
+}
+
+// A token's result is the same bits alone, in a batch and in a prefill.
+TEST(Linear, BitsDoNotDependOnTheOtherTokens) {
+  for (const Format& format : one_format_per_row()) {
+    constexpr int32_t kTokens = 71;  // a block of 64 and a remainder of every tile size
+    Problem p(format, FormatId::kF32, kTokens, kSplitShape);
+    for (const LinearKernel* kernel : runnable_kernels()) {
+      if (!kernel->weights(format)) continue;
+      const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
+      Output all(kTokens, p.n);
+      Workspace workspace(p.workspace_bytes(*kernel, kTokens));
+      kernel->launch(p.args(packed, kTokens, true, Epilogue::kStore, all, workspace), nullptr);
+      for (int32_t t = 0; t < kTokens; ++t) {
+        Output one(1, p.n);
+        LinearArgs args = p.args(packed, 1, true, Epilogue::kStore, one, workspace);
+        args.x = p.x.act(t);
+        kernel->launch(args, nullptr);
+        for (int32_t i = 0; i < p.n; ++i) {
+          ASSERT_EQ(one.at(0, i), all.at(t, i)) << repro(*kernel, p, kTokens) << " token " << t;
+        }
+      }
+    }
+  }
+}
+
+// Where kC comes from: single-precision sums of the same products in many orders.
+TEST(Linear, BoundHoldsTwiceOverForAnySummationOrder) {
+  constexpr int kOrders = 200;
+  for (const int32_t k : {7, 64, 320, 1025, 4096}) {
+    const std::vector<float> x = gaussian(k, kSeed, 11), w = gaussian(k, kSeed, 12);
+    std::vector<float> product(static_cast<size_t>(k));
+    double exact = 0, magnitude = 0;
+    for (size_t i = 0; i < product.size(); ++i) {
+      product[i] = x[i] * w[i];
+      exact += double{x[i]} * w[i];
+      magnitude += std::abs(double{x[i]} * w[i]);
+    }
+    const Rng rng(kSeed, 13);
+    double worst = 0;
+    for (uint64_t order = 0; order < kOrders; ++order) {
+      float sum = 0;
+      for (const float value : product) sum += value;
+      worst = std::max(worst, std::abs(sum - exact));
+      for (size_t i = product.size(); i > 1; --i) {
+        std::swap(product[i - 1], product[rng.bits(order * product.size() + i) % i]);
+      }
+    }
+    EXPECT_LE(worst, kC / 2 * 0x1p-24 * std::sqrt(k) * magnitude) << "k " << k;
+    EXPECT_GT(worst, 0) << "k " << k;
+  }
+}
+
+}  // namespace
+}  // namespace lowbit

@@ -1,0 +1,137 @@
+// The planner on made-up rows, and the cpu backend's rows on made-up machines.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "cpu/backend.h"
+#include "cpu/isa.h"
+#include "ops/linear.h"
+
+namespace lowbit {
+namespace {
+
+bool any(const Format&) { return true; }
+bool only_int4(const Format& f) { return f.id == FormatId::kInt4; }
+bool only_f32(const Format& f) { return f.id == FormatId::kF32; }
+std::string odd_k(const LinearSpec& spec, const DeviceInfo&) {
+  return spec.k % 64 == 0 ? "" : "K is not a multiple of 64";
+}
+size_t per_token(const LinearSpec& spec) { return static_cast<size_t>(spec.m_max) * 4; }
+size_t hundred(const LinearSpec&) { return 100; }
+void nothing(const LinearArgs&, Stream) {}
+
+constexpr LayoutId kHalves = LayoutId::kNibbleHalves;
+
+LinearSpec spec_of(const char* weights, int64_t k = 128, int32_t m_max = 64) {
+  return {parse_format(weights), parse_format("f32"), 32, k, false, m_max};
+}
+
+std::string reason_of(const LinearPlan& plan, std::string_view kernel) {
+  for (const Rejected& rejected : plan.rejected) {
+    if (rejected.kernel == kernel) return rejected.reason;
+  }
+  return "";
+}
+
+constexpr LinearKernel row(std::string_view name, int rank, MRange m,
+                           LayoutId layout = LayoutId::kCanonical) {
+  return {.name = name,
+          .weights = any,
+          .activations = any,
+          .layout = layout,
+          .m = m,
+          .rank = rank,
+          .launch = nothing};
+}
+
+TEST(Plan, BucketsCoverEveryTokenCountWithTheBestRow) {
+  const LinearKernel rows[] = {row("any", 0, {}), row("gemv", 5, {1, 8}), row("gemm", 3, {17, 32})};
+  const LinearPlan plan = plan_linear(spec_of("f32"), rows, {});
+  for (int32_t m = 1; m <= 64; ++m) {
+    const std::string_view want = m <= 8 ? "gemv" : m >= 17 && m <= 32 ? "gemm" : "any";
+    EXPECT_EQ(plan.pick(m).name, want) << "m " << m;
+  }
+  EXPECT_EQ(plan.buckets.back().m_hi, 64);
+}
+
+TEST(Plan, LayoutIsThatOfTheBestRowForOneToken) {
+  const LinearKernel rows[] = {row("any", 0, {}), row("packed", 5, {}, kHalves),
+                               row("big", 9, {16, 1000})};
+  const LinearPlan plan = plan_linear(spec_of("int4"), rows, {});
+  EXPECT_EQ(plan.layout, kHalves);
+  ASSERT_EQ(plan.buckets.size(), 1u);
+  EXPECT_EQ(plan.buckets[0].kernel->name, "packed");
+  EXPECT_EQ(reason_of(plan, "big"), "needs layout canonical, plan keeps nibble-halves");
+}
+
+TEST(Plan, ReasonsNameFormatActivationsRowAndRank) {
+  LinearKernel format = row("format", 9, {}), acts = row("acts", 9, {}), k = row("k", 9, {});
+  format.weights = only_int4;
+  acts.activations = only_int4;
+  k.reject = odd_k;
+  const LinearKernel rows[] = {format, acts, k, row("best", 2, {}), row("worse", 1, {})};
+  const LinearPlan plan = plan_linear(spec_of("f32", 70), rows, {});
+  EXPECT_EQ(plan.pick(1).name, "best");
+  EXPECT_EQ(reason_of(plan, "format"), "format");
+  EXPECT_EQ(reason_of(plan, "acts"), "activations are f32");
+  EXPECT_EQ(reason_of(plan, "k"), "K is not a multiple of 64");
+  EXPECT_EQ(reason_of(plan, "worse"), "lower rank");
+  EXPECT_EQ(plan.rejected.size(), 4u);
+}
+
+TEST(Plan, NoAcceptorMeansNoBucketsAndAllReasons) {
+  LinearKernel rows[] = {row("a", 0, {}), row("b", 0, {2, 8})};
+  rows[0].weights = only_f32;
+  const LinearPlan plan = plan_linear(spec_of("int4"), rows, {});
+  EXPECT_TRUE(plan.buckets.empty());
+  EXPECT_EQ(reason_of(plan, "a"), "format");
+}
+
+TEST(Plan, AHoleInTheTokenCountsMeansNoPlan) {
+  const LinearKernel rows[] = {row("small", 0, {1, 8}), row("large", 0, {10, 1000})};
+  EXPECT_TRUE(plan_linear(spec_of("f32"), rows, {}).buckets.empty());
+}
+
+TEST(Plan, WorkspaceIsTheLargestOfTheChosenRows) {
+  LinearKernel rows[] = {row("gemv", 5, {1, 1}), row("any", 0, {}), row("unused", -1, {})};
+  rows[0].workspace = hundred;
+  rows[1].workspace = per_token;
+  rows[2].workspace = [](const LinearSpec&) -> size_t { return 1 << 20; };
+  EXPECT_EQ(plan_linear(spec_of("f32"), rows, {}).workspace, 256u);
+  EXPECT_EQ(plan_linear(spec_of("f32", 128, 2), rows, {}).workspace, 100u);
+}
+
+TEST(Plan, EveryMachineFindsItsBestCpuRow) {
+  struct Machine {
+    uint32_t isa;
+    const char* suffix;
+  };
+  for (const Machine& machine : {Machine{0, ".baseline"}, Machine{cpu::kIsaAvx2, ".avx2"},
+                                 Machine{cpu::kIsaAvx2 | cpu::kIsaAvx512, ".avx512"}}) {
+    for (const char* format : {"f32", "f16", "bf16", "int8", "int8-tensor", "q8_0", "int4",
+                               "int4-g8-asym", "int4-row-sym", "q4_0"}) {
+      for (const char* act : {"f32", "f16", "bf16"}) {
+        LinearSpec spec = spec_of(format, 70);
+        spec.a = parse_format(act);
+        const LinearPlan plan = plan_linear(spec, cpu_backend().linear_kernels,
+                                            {.name = "made up", .isa = machine.isa});
+        ASSERT_EQ(plan.buckets.size(), 1u) << format;
+        EXPECT_TRUE(plan.pick(1).name.ends_with(machine.suffix)) << plan.pick(1).name;
+        const bool packed = machine.isa != 0 && spec.w.bits == 4;
+        EXPECT_EQ(plan.layout, packed ? kHalves : LayoutId::kCanonical) << format;
+      }
+    }
+  }
+}
+
+TEST(Plan, MissingInstructionSetIsTheReason) {
+  const LinearPlan plan = plan_linear(spec_of("int8"), cpu_backend().linear_kernels,
+                                      {.name = "made up", .isa = cpu::kIsaAvx2});
+  EXPECT_EQ(reason_of(plan, "cpu.linear.int8.avx512"),
+            "needs avx512, allowed here: baseline, avx2");
+  EXPECT_EQ(reason_of(plan, "cpu.linear.int4.avx2"), "format");
+  EXPECT_EQ(reason_of(plan, "cpu.linear.any.baseline"), "lower rank");
+}
+
+}  // namespace
+}  // namespace lowbit
