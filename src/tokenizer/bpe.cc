@@ -98,12 +98,14 @@ class BpeTokenizer final : public Tokenizer {
     if (wants_utf8_ && !is_valid_utf8(text)) text = clean = replace_invalid_utf8(text);
     Buffers buffers;
     const char* start = text.data();
-    added_.split_raw(text, options.parse_special, [&](std::string_view part, int32_t id) {
-      if (id != TokenIndex::kNone) {
-        ids.push_back(id);
-      } else {
-        encode_part(part, part.data() == start, options, &buffers, &ids);
-      }
+    with_context(spec_.source, [&] {
+      added_.split_raw(text, options.parse_special, [&](std::string_view part, int32_t id) {
+        if (id != TokenIndex::kNone) {
+          ids.push_back(id);
+        } else {
+          encode_part(part, part.data() == start, options, &buffers, &ids);
+        }
+      });
     });
     return ids;
   }

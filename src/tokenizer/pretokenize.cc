@@ -258,7 +258,7 @@ void apply_step(const PreTokenStep& step, std::string_view text, bool at_start,
     case PreTokenStep::Kind::kDigits:
       return split_digits(step, text, pieces);
     case PreTokenStep::Kind::kPrefixSpace:
-      if (char_at(text, 0).type == CharClass::kSpace) {
+      if (text[0] == ' ') {
         pieces->push_back(text);
       } else {
         pieces->push_back(scratch->texts.emplace_back(" " + std::string(text)));

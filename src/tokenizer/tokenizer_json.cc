@@ -21,7 +21,7 @@ class Node {
   Node(const Json& json, std::string path) : json_(&json), path_(std::move(path)) {}
 
   const std::string& path() const { return path_; }
-  bool is_null() const { return json_->is_null(); }
+  bool is_object() const { return json_->is_object(); }
   bool has(const char* key) const { return json_->contains(key) && !json_->at(key).is_null(); }
 
   Node at(const char* key) const {
@@ -323,6 +323,10 @@ std::vector<std::string> vocabulary(TokenizerJson* file, const BpeSpec& spec) {
     }
     added[index] = 1;
     vocab[index] = token.text;
+    // The library decodes a normalized token to what it looks for (since version 0.22 or so).
+    for (const Normalizer& step : spec.normalizers) {
+      if (token.normalized && !token.special) vocab[index] = normalize(step, vocab[index]);
+    }
   }
   return vocab;
 }
@@ -399,6 +403,7 @@ BpeSpec parse(std::string_view text) {
   TokenizerJson file = read_tokenizer_json(text);
   const Node root(file.rest, "");
   const Node model = root.at("model");
+  if (!model.is_object()) model.fail("expected an object");
   const std::string type = model.text_or("type", "BPE");
   if (type != "BPE") model.refuse(type);
   if (!file.vocab_is_object) model.fail("\"vocab\" is missing or not an object");

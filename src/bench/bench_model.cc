@@ -1,0 +1,258 @@
+#include "bench/bench_model.h"
+
+#include <algorithm>
+#include <new>
+#include <optional>
+#include <set>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "bench/ceiling.h"
+#include "bench/measure.h"
+#include "bench/quality.h"
+#include "load/embedded.h"
+
+namespace lowbit {
+namespace {
+
+constexpr std::string_view kDefaultModel = "prose-7m";
+constexpr int32_t kHashTokens = 8;  // logits_hash() needs that much context
+
+// One model and what its cases share.
+struct Subject {
+  std::string source;
+  int64_t parameters = 0;          // estimated from the config until a case has loaded the model
+  std::optional<ScoredText> text;  // made by the first case that needs it
+};
+
+struct Case {
+  const BenchConfig& config;
+  const Backend& backend;
+  std::string format;  // as a name, or "stored"
+  BenchListener* listener;
+
+  void phase(std::string_view text) const {
+    if (listener) listener->on_phase(text);
+  }
+};
+
+// From the sizes that every transformer's config names; 0 where it does not.
+int64_t estimated_parameters(const Hyperparams& config) {
+  constexpr int64_t kMost = int64_t{1} << 24;
+  const auto get = [&](const char* key) { return config.integer_or(key, 0, 0, kMost); };
+  const int64_t hidden = get("hidden_size"), layers = get("num_hidden_layers");
+  const int64_t heads = std::max<int64_t>(get("num_attention_heads"), 1);
+  const int64_t kv = hidden / heads * config.integer_or("num_key_value_heads", heads, 0, kMost);
+  const int64_t tables = config.boolean_or("tie_word_embeddings", false) ? 1 : 2;
+  const double total =
+      static_cast<double>(tables * get("vocab_size")) * static_cast<double>(hidden) +
+      static_cast<double>(layers) * static_cast<double>(hidden) *
+          static_cast<double>(2 * hidden + 2 * kv + 3 * get("intermediate_size"));
+  return total < 1e15 ? static_cast<int64_t>(total) : 0;
+}
+
+FormatPair stored_pair() { return {format_of(FormatId::kBF16), std::nullopt}; }
+
+LoadOptions load_options(const BenchConfig& config, const std::string& format) {
+  LoadOptions options;
+  if (format != "stored") options.format = parse_format_pair(format);
+  options.kv_format = parse_format(config.kv_format).id;
+  return options;
+}
+
+SpeedOptions speed_options(const BenchConfig& config) {
+  return {.prompt_tokens = config.prompt_tokens,
+          .new_tokens = config.new_tokens,
+          .seed = static_cast<uint64_t>(config.seed),
+          .min_samples = config.min_samples,
+          .max_seconds = config.max_seconds,
+          .ci_width = config.ci_width};
+}
+
+// "" or why the case cannot run on this machine.
+std::string reason_to_skip(const Case& c, const Subject& subject) {
+  const FormatPair pair = c.format == "stored" ? stored_pair() : parse_format_pair(c.format);
+  const double needed =
+      static_cast<double>(subject.parameters) * pair.weights.bits_per_weight() / 8;
+  const auto available = static_cast<double>(available_memory());
+  if (available == 0 || needed <= available) return "";
+  return fmt::format("needs about {:.1f} GB of memory for its weights; {:.1f} GB are free",
+                     needed / 1e9, available / 1e9);
+}
+
+std::string distinct(const Model& model, Format Linear::*member) {
+  std::set<std::string> names;
+  for (const Linear* linear : model.linears()) names.insert(name(linear->*member));
+  return join({names.begin(), names.end()}, ",");
+}
+
+std::string count_text(int64_t count) {
+  const auto number = static_cast<double>(count);
+  return count >= 1'000'000'000 ? fmt::format("{:.1f}B", number / 1e9)
+                                : fmt::format("{:.1f}M", number / 1e6);
+}
+
+// What is known about the model once it is loaded.
+void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper) {
+  const Model& model = *loaded.model;
+  record->format = distinct(model, &Linear::format);
+  record->resident = distinct(model, &Linear::resident);
+  record->fingerprint.kernels = kernel_choices(model);
+  double bytes = 0, weights = 0;
+  for (const Linear* linear : model.linears()) {
+    bytes += static_cast<double>(linear->bytes());
+    weights += static_cast<double>(linear->n) * static_cast<double>(linear->k);
+  }
+  record->set("load_time", exact(loaded.load_seconds));
+  record->set("model_bytes", exact(static_cast<double>(model.memory().total())));
+  record->set("kv_bytes", exact(static_cast<double>(stepper.state().bytes())));
+  record->set("bits_per_weight", exact(8 * bytes / weights));
+
+  LlamaBenchFields& fields = record->llama_bench;
+  fields.model_size = static_cast<int64_t>(model.memory().total());
+  fields.model_n_params = model.parameters();
+  fields.model_type =
+      fmt::format("{} {} {}", loaded.checkpoint->config().text_or("model_type", "unknown"),
+                  count_text(model.parameters()), record->format);
+  fields.n_batch = stepper.max_step_tokens();
+}
+
+// The read bandwidth that a decode step of this model can have at most on this machine. A device
+// with memory of its own has no figure yet.
+void measure_ceiling(Record* record, const Case& c, std::span<const RunTiming> runs, double bytes) {
+  record->set("bytes_per_token", exact(bytes));
+  if (c.backend.info().sm != 0) return;
+  c.phase("measuring the ceiling");
+  double ceiling = read_ceiling(static_cast<int64_t>(bytes)).bytes_per_second;
+  const Estimate* tpot = record->find("tpot");
+  if (bytes / tpot->hi > ceiling) {  // before we call it wrong: was the machine busy?
+    ceiling = std::max(ceiling, read_ceiling(static_cast<int64_t>(bytes), 1.5).bytes_per_second);
+  }
+  add_ceiling(record, runs, bytes, ceiling);
+}
+
+void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool peak_is_ours) {
+  const SpeedOptions options = speed_options(c.config);
+  const int64_t context = int64_t{options.prompt_tokens} + options.new_tokens - 1;
+  Stepper stepper(*loaded.model, c.backend,
+                  {.max_sequences = 1,
+                   .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens))});
+  describe(record, loaded, stepper);
+  record->fingerprint.logits_hash = logits_hash(stepper);
+  c.phase("measuring");
+  const std::vector<RunTiming> runs = measure_speed(stepper, c.backend, options);
+  add_speed(record, runs, options);
+  if (peak_is_ours) record->set("peak_memory", exact(static_cast<double>(peak_memory())));
+  if (options.new_tokens == 1) return;
+  const double bytes =
+      bytes_per_token(static_cast<double>(loaded.model->memory().per_step),
+                      static_cast<double>(stepper.state().bytes_per_token()), options);
+  measure_ceiling(record, c, runs, bytes);
+}
+
+void run_quality(Record* record, const Case& c, const LoadedModel& loaded, Subject* subject) {
+  const BenchConfig& config = c.config;
+  if (config.quality == "none" || record->random_weights) return;
+  c.phase("scoring");
+  const LoadedModel reference = load(subject->source, c.backend, load_options(config, "stored"));
+  if (!subject->text && !config.text.empty()) {
+    subject->text = file_text(reference, config.text, config.ctx, config.quality_tokens);
+  } else if (!subject->text) {
+    SelfTextOptions options{.seed = static_cast<uint64_t>(config.seed)};
+    if (config.ctx > 0) options.tokens = config.ctx - 1;
+    if (config.quality_tokens > 0) {
+      options.tokens = std::min(options.tokens, config.quality_tokens);
+      options.sequences = std::max(1, config.quality_tokens / options.tokens);
+    }
+    subject->text = self_text(reference, options);
+  }
+  add_quality(record, loaded, reference, *subject->text);
+}
+
+void run_loaded(Record* record, const Case& c, Subject* subject) {
+  c.phase("loading");
+  const bool peak_is_ours = reset_peak_memory();
+  const LoadedModel loaded = load(subject->source, c.backend, load_options(c.config, c.format));
+  subject->parameters = loaded.model->parameters();
+  record->random_weights = loaded.checkpoint->synthetic();
+  run_speed(record, c, loaded, peak_is_ours);
+  with_context("quality", [&] { run_quality(record, c, loaded, subject); });
+}
+
+Record run_case(const Case& c, Subject* subject) {
+  Record record;
+  record.config = case_json(c.config, subject->source, c.format);
+  record.format = record.resident = c.format;
+  Fingerprint& print = record.fingerprint = machine_fingerprint();
+  print.device = c.backend.name;
+  print.threads = c.backend.info().threads;
+  if (c.backend.info().sm != 0) print.gpu = c.backend.info().name;
+  LlamaBenchFields& fields = record.llama_bench;
+  fields.build_commit = print.commit;
+  fields.cpu_info = print.cpu;
+  fields.gpu_info = print.gpu;
+  fields.backends = c.backend.name;
+  fields.model_filename = subject->source;
+  fields.n_threads = print.threads;
+  fields.type_k = fields.type_v = c.config.kv_format;
+  fields.test_time = utc_now();
+  const auto fail = [&](const std::string& reason) {
+    record.status = Status::kFail;
+    record.reason = reason;
+  };
+  try {
+    record.reason = reason_to_skip(c, *subject);
+    if (!record.reason.empty()) {
+      record.status = Status::kSkip;
+    } else {
+      run_loaded(&record, c, subject);
+    }
+  } catch (const Error& error) {
+    fail(error.what());
+  } catch (const std::bad_alloc&) {
+    fail("out of memory");
+  }
+  return record;
+}
+
+}  // namespace
+
+std::string default_bench_model() {
+  const std::vector<std::string> names = embedded_names();
+  if (std::find(names.begin(), names.end(), kDefaultModel) != names.end()) {
+    return fmt::format("embedded:{}", kDefaultModel);
+  }
+  const std::string folder = fmt::format("models/{}", kDefaultModel);
+  if (is_directory(folder)) return folder;
+  throw_error("no model is linked into this binary and {} is not here; name one: model=FOLDER",
+              folder);
+}
+
+std::vector<Record> bench_models(const BenchConfig& config, const Backend& backend,
+                                 BenchListener* listener) {
+  check(config);
+  const std::vector<std::string> formats = expand_formats(config.formats);
+  if (!config.text.empty()) map_file(config.text);  // must be readable before hours are spent
+  std::vector<Subject> subjects;
+  for (const std::string& model : config.models) {
+    subjects.push_back({model, estimated_parameters(open_checkpoint(model)->config()), {}});
+  }
+  if (subjects.empty()) subjects.push_back({default_bench_model(), 0, {}});
+
+  std::vector<Record> records;
+  const auto total = static_cast<int64_t>(subjects.size() * formats.size());
+  for (Subject& subject : subjects) {
+    for (const std::string& format : formats) {
+      if (listener) {
+        listener->on_case(static_cast<int64_t>(records.size()), total,
+                          subject.source + " " + format);
+      }
+      records.push_back(run_case({config, backend, format, listener}, &subject));
+      if (listener) listener->on_record(records.back());
+    }
+  }
+  return records;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,140 @@
+#include "bench/measure.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/rng.h"
+#include "base/timer.h"
+
+namespace lowbit {
+namespace {
+
+constexpr SampleParams kGreedy = {0, 0, 1, 0};
+
+std::vector<int32_t> random_prompt(int32_t vocab, const SpeedOptions& options) {
+  const Rng rng(options.seed);
+  std::vector<int32_t> ids(static_cast<size_t>(options.prompt_tokens));
+  for (size_t i = 0; i < ids.size(); ++i) {
+    ids[i] = static_cast<int32_t>(rng.bits(i) % static_cast<uint64_t>(vocab));
+  }
+  return ids;
+}
+
+template <class Function>
+std::vector<double> each(std::span<const RunTiming> runs, Function function) {
+  std::vector<double> values;
+  for (const RunTiming& run : runs) values.push_back(function(run));
+  return values;
+}
+
+}  // namespace
+
+RunTiming time_run(Stepper& stepper, const Backend& backend, const SpeedOptions& options) {
+  const int64_t length = int64_t{options.prompt_tokens} + options.new_tokens - 1;
+  if (length > stepper.max_context()) {
+    throw_error("prompt_tokens = {} and new_tokens = {} need a context of {}; the model has {}",
+                options.prompt_tokens, options.new_tokens, length, stepper.max_context());
+  }
+  const std::vector<int32_t> prompt = random_prompt(stepper.vocab_size(), options);
+  stepper.truncate(0, 0);
+  backend.synchronize(nullptr);
+  RunTiming run;
+  Timer timer;
+  stepper.prefill(0, prompt);
+  backend.synchronize(nullptr);
+  run.prefill = timer.seconds();
+  int32_t id = stepper.sample(0, kGreedy);
+  run.ttft = timer.seconds();
+  timer.restart();
+  for (; run.decode_steps + 1 < options.new_tokens; ++run.decode_steps) {
+    const Chunk chunk{0, std::span(&id, 1), 1};
+    stepper.step(std::span(&chunk, 1));
+    id = stepper.sample(0, kGreedy);
+  }
+  run.decode = timer.seconds();
+  stepper.truncate(0, 0);
+  return run;
+}
+
+bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options) {
+  if (static_cast<int64_t>(runs.size()) < options.min_samples) return false;
+  const auto width = [&](auto member) {
+    return median_estimate(each(runs, [&](const RunTiming& run) { return run.*member; }))
+        .relative_width();
+  };
+  return width(&RunTiming::ttft) <= options.ci_width &&
+         (runs[0].decode_steps == 0 || width(&RunTiming::decode) <= options.ci_width);
+}
+
+std::vector<RunTiming> measure_speed(Stepper& stepper, const Backend& backend,
+                                     const SpeedOptions& options) {
+  SpeedOptions warm_up = options;
+  warm_up.new_tokens = std::min(options.new_tokens, 16);
+  time_run(stepper, backend, warm_up);
+  std::vector<RunTiming> runs;
+  const Timer timer;
+  do {
+    runs.push_back(time_run(stepper, backend, options));
+  } while (timer.seconds() < options.max_seconds && !precise_enough(runs, options));
+  return runs;
+}
+
+double bytes_per_token(double weight_bytes_per_step, double state_bytes_per_token,
+                       const SpeedOptions& options) {
+  return weight_bytes_per_step +
+         state_bytes_per_token * (options.prompt_tokens + options.new_tokens / 2.0);
+}
+
+void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptions& options) {
+  LB_CHECK(!runs.empty());
+  const double prompt = options.prompt_tokens, tokens = options.new_tokens;
+  const bool decodes = runs[0].decode_steps > 0;
+  record->set("prefill_tps", each(runs, [&](const RunTiming& r) { return prompt / r.prefill; }));
+  if (decodes) {
+    record->set("decode_tps",
+                each(runs, [](const RunTiming& r) { return r.decode_steps / r.decode; }));
+  }
+  record->set("tps", each(runs, [&](const RunTiming& r) { return tokens / (r.ttft + r.decode); }));
+  record->set("ttft", each(runs, [](const RunTiming& r) { return r.ttft; }));
+  if (decodes) {
+    record->set("tpot", each(runs, [](const RunTiming& r) { return r.decode / r.decode_steps; }));
+  }
+
+  LlamaBenchFields& fields = record->llama_bench;
+  fields.n_prompt = options.prompt_tokens;
+  fields.n_gen = options.new_tokens - 1;
+  const double processed = prompt + tokens - 1;
+  std::vector<double> ns;
+  for (const RunTiming& run : runs) {
+    ns.push_back(std::round((run.ttft + run.decode) * 1e9));
+    fields.samples_ns.push_back(static_cast<int64_t>(ns.back()));
+    fields.samples_ts.push_back(processed * 1e9 / ns.back());
+  }
+  fields.avg_ns = static_cast<int64_t>(std::llround(mean(ns)));
+  fields.stddev_ns = static_cast<int64_t>(std::llround(standard_deviation(ns)));
+  fields.avg_ts = mean(fields.samples_ts);
+  fields.stddev_ts = standard_deviation(fields.samples_ts);
+}
+
+void add_ceiling(Record* record, std::span<const RunTiming> runs, double bytes_per_token,
+                 double ceiling_bytes_per_second) {
+  LB_CHECK(!runs.empty() && runs[0].decode_steps > 0 && ceiling_bytes_per_second > 0);
+  const std::vector<double> bandwidth =
+      each(runs, [&](const RunTiming& r) { return bytes_per_token * r.decode_steps / r.decode; });
+  std::vector<double> fraction;
+  for (const double rate : bandwidth) fraction.push_back(rate / ceiling_bytes_per_second);
+  record->set("bandwidth", bandwidth);
+  record->set("ceiling", exact(ceiling_bytes_per_second));
+  record->set("ceiling_fraction", fraction);
+  const Estimate& estimate = record->values.back().estimate;
+  if (estimate.lo > 1) {
+    record->status = Status::kFail;
+    record->reason = fmt::format(
+        "decode reads {:.2f} GB/s, {:.0f} % of the {:.2f} GB/s that this machine reads at most: "
+        "bytes or times are wrong, or the machine was busy while the ceiling was measured",
+        median(bandwidth) / 1e9, estimate.median * 100, ceiling_bytes_per_second / 1e9);
+  }
+}
+
+}  // namespace lowbit

@@ -1,0 +1,54 @@
+// Repeated timings of one model, and the metrics that follow from them.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "bench/record.h"
+#include "engine/stepper.h"
+
+namespace lowbit {
+
+// One generation: a prompt, its first token, then one token a step. Seconds.
+struct RunTiming {
+  double prefill = 0;  // forward passes over the prompt
+  double ttft = 0;     // prefill, drawing the first token and bringing its id to the host
+  double decode = 0;   // all decode steps
+  int32_t decode_steps = 0;
+};
+
+struct SpeedOptions {
+  int32_t prompt_tokens = 128, new_tokens = 64;
+  uint64_t seed = 0;  // of the prompt's random ids; decode feeds what the model draws (greedy)
+  int32_t min_samples = 6;
+  double max_seconds = 3;
+  double ci_width = 0.02;
+};
+
+// Error: prompt and new tokens do not fit the stepper's context. No trace may be attached.
+RunTiming time_run(Stepper& stepper, const Backend& backend, const SpeedOptions& options);
+
+// One warm-up run, then runs until there are min_samples of them and the intervals of ttft and of
+// the decode time are no wider than ci_width of their medians, or until max_seconds have passed.
+std::vector<RunTiming> measure_speed(Stepper& stepper, const Backend& backend,
+                                     const SpeedOptions& options);
+
+// True once the runs so far are enough.
+bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options);
+
+// What one decode step reads: weights once, state of the mean context. Step i of N - 1 attends to
+// P + 1 + i positions, so the mean is P + N / 2.
+double bytes_per_token(double weight_bytes_per_step, double state_bytes_per_token,
+                       const SpeedOptions& options);
+
+// prefill_tps, decode_tps, tps, ttft, tpot and llama-bench's times. Without decode steps
+// (new_tokens = 1) there is no decode_tps and no tpot.
+void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptions& options);
+
+// bandwidth, ceiling and ceiling_fraction. A fraction above one beyond its interval makes the
+// record a failure: a number above the roof is a wrong number.
+void add_ceiling(Record* record, std::span<const RunTiming> runs, double bytes_per_token,
+                 double ceiling_bytes_per_second);
+
+}  // namespace lowbit

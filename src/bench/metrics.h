@@ -1,0 +1,97 @@
+// THE table of metrics. A metric is a row of data: its formula stands in `help`, printers look at
+// `hint` and never at the tag. To add one: a row here and the code that measures it.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace lowbit {
+
+// What kind of number it is; values are in the unit named here.
+enum class Hint : uint8_t {
+  kDuration,    // seconds
+  kRate,        // per second
+  kBytes,       // bytes
+  kBandwidth,   // bytes per second
+  kPercentage,  // fraction of one
+  kCount,       // a whole number
+  kNumber,      // anything else, such as a perplexity or bits
+  kNats,        // nats per token
+};
+
+enum class Better : uint8_t { kHigher, kLower, kNeither };
+
+struct Metric {
+  std::string_view tag;    // its key in records
+  std::string_view title;  // column header
+  std::string_view unit;   // of the stored value
+  std::string_view help;   // definition, with the formula and its denominator
+  Hint hint;
+  Better better;
+  bool shown;  // a column of the default table
+};
+
+// P = prompt_tokens, N = new_tokens: the prompt yields the first token, N - 1 decode steps the
+// rest.
+inline constexpr Metric kMetrics[] = {
+    {"prefill_tps", "prefill", "tokens/s",
+     "P / time of the forward passes over the prompt, logits of its last token included",
+     Hint::kRate, Better::kHigher, true},
+    {"decode_tps", "decode", "tokens/s",
+     "(N - 1) / time of the N - 1 decode steps; a step feeds one token and draws the next",
+     Hint::kRate, Better::kHigher, true},
+    {"tps", "overall", "tokens/s", "N / (ttft + time of the decode steps)", Hint::kRate,
+     Better::kHigher, true},
+    {"ttft", "ttft", "s",
+     "time to first token: from the prompt's ids to the first drawn token's id on the host",
+     Hint::kDuration, Better::kLower, true},
+    {"tpot", "tpot", "s",
+     "time per output token: time of the decode steps / (N - 1); the first token is ttft's",
+     Hint::kDuration, Better::kLower, true},
+    {"load_time", "load", "s", "opening, reading, quantizing and packing the model",
+     Hint::kDuration, Better::kLower, false},
+    {"model_bytes", "weights", "bytes",
+     "all weights as resident on the device: codes, scales, zeros, embedding, norms", Hint::kBytes,
+     Better::kLower, true},
+    {"kv_bytes", "kv", "bytes", "KV cache and other state allocated for one sequence of P + N",
+     Hint::kBytes, Better::kLower, false},
+    {"peak_memory", "peak", "bytes",
+     "largest resident memory of the process while the case loaded and ran (VmHWM, reset before "
+     "each case; absent where the kernel does not allow the reset)",
+     Hint::kBytes, Better::kLower, true},
+    {"bits_per_weight", "bits/weight", "bits",
+     "8 * bytes of all Linears as resident / their weights, scales and zeros included",
+     Hint::kNumber, Better::kLower, true},
+    {"bytes_per_token", "per token", "bytes",
+     "what one decode step must read: every weight of a step once + state bytes per token * the "
+     "mean context, P + N / 2",
+     Hint::kBytes, Better::kLower, true},
+    {"bandwidth", "read", "bytes/s", "bytes_per_token / tpot", Hint::kBandwidth, Better::kHigher,
+     false},
+    {"ceiling", "ceiling", "bytes/s",
+     "read bandwidth of this machine, all threads, over a buffer as large as bytes_per_token: the "
+     "best of several passes",
+     Hint::kBandwidth, Better::kHigher, false},
+    {"ceiling_fraction", "of ceiling", "fraction", "bandwidth / ceiling", Hint::kPercentage,
+     Better::kHigher, true},
+    {"perplexity", "perplexity", "",
+     "exp(mean -ln p(token)) over the scored tokens of the text that the record names",
+     Hint::kNumber, Better::kLower, true},
+    {"kl_mean", "KL", "nats/token",
+     "mean over the scored tokens of KL(as stored || this format) of the next-token distributions",
+     Hint::kNats, Better::kLower, true},
+    {"kl_p99", "KL p99", "nats/token", "99th percentile of the same KL divergences", Hint::kNats,
+     Better::kLower, false},
+    {"top1_agreement", "top-1", "fraction",
+     "scored tokens where this format and the stored weights rank the same token first / all",
+     Hint::kPercentage, Better::kHigher, true},
+};
+
+const Metric& find_metric(std::string_view tag);  // an unknown tag is our own error
+
+// tag, unit and formula of every metric, one per line, for --help.
+std::string metrics_help();
+
+}  // namespace lowbit

@@ -1,0 +1,105 @@
+#include "bench/quality.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "base/rng.h"
+#include "engine/perplexity.h"
+
+namespace lowbit {
+namespace {
+
+int32_t bos_of(const LoadedModel& model) {
+  const int32_t vocab = model.model->vocab_size();
+  if (model.tokenizer) {
+    const int32_t bos = model.tokenizer->bos().value_or(-1);
+    return bos < vocab ? bos : -1;
+  }
+  return static_cast<int32_t>(
+      model.checkpoint->config().integer_or("bos_token_id", -1, -1, vocab - 1));
+}
+
+Stepper scoring_stepper(const LoadedModel& model, int32_t ctx) {
+  return Stepper(*model.model, *model.backend,
+                 {.max_sequences = 1, .max_context = ctx, .max_step_tokens = std::min(ctx, 512)});
+}
+
+}  // namespace
+
+ScoredText self_text(const LoadedModel& model, const SelfTextOptions& options) {
+  const int32_t vocab = model.model->vocab_size();
+  // BOS, or the first token, takes one place.
+  const int32_t tokens = std::min(options.tokens, model.model->max_context() - 1);
+  if (tokens < 1) throw_error("the model's context of one token is too short for quality figures");
+  const int32_t bos = bos_of(model);
+  Stepper stepper(*model.model, *model.backend,
+                  {.max_sequences = options.sequences,
+                   .max_context = tokens + 1,
+                   .max_step_tokens = options.sequences});
+  std::vector<std::vector<int32_t>> texts(static_cast<size_t>(options.sequences));
+  std::vector<int32_t> last(texts.size());
+  const Rng rng(options.seed);
+  for (size_t i = 0; i < texts.size(); ++i) {
+    last[i] = bos >= 0 ? bos : static_cast<int32_t>(rng.bits(i) % static_cast<uint64_t>(vocab));
+    if (bos < 0) texts[i].push_back(last[i]);
+  }
+  for (int32_t step = 0; step < tokens; ++step) {
+    std::vector<Chunk> chunks;
+    for (int32_t i = 0; i < options.sequences; ++i) chunks.push_back({i, {&last[i], 1}, 1});
+    stepper.step(chunks);
+    for (int32_t i = 0; i < options.sequences; ++i) {
+      last[i] = stepper.sample(i, {1, 0, 1, mix64(options.seed) + static_cast<uint64_t>(i)});
+      texts[i].push_back(last[i]);
+    }
+  }
+  ScoredText text{fmt::format("self-generated, {} x {} tokens, temperature 1, seed {}",
+                              options.sequences, tokens, options.seed),
+                  {},
+                  tokens + 1,
+                  bos};
+  for (const auto& ids : texts) text.ids.insert(text.ids.end(), ids.begin(), ids.end());
+  return text;
+}
+
+ScoredText file_text(const LoadedModel& model, const std::string& path, int32_t ctx,
+                     int32_t max_tokens) {
+  if (!model.tokenizer) {
+    throw_error("text = {}: the model has no tokenizer; use quality=self or quality=none", path);
+  }
+  const int32_t context = model.model->max_context();
+  if (ctx > context) throw_error("ctx = {}: the model's context is {}", ctx, context);
+  const std::vector<int32_t> start = model.tokenizer->encode("");  // BOS where texts start with it
+  ScoredText text{path, model.tokenizer->encode(map_file(path).text(), {.add_bos = false}),
+                  ctx > 0 ? ctx : std::min(512, context), start.size() == 1 ? start[0] : -1};
+  if (max_tokens > 0 && text.ids.size() > static_cast<size_t>(max_tokens)) {
+    text.ids.resize(static_cast<size_t>(max_tokens));
+    text.label += fmt::format(", first {} tokens", max_tokens);
+  }
+  return text;
+}
+
+void add_quality(Record* record, const LoadedModel& model, const LoadedModel& reference,
+                 const ScoredText& text) {
+  LB_CHECK(!model.checkpoint->synthetic(), "random weights have no quality");
+  Stepper tested = scoring_stepper(model, text.ctx), stored = scoring_stepper(reference, text.ctx);
+  const Scores scores = score(tested, &stored, text.ids, {.ctx = text.ctx, .bos = text.bos});
+  const auto finite = [](float v) { return std::isfinite(v); };
+  if (!std::all_of(scores.nll.begin(), scores.nll.end(), finite) ||
+      !std::all_of(scores.kl.begin(), scores.kl.end(), finite)) {
+    throw_error("logits are not finite: the weights are damaged or overflow in this format");
+  }
+  const Perplexity p = perplexity(scores.nll);
+  const Divergence d = divergence(scores);
+  const std::vector<double> kl(scores.kl.begin(), scores.kl.end());
+  const auto agree = std::count(scores.same_top.begin(), scores.same_top.end(), 1);
+  record->set("perplexity", mean_estimate(p.perplexity, p.standard_error, p.tokens));
+  record->set("kl_mean", mean_estimate(d.mean, d.mean_stderr, p.tokens));
+  record->set("kl_p99", quantile_estimate(kl, 0.99));
+  record->set("top1_agreement", fraction_estimate(agree, p.tokens));
+  record->quality =
+      QualityText{text.label, format_summary(*reference.model) + " as stored", text.ctx, p.tokens};
+}
+
+}  // namespace lowbit

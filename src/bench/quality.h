@@ -1,0 +1,41 @@
+// How much a format changes what a model says: perplexity, and KL divergence and agreement against
+// the same model with its weights as stored.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/record.h"
+#include "engine/loaded_model.h"
+
+namespace lowbit {
+
+// Token ids to score, and how they are cut into windows.
+struct ScoredText {
+  std::string label;  // what the figures are about
+  std::vector<int32_t> ids;
+  int32_t ctx = 0;
+  int32_t bos = -1;  // starts every window; -1: none
+};
+
+struct SelfTextOptions {
+  int32_t sequences = 8;
+  int32_t tokens = 256;  // of each; ends that the model draws are kept and written past
+  uint64_t seed = 0;
+};
+
+// Text that the model writes itself at temperature 1, from BOS (or, where the model has none, from
+// random ids), a different seed for each sequence; one window per sequence.
+ScoredText self_text(const LoadedModel& model, const SelfTextOptions& options);
+
+// The first `max_tokens` tokens (0: all) of a text file. Error: no tokenizer, an unreadable file.
+ScoredText file_text(const LoadedModel& model, const std::string& path, int32_t ctx,
+                     int32_t max_tokens);
+
+// perplexity, kl_mean, kl_p99, top1_agreement and which text they are about. `reference` is the
+// same checkpoint loaded as stored.
+void add_quality(Record* record, const LoadedModel& model, const LoadedModel& reference,
+                 const ScoredText& text);
+
+}  // namespace lowbit

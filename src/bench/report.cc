@@ -1,0 +1,292 @@
+#include "bench/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/text.h"
+#include "bench/metrics.h"
+
+namespace lowbit {
+namespace {
+
+// How the numbers of one column are written.
+struct Style {
+  double factor = 1;
+  int decimals = 0;
+  std::string unit;
+};
+
+struct Unit {
+  double at_least;  // of the largest number in the column
+  double factor;
+  std::string_view name;
+};
+
+constexpr Unit kDurations[] = {{1, 1, "s"}, {1e-3, 1e3, "ms"}, {0, 1e6, "µs"}};
+constexpr Unit kSizes[] = {{1e9, 1e-9, "GB"}, {1e6, 1e-6, "MB"}, {1e3, 1e-3, "kB"}, {0, 1, "B"}};
+constexpr Unit kSpeeds[] = {{1e9, 1e-9, "GB/s"}, {0, 1e-6, "MB/s"}};
+constexpr Unit kPercent[] = {{0, 100, "%"}};
+
+std::span<const Unit> units_of(Hint hint) {
+  switch (hint) {
+    case Hint::kDuration:
+      return kDurations;
+    case Hint::kBytes:
+      return kSizes;
+    case Hint::kBandwidth:
+      return kSpeeds;
+    case Hint::kPercentage:
+      return kPercent;
+    case Hint::kRate:
+    case Hint::kCount:
+    case Hint::kNumber:
+    case Hint::kNats:
+      break;
+  }
+  return {};
+}
+
+Style style_for(const Metric& metric, double largest) {
+  Style style{1, 0, std::string(metric.unit)};
+  for (const Unit& unit : units_of(metric.hint)) {
+    if (largest < unit.at_least) continue;
+    style.factor = unit.factor;
+    style.unit = unit.name;
+    break;
+  }
+  const double shown = largest * style.factor;
+  style.decimals = shown >= 100 ? 0 : shown >= 10 ? 1 : 2;
+  if (metric.hint == Hint::kNats) style.decimals = 4;
+  if (metric.hint == Hint::kCount) style.decimals = 0;
+  if (metric.hint == Hint::kPercentage) style.decimals = 1;
+  if (metric.hint == Hint::kNumber) style.decimals = std::max(style.decimals, 2);
+  return style;
+}
+
+struct Cell {
+  std::string value, half;  // half of the interval's width; "" for an exact number
+};
+
+Cell cell_of(const Estimate& e, const Style& style) {
+  const auto text = [&](double x) {
+    return fmt::format("{:.{}f}", x * style.factor, style.decimals);
+  };
+  return {text(e.median), e.n > 1 ? text(e.half_width()) : ""};
+}
+
+struct Column {
+  const Metric* metric;
+  Style style;
+  std::vector<Cell> cells;  // one per record
+};
+
+// Records that may stand in one table.
+struct Group {
+  std::string title;
+  std::vector<const Record*> records;
+  std::vector<Column> columns;
+};
+
+std::string title_of(const Record& record) {
+  const LlamaBenchFields& f = record.llama_bench;
+  std::string title = f.model_filename;
+  if (f.model_n_params > 0) {
+    title += fmt::format(" ({:.1f} M parameters)", static_cast<double>(f.model_n_params) / 1e6);
+  }
+  return title + fmt::format(", {}, {} thread{}, KV {}; prompt {}, {} new tokens", f.backends,
+                             f.n_threads, f.n_threads == 1 ? "" : "s", f.type_k, f.n_prompt,
+                             f.n_gen + 1);
+}
+
+bool comparable(const Record& a, const Record& b) {
+  const LlamaBenchFields &x = a.llama_bench, &y = b.llama_bench;
+  const bool unknown = x.n_prompt == 0 || y.n_prompt == 0;  // skipped or failed before it ran
+  return x.model_filename == y.model_filename && x.backends == y.backends &&
+         x.n_threads == y.n_threads && x.type_k == y.type_k &&
+         (unknown || (x.n_prompt == y.n_prompt && x.n_gen == y.n_gen));
+}
+
+std::vector<Column> columns_of(std::span<const Record* const> records) {
+  std::vector<Column> columns;
+  for (const Metric& metric : kMetrics) {
+    double largest = -1;
+    for (const Record* record : records) {
+      const Estimate* estimate = record->find(metric.tag);
+      if (estimate && record->status == Status::kOk) {
+        largest = std::max(largest, std::abs(estimate->median));
+      }
+    }
+    if (!metric.shown || largest < 0) continue;
+    Column column{&metric, style_for(metric, largest), {}};
+    for (const Record* record : records) {
+      const Estimate* estimate = record->find(metric.tag);
+      const bool good = estimate && record->status == Status::kOk;
+      column.cells.push_back(good ? cell_of(*estimate, column.style) : Cell{"-", ""});
+    }
+    columns.push_back(std::move(column));
+  }
+  return columns;
+}
+
+std::vector<Group> groups_of(std::span<const Record> records) {
+  std::vector<Group> groups;
+  for (const Record& record : records) {
+    const auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
+      return comparable(*g.records.front(), record);
+    });
+    (group == groups.end() ? groups.emplace_back() : *group).records.push_back(&record);
+  }
+  for (Group& group : groups) {
+    const auto ran = std::find_if(group.records.begin(), group.records.end(),
+                                  [](const Record* r) { return r->llama_bench.n_prompt > 0; });
+    group.title = title_of(ran == group.records.end() ? *group.records.front() : **ran);
+    group.columns = columns_of(group.records);
+  }
+  return groups;
+}
+
+// Which kernels a decode step runs.
+std::string decode_kernels(const Record& record) {
+  std::set<std::string> names;
+  for (const KernelChoice& choice : record.fingerprint.kernels) {
+    if (choice.m_lo == 1) names.insert(choice.kernel);
+  }
+  return join({names.begin(), names.end()}, ", ");
+}
+
+void note_slower_than_bf16(const Group& group, std::vector<std::string>* notes) {
+  const auto bf16 = std::find_if(group.records.begin(), group.records.end(), [](const Record* r) {
+    return r->format == "bf16" && r->status == Status::kOk && r->find("decode_tps");
+  });
+  if (bf16 == group.records.end()) return;
+  const Estimate& base = *(*bf16)->find("decode_tps");
+  for (const Record* record : group.records) {
+    const Estimate* speed = record->find("decode_tps");
+    if (!speed || record->status != Status::kOk || speed->hi >= base.lo) continue;
+    notes->push_back(fmt::format(
+        "warning: {} decodes slower than bf16 ({} against {} tokens/s); it ran {}", record->format,
+        show("decode_tps", *speed), show("decode_tps", base), decode_kernels(*record)));
+  }
+}
+
+std::vector<std::string> notes_of(const Group& group) {
+  std::vector<std::string> notes;
+  const auto add = [&](std::string note) {
+    if (std::find(notes.begin(), notes.end(), note) == notes.end())
+      notes.push_back(std::move(note));
+  };
+  add("median ± half of the 95 % interval; per token: bytes that a decode step must read");
+  for (const Record* record : group.records) {
+    if (!record->quality) continue;
+    const QualityText& q = *record->quality;
+    add(
+        fmt::format("perplexity, KL and top-1 on {}: {} tokens scored, windows of {}; KL and top-1 "
+                    "against {}",
+                    q.text, q.tokens, q.ctx, q.reference));
+  }
+  for (const Record* record : group.records) {
+    if (record->random_weights) add("random weights: speed and memory only");
+  }
+  for (const Record* record : group.records) {
+    if (record->status != Status::kOk) {
+      add(fmt::format("{}: {}: {}", record->format, name(record->status), record->reason));
+    } else if (record->resident != record->format) {
+      add(fmt::format("{}: resident: {} (no kernel of {} reads this format)", record->format,
+                      record->resident, record->llama_bench.backends));
+    }
+  }
+  note_slower_than_bf16(group, &notes);
+  return notes;
+}
+
+// Characters on the screen, for texts whose only multi-byte characters are one column wide.
+size_t width_of(std::string_view text) {
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+std::string pad(const std::string& text, size_t width, bool right) {
+  const std::string space(width - std::min(width, width_of(text)), ' ');
+  return right ? space + text : text + space;
+}
+
+// The column's lines: title, unit, one per record; all of one width.
+std::vector<std::string> aligned(const Column& column) {
+  size_t value = 0, half = 0;
+  for (const Cell& cell : column.cells) {
+    value = std::max(value, width_of(cell.value));
+    half = std::max(half, width_of(cell.half));
+  }
+  const size_t tail = half == 0 ? 0 : half + 2;  // " ±12"
+  const std::string title(column.metric->title);
+  const size_t width = std::max({value + tail, width_of(title), width_of(column.style.unit)});
+  std::vector<std::string> lines = {pad(title, width, true), pad(column.style.unit, width, true)};
+  for (const Cell& cell : column.cells) {
+    const std::string suffix = cell.half.empty() ? "" : " ±" + cell.half;
+    lines.push_back(pad(cell.value + pad(suffix, tail, false), width, true));
+  }
+  return lines;
+}
+
+std::string row_name(const Record& record) {
+  return record.status == Status::kOk ? record.format
+                                      : fmt::format("{} ({})", record.format, name(record.status));
+}
+
+}  // namespace
+
+std::string show(std::string_view tag, const Estimate& estimate) {
+  const Style style = style_for(find_metric(tag), std::abs(estimate.median));
+  const Cell cell = cell_of(estimate, style);
+  return cell.half.empty() ? cell.value : cell.value + " ± " + cell.half;
+}
+
+std::string report_table(std::span<const Record> records) {
+  std::string text;
+  for (const Group& group : groups_of(records)) {
+    size_t names = width_of("format");
+    for (const Record* record : group.records) names = std::max(names, width_of(row_name(*record)));
+    std::vector<std::string> lines = {pad("format", names, false), std::string(names, ' ')};
+    for (const Record* record : group.records)
+      lines.push_back(pad(row_name(*record), names, false));
+    for (const Column& column : group.columns) {
+      const std::vector<std::string> cells = aligned(column);
+      for (size_t i = 0; i < lines.size(); ++i) lines[i] += "  " + cells[i];
+    }
+    text += (text.empty() ? "" : "\n") + group.title + "\n\n";
+    for (const std::string& line : lines) {
+      text += line.substr(0, line.find_last_not_of(' ') + 1) + "\n";
+    }
+    text += "\n";
+    for (const std::string& note : notes_of(group)) text += note + "\n";
+  }
+  return text;
+}
+
+std::string report_markdown(std::span<const Record> records) {
+  std::string text;
+  for (const Group& group : groups_of(records)) {
+    text += (text.empty() ? "**" : "\n**") + group.title + "**\n\n";
+    std::string header = "| format |", rule = "|---|";
+    for (const Column& column : group.columns) {
+      header += fmt::format(" {}{} |", column.metric->title,
+                            column.style.unit.empty() ? "" : " (" + column.style.unit + ")");
+      rule += "---:|";
+    }
+    text += header + "\n" + rule + "\n";
+    for (size_t i = 0; i < group.records.size(); ++i) {
+      text += "| " + row_name(*group.records[i]) + " |";
+      for (const Column& column : group.columns) {
+        const Cell& cell = column.cells[i];
+        text += fmt::format(" {}{} |", cell.value, cell.half.empty() ? "" : " ± " + cell.half);
+      }
+      text += "\n";
+    }
+    text += "\n";
+    for (const std::string& note : notes_of(group)) text += "- " + note + "\n";
+  }
+  return text;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,22 @@
+// Tables of records. Pure functions: the same records always give the same text.
+#pragma once
+
+#include <span>
+#include <string>
+
+#include "bench/record.h"
+
+namespace lowbit {
+
+// One table per model and setting, aligned for a terminal, with notes below: what the quality
+// figures are about, which formats are resident as something else, which are slower than bf16, what
+// was skipped and what failed.
+std::string report_table(std::span<const Record> records);
+
+// The same as GitHub Markdown.
+std::string report_markdown(std::span<const Record> records);
+
+// "812 ± 9", in the unit that fits the value: how a progress line shows one figure.
+std::string show(std::string_view tag, const Estimate& estimate);
+
+}  // namespace lowbit

@@ -1,0 +1,83 @@
+#include "bench/config.h"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+
+namespace lowbit {
+namespace {
+
+using Strings = std::vector<std::string>;
+
+std::string error_of(const BenchConfig& config) {
+  try {
+    check(config);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(BenchConfig, DefaultsAreValid) { EXPECT_EQ(error_of({}), ""); }
+
+TEST(BenchConfig, AllStandsForEveryWeightFormatOfTheTable) {
+  const Strings all = expand_formats({"all"});
+  size_t weights = 0;
+  for (const FormatRow& row : kFormats) weights += row.params.weights;
+  EXPECT_EQ(all.size(), weights);
+  EXPECT_EQ(all.front(), "f32");
+}
+
+TEST(BenchConfig, FormatsAreCanonicalAndListedOnce) {
+  EXPECT_EQ(expand_formats({"fp16", "f16", "int4-g64", "stored", "int4-g32"}),
+            (Strings{"f16", "int4", "stored", "int4-g32"}));
+}
+
+TEST(BenchConfig, EveryBadValueNamesItsKey) {
+  const struct {
+    const char* key;
+    void (*spoil)(BenchConfig&);
+  } kRows[] = {
+      {"threads", [](BenchConfig& c) { c.threads = -1; }},
+      {"prompt_tokens", [](BenchConfig& c) { c.prompt_tokens = 0; }},
+      {"new_tokens", [](BenchConfig& c) { c.new_tokens = 0; }},
+      {"ctx", [](BenchConfig& c) { c.ctx = 1; }},
+      {"seed", [](BenchConfig& c) { c.seed = -1; }},
+      {"min_samples", [](BenchConfig& c) { c.min_samples = 0; }},
+      {"max_seconds", [](BenchConfig& c) { c.max_seconds = -1; }},
+      {"ci_width", [](BenchConfig& c) { c.ci_width = -0.1; }},
+      {"quality_tokens", [](BenchConfig& c) { c.quality_tokens = -5; }},
+      {"quality", [](BenchConfig& c) { c.quality = "slef"; }},
+      {"output", [](BenchConfig& c) { c.output = "xml"; }},
+      {"kv_format", [](BenchConfig& c) { c.kv_format = "int4"; }},
+      {"format", [](BenchConfig& c) { c.formats = {"int44"}; }},
+      {"format", [](BenchConfig& c) { c.formats = {}; }},
+      {"text", [](BenchConfig& c) { c.quality = "text"; }},
+      {"text", [](BenchConfig& c) { c.quality = "none", c.text = "x"; }},
+  };
+  for (const auto& row : kRows) {
+    BenchConfig config;
+    row.spoil(config);
+    EXPECT_NE(error_of(config).find(row.key), std::string::npos) << row.key << error_of(config);
+  }
+  BenchConfig config;
+  config.quality = "slef";
+  EXPECT_NE(error_of(config).find("did you mean `self`"), std::string::npos);
+}
+
+TEST(BenchConfig, ACasesJsonNamesOneModelAndOneFormatAndNoOutput) {
+  BenchConfig config;
+  config.models = {"a", "b"};
+  config.out = "x.jsonl";
+  const auto json = case_json(config, "b", "int8");
+  EXPECT_EQ(json["model"], "b");
+  EXPECT_EQ(json["format"], "int8");
+  EXPECT_EQ(json["prompt_tokens"], 128);
+  EXPECT_FALSE(json.contains("out"));
+  EXPECT_FALSE(json.contains("output"));
+}
+
+}  // namespace
+}  // namespace lowbit

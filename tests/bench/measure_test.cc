@@ -1,0 +1,92 @@
+#include "bench/measure.h"
+
+#include <gtest/gtest.h>
+
+namespace lowbit {
+namespace {
+
+// 100 prompt tokens in 0.2 s, the first token 0.05 s later, then 10 steps in 0.5 s.
+const std::vector<RunTiming> kRuns(6, RunTiming{0.2, 0.25, 0.5, 10});
+constexpr SpeedOptions kOptions = {.prompt_tokens = 100, .new_tokens = 11};
+
+TEST(Metrics, SpeedFollowsFromTimesByTheStatedFormulas) {
+  Record record;
+  add_speed(&record, kRuns, kOptions);
+  EXPECT_DOUBLE_EQ(record.find("prefill_tps")->median, 500);
+  EXPECT_DOUBLE_EQ(record.find("decode_tps")->median, 20);
+  EXPECT_DOUBLE_EQ(record.find("ttft")->median, 0.25);
+  EXPECT_DOUBLE_EQ(record.find("tpot")->median, 0.05);
+  EXPECT_DOUBLE_EQ(record.find("tps")->median, 11 / 0.75);
+  EXPECT_EQ(record.find("tpot")->n, 6);
+  EXPECT_EQ(record.values.front().samples.size(), 6u);
+}
+
+TEST(Metrics, OneNewTokenHasNoDecodeFigures) {
+  Record record;
+  add_speed(&record, std::vector<RunTiming>{{0.2, 0.25, 0, 0}},
+            {.prompt_tokens = 100, .new_tokens = 1});
+  EXPECT_EQ(record.find("decode_tps"), nullptr);
+  EXPECT_EQ(record.find("tpot"), nullptr);
+  EXPECT_DOUBLE_EQ(record.find("tps")->median, 4);
+}
+
+TEST(Metrics, LlamaBenchFieldsHaveItsDefinitions) {
+  Record record;
+  add_speed(&record, std::vector<RunTiming>{{0.2, 0.25, 0.5, 10}, {0.2, 0.25, 0.75, 10}}, kOptions);
+  const LlamaBenchFields& f = record.llama_bench;
+  EXPECT_EQ(f.n_prompt, 100);
+  EXPECT_EQ(f.n_gen, 10);  // tokens fed one at a time
+  EXPECT_EQ(f.samples_ns, (std::vector<int64_t>{750'000'000, 1'000'000'000}));
+  EXPECT_EQ(f.avg_ns, 875'000'000);
+  EXPECT_EQ(f.stddev_ns, 176'776'695);  // 0.25 s / sqrt(2)
+  EXPECT_DOUBLE_EQ(f.samples_ts[0], 110 / 0.75);
+  EXPECT_DOUBLE_EQ(f.avg_ts, (110 / 0.75 + 110) / 2);
+}
+
+// P = 4, N = 3: the steps attend to 5 and 6 positions, 5.5 on average.
+TEST(Metrics, BytesPerTokenCountsWeightsOnceAndTheMeanContext) {
+  EXPECT_DOUBLE_EQ(bytes_per_token(1000, 10, {.prompt_tokens = 4, .new_tokens = 3}), 1055);
+}
+
+TEST(Metrics, BandwidthIsBytesOverTimePerStep) {
+  Record record;
+  add_ceiling(&record, kRuns, 2e9, 100e9);
+  EXPECT_DOUBLE_EQ(record.find("bandwidth")->median, 40e9);
+  EXPECT_DOUBLE_EQ(record.find("ceiling")->median, 100e9);
+  EXPECT_DOUBLE_EQ(record.find("ceiling_fraction")->median, 0.4);
+  EXPECT_EQ(record.status, Status::kOk);
+}
+
+TEST(Metrics, ANumberAboveTheCeilingFailsTheCase) {
+  Record record;
+  add_ceiling(&record, kRuns, 2e9, 39e9);
+  EXPECT_EQ(record.status, Status::kFail);
+  EXPECT_NE(record.reason.find("103 % of the 39.00 GB/s"), std::string::npos) << record.reason;
+}
+
+TEST(Metrics, AMedianAboveTheCeilingWithinItsIntervalIsNoise) {
+  std::vector<RunTiming> runs = kRuns;
+  runs[0].decode = 0.6;  // the slowest run stays below the ceiling
+  Record record;
+  add_ceiling(&record, runs, 2e9, 39e9);
+  EXPECT_EQ(record.status, Status::kOk);
+}
+
+TEST(Measure, StopsWhenBothIntervalsAreNarrowAndNotBefore) {
+  SpeedOptions options = kOptions;
+  options.min_samples = 6;
+  options.ci_width = 0.1;
+  std::vector<RunTiming> runs = kRuns;
+  EXPECT_TRUE(precise_enough(runs, options));
+  runs.pop_back();
+  EXPECT_FALSE(precise_enough(runs, options));  // too few
+  runs = kRuns;
+  runs[2].decode *= 1.2;
+  EXPECT_FALSE(precise_enough(runs, options));  // decode varies
+  runs = kRuns;
+  runs[2].ttft *= 1.2;
+  EXPECT_FALSE(precise_enough(runs, options));  // ttft varies
+}
+
+}  // namespace
+}  // namespace lowbit

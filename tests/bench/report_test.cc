@@ -1,0 +1,50 @@
+#include "bench/report.h"
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "bench/sample_records.h"
+
+namespace lowbit {
+namespace {
+
+std::string golden(const std::string& name) {
+  return std::string(map_file(std::string(LB_SOURCE_DIR) + "/tests/golden/" + name).text());
+}
+
+TEST(Report, TerminalTableIsTheCommittedOne) {
+  EXPECT_EQ(report_table(sample_records()), golden("bench_table.txt"));
+}
+
+TEST(Report, MarkdownIsTheCommittedOne) {
+  EXPECT_EQ(report_markdown(sample_records()), golden("bench_table.md"));
+}
+
+TEST(Report, IsAFunctionOfTheStoredLines) {
+  std::vector<Record> stored;
+  for (const Record& record : sample_records()) {
+    stored.push_back(parse_record("test", to_json_line(record)));
+  }
+  EXPECT_EQ(report_table(stored), report_table(sample_records()));
+}
+
+TEST(Report, NamesTheKernelOfAFormatThatIsSlowerThanBf16) {
+  const std::string text = report_table(sample_records());
+  EXPECT_NE(text.find("warning: int4 decodes slower than bf16"), std::string::npos);
+  EXPECT_NE(text.find("it ran cpu.gemv.int4.avx2"), std::string::npos);
+  EXPECT_EQ(text.find("warning: q4_0"), std::string::npos);  // as fast as bf16
+}
+
+TEST(Report, OneFigureIsShownInAUnitThatFits) {
+  EXPECT_EQ(show("ttft", {0.0123, 0.0121, 0.0125, 9}), "12.3 ± 0.2");
+  EXPECT_EQ(show("decode_tps", exact(812.4)), "812");
+  EXPECT_EQ(show("top1_agreement", exact(0.987)), "98.7");
+}
+
+TEST(Report, NothingIsWrittenForNoRecords) {
+  EXPECT_EQ(report_table({}), "");
+  EXPECT_EQ(report_markdown({}), "");
+}
+
+}  // namespace
+}  // namespace lowbit
