@@ -40,7 +40,7 @@ NOT_FOR_NVCC = re.compile(
 )
 # A file compiled for one instruction set must not see a definition that baseline code shares: the
 # linker may keep its copy of an inline function, and that crashes on an older machine.
-ISA_FILE = re.compile(r"^(linear_.*|.*_(avx2|avx512|amx)[a-z0-9_]*)\.cc$")
+ISA_FILE = re.compile(r".*_(avx2|avx512|amx)[a-z0-9_]*\.cc$")
 FOR_ISA_FILE = re.compile(r"^(ops/args\.h|formats/ids\.h|[a-z0-9]*intrin\.h|std(int|def)\.h)$")
 
 SWITCH_ON_FORMAT = re.compile(
@@ -96,7 +96,7 @@ def isa_problems(src, path, seen):
 
 def problems(src):
     for path in sorted(src.rglob("*")):
-        if path.suffix not in (".h", ".cc", ".cu", ".cuh"):
+        if path.suffix not in (".h", ".cc", ".inl", ".cu", ".cuh"):
             continue
         own = path.relative_to(src).parts[0]
         for number, quoted, name in includes_of(path):

@@ -27,7 +27,7 @@ LITERAL = re.compile(
 )
 NOT_A_FUNCTION = re.compile(r"\b(namespace|class|struct|union|enum)\b|^\s*extern\b|=\s*$")
 ATTRIBUTES = {"noexcept", "requires", "decltype", "alignas", "__attribute__", "__launch_bounds__"}
-KERNEL_CPU_FILE = re.compile(r"^(linear_.*|.*_(avx2|avx512|amx)[a-z0-9_]*)\.cc$")
+KERNEL_CPU_FILE = re.compile(r"^(linear_.*|.*_(avx2|avx512|amx)[a-z0-9_]*)\.(cc|inl)$")
 
 
 def blank(match):
@@ -159,7 +159,7 @@ def main():
     found = []
     for folder in ("src", "tests"):
         for path in sorted((root / folder).rglob("*")):
-            if path.suffix in (".h", ".cc", ".cu", ".cuh"):
+            if path.suffix in (".h", ".cc", ".inl", ".cu", ".cuh"):
                 found += [f"{path.relative_to(root)}:{n}: {why}" for n, why in problems(path)]
     print("\n".join(found) if found else "sizes: ok")
     return 1 if found else 0

@@ -9,7 +9,7 @@ if ! "$clang_format" --version 2>/dev/null | grep -q 'version 14\.'; then
   exit 2
 fi
 mapfile -d '' files < <(find src tests -type f \
-  \( -name '*.h' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) -print0)
+  \( -name '*.h' -o -name '*.inl' -o -name '*.cc' -o -name '*.cu' -o -name '*.cuh' \) -print0)
 if [[ ${1:-} == --check ]]; then
   "$clang_format" --dry-run --Werror "${files[@]}"
 else

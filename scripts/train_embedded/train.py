@@ -2,7 +2,7 @@
 """Train the embedded model: a 7.3 M parameter Llama, distilled from larger teachers.
 
 The text is small (about 7 M tokens) and a fast GPU reads it hundreds of times in the minutes given, so the time is
-better spent on teachers of 30 M parameters, held back by dropout, than on more epochs of the small model. The small
+better spent on teachers of 27 M parameters, held back by dropout, than on more epochs of the small model. The small
 model then learns from the mean of the teachers' distributions mixed with the text itself.
 
     python train.py --train train.txt.xz --valid valid.txt --minutes 9 --out OUT
@@ -409,7 +409,8 @@ def main() -> None:
         return learn_both(model, x, y, mean, args.teacher_share)
 
     stage = Stage("student", seconds, 1.0, args.student_steps, args.lr, args.decay)
-    fit(stage, student, learn if teachers else learn_text, batches(train, bos, args.batch, args.seed + args.teachers), check)
+    data = batches(train, bos, args.batch, args.seed + args.teachers)
+    fit(stage, student, learn if teachers else learn_text, data, check)
     print(f"student: held out {best:.4f}, last step: train {evaluate([student], train[:len(valid)], bos):.4f}, "
           f"valid {evaluate([student], valid, bos):.4f}", flush=True)
 

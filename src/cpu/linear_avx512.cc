@@ -53,28 +53,30 @@ struct Grid {
   int32_t log2_size;  // block of code k, counted from the panel's start: k >> log2_size
 };
 
+// The parts that are the same for every block of a matrix, and zeros elsewhere.
+void start_blocks(const WeightView& w, const Grid& g, Blocks* out) {
+  const bool middle = w.zero == Zero::kFloat;
+  const __m512 shift = _mm512_set1_ps(middle ? static_cast<float>(1 << (w.bits - 1)) : 0.0f);
+  for (int32_t i = 0; i <= (kPanel - 1) >> g.log2_size; i += 16) {
+    _mm512_store_ps(out->shift + i, shift);
+    _mm512_store_ps(out->offset + i, _mm512_setzero_ps());
+  }
+}
+
 // Blocks past the row's end get scale 0: they belong to the padding of a short last run.
-void load_blocks(const WeightView& w, int64_t n, int32_t k0, int32_t len, Blocks* out) {
-  const bool whole = w.block_k == 0;
-  const int32_t first = whole ? 0 : k0 / w.block_k;
-  const int32_t needed = whole ? 1 : (round_up(len, kRun) - 1) / w.block_k + 1;
+void load_blocks(const WeightView& w, const Grid& g, int64_t n, int32_t k0, int32_t len,
+                 Blocks* out) {
+  const int32_t first = k0 >> g.log2_size;
+  const int32_t needed = ((round_up(len, kRun) - 1) >> g.log2_size) + 1;
   const int32_t present = min_of(needed, w.k_blocks - first);
   const int64_t at = (w.block_n == 0 ? 0 : n) * w.k_blocks + first;
   for (int32_t i = 0; i < needed; i += 16) {
     const __mmask16 mask = first_lanes(present - i);
     _mm512_store_ps(out->scale + i, load_scales(w.scale, w.scales, at + i, mask));
-    if (w.zero == Zero::kNone) continue;
-    const bool integer = w.zero == Zero::kInt;
-    _mm512_store_ps(out->shift + i, integer
-                                        ? load_bytes(w.zeros, at + i, mask)
-                                        : _mm512_set1_ps(static_cast<float>(1 << (w.bits - 1))));
-    _mm512_store_ps(out->offset + i,
-                    integer ? _mm512_setzero_ps() : load_scales(w.scale, w.zeros, at + i, mask));
-  }
-  if (w.zero != Zero::kNone) return;
-  for (int32_t i = 0; i < needed; i += 16) {
-    _mm512_store_ps(out->shift + i, _mm512_setzero_ps());
-    _mm512_store_ps(out->offset + i, _mm512_setzero_ps());
+    if (w.zero == Zero::kInt) _mm512_store_ps(out->shift + i, load_bytes(w.zeros, at + i, mask));
+    if (w.zero == Zero::kFloat) {
+      _mm512_store_ps(out->offset + i, load_scales(w.scale, w.zeros, at + i, mask));
+    }
   }
 }
 
@@ -223,6 +225,9 @@ const uint8_t* codes_at(const LinearArgs& a, int64_t n, int32_t k) {
 template <class W, int kRows>
 void gemv(const LinearArgs& a, int32_t n, const Grid& grid) {
   Blocks blocks[kRows];
+  if constexpr (W::kScaled) {
+    for (int r = 0; r < kRows; ++r) start_blocks(a.w, grid, &blocks[r]);
+  }
   alignas(16) float sum[4] = {};
   for (int32_t k0 = 0; k0 < a.k; k0 += kPanel) {
     const int32_t len = min_of(kPanel, a.k - k0);
@@ -232,7 +237,7 @@ void gemv(const LinearArgs& a, int32_t n, const Grid& grid) {
                      _mm512_setzero_ps()};
     for (int r = 0; r < kRows; ++r) {
       codes[r] = codes_at<W>(a, n + r, k0);
-      if (W::kScaled) load_blocks(a.w, n + r, k0, len, &blocks[r]);
+      if constexpr (W::kScaled) load_blocks(a.w, grid, n + r, k0, len, &blocks[r]);
     }
     const auto step = [&](int r, const uint8_t* run, int32_t k) {
       __m512 w[4];
@@ -270,7 +275,10 @@ template <class W>
 void decode_panel(const LinearArgs& a, int32_t n, int32_t k0, int32_t len, const Grid& grid,
                   float* out) {
   Blocks blocks;
-  if (W::kScaled) load_blocks(a.w, n, k0, len, &blocks);
+  if constexpr (W::kScaled) {
+    start_blocks(a.w, grid, &blocks);
+    load_blocks(a.w, grid, n, k0, len, &blocks);
+  }
   const uint8_t* codes = codes_at<W>(a, n, k0);
   __m512 w[4];
   for (int32_t k = 0; k < len; k += kRun) {

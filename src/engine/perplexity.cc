@@ -117,8 +117,7 @@ Scores score(Stepper& model, Stepper* reference, std::span<const int32_t> tokens
     throw_error("the text has {} tokens; nothing to score", tokens.size());
   const auto stride = static_cast<size_t>(options.ctx - (bos ? 1 : 0));
   const auto total = static_cast<int64_t>((tokens.size() + stride - 1) / stride);
-  const auto first_scored =
-      static_cast<size_t>(options.second_half ? std::max(options.ctx / 2, 1) : 1);
+  const auto first_scored = static_cast<size_t>(options.second_half ? options.ctx / 2 + 1 : 1);
   Scores scores;
   std::vector<int32_t> window;
   for (int64_t i = 0; i < total; ++i) {

@@ -10,8 +10,8 @@
 namespace lowbit {
 
 // Independent windows of `ctx` tokens, all starting with an empty state. The first token of a
-// window is never scored; with second_half only positions from ctx / 2 on are, as llama-perplexity
-// does.
+// window is never scored; with second_half only tokens that positions from ctx / 2 on predict are,
+// as llama-perplexity does.
 struct WindowOptions {
   int32_t ctx = 512;
   bool second_half = false;

@@ -3,6 +3,18 @@
 #include "base/check.h"
 
 namespace lowbit {
+namespace {
+
+// Of K (and of V) in one layer.
+size_t token_row_bytes(const StateSpec& spec) {
+  return static_cast<size_t>(row_bytes(format_of(spec.format), int64_t{spec.heads} * spec.width));
+}
+
+}  // namespace
+
+size_t bytes_per_token(const StateSpec& spec) {
+  return 2 * static_cast<size_t>(spec.layers) * token_row_bytes(spec);
+}
 
 StateStore::StateStore(const Backend& backend, const std::vector<StateSpec>& specs,
                        int32_t sequences, int32_t max_context)
@@ -19,16 +31,14 @@ StateStore::StateStore(const Backend& backend, const std::vector<StateSpec>& spe
   }
   for (const StateSpec& spec : specs) {
     LB_CHECK(spec.grows_with_tokens, "{}", spec.name);
-    const auto token_bytes =
-        static_cast<size_t>(row_bytes(format_of(spec.format), int64_t{spec.heads} * spec.width));
+    bytes_per_token_ += lowbit::bytes_per_token(spec);
     for (int32_t layer = 0; layer < spec.layers; ++layer) {
-      const size_t pool_bytes = static_cast<size_t>(pages) * kPageTokens * token_bytes;
+      const size_t pool_bytes = static_cast<size_t>(pages) * kPageTokens * token_row_bytes(spec);
       const DeviceBytes k = backend.allocate(pool_bytes), v = backend.allocate(pool_bytes);
       views_.push_back({k.data, v.data, static_cast<const int32_t*>(device_table_.data),
                         pages_per_sequence_, kPageTokens, spec.format});
       pools_.push_back(k);
       pools_.push_back(v);
-      bytes_per_token_ += 2 * token_bytes;
     }
   }
 }

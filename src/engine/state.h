@@ -9,6 +9,9 @@
 
 namespace lowbit {
 
+// What one more token of one sequence adds.
+size_t bytes_per_token(const StateSpec& spec);
+
 class StateStore {
  public:
   // Room for `sequences` sequences of up to `max_context` tokens each.
@@ -24,7 +27,7 @@ class StateStore {
 
   StateView view() const { return {views_}; }
   size_t bytes() const;            // of all pools
-  size_t bytes_per_token() const;  // what one more token of one sequence adds
+  size_t bytes_per_token() const;  // of all states
   static constexpr int32_t kPageTokens = 64;
 
  private:

@@ -21,12 +21,21 @@ int32_t logit_rows(const Model& model, int32_t max_step_tokens) {
   return static_cast<int32_t>(std::clamp<int64_t>(kLogitBytes / row_size, 1, max_step_tokens));
 }
 
+// Checked before anything of that size is allocated.
+int32_t checked_context(const Model& model, int32_t context) {
+  if (context < 0 || context > model.max_context()) {
+    throw_error("context of {} tokens: must be 1 to {} (max_position_embeddings of the model)",
+                context, model.max_context());
+  }
+  return context == 0 ? model.max_context() : context;
+}
+
 }  // namespace
 
 Stepper::Stepper(const Model& model, const Backend& backend, const StepperOptions& options)
     : model_(model),
       backend_(backend),
-      max_context_(options.max_context > 0 ? options.max_context : model.max_context()),
+      max_context_(checked_context(model, options.max_context)),
       max_step_tokens_(options.max_step_tokens),
       max_logit_rows_(std::max(options.max_sequences, logit_rows(model, options.max_step_tokens))),
       state_(backend, model.state(), options.max_sequences, max_context_),
@@ -36,12 +45,7 @@ Stepper::Stepper(const Model& model, const Backend& backend, const StepperOption
       batch_(backend.allocate((3 * size_t(max_step_tokens_) + max_logit_rows_) * sizeof(int32_t))),
       logits_(backend.allocate(size_t(max_logit_rows_) * model.vocab_size() * sizeof(float))),
       sampling_(backend.allocate(sizeof(SampleParams) + 2 * sizeof(int32_t) +
-                                 (size_t(model.vocab_size()) + 31) / 32 * sizeof(uint32_t))) {
-  if (max_context_ > model.max_context()) {
-    throw_error("context of {} tokens: the model was made for {} (max_position_embeddings)",
-                max_context_, model.max_context());
-  }
-}
+                                 (size_t(model.vocab_size()) + 31) / 32 * sizeof(uint32_t))) {}
 
 void Stepper::check(std::span<const Chunk> chunks) const {
   int64_t tokens = 0, rows = 0;

@@ -65,6 +65,12 @@ QTensor slice_rows(const QTensor& t, int64_t begin, int64_t end) {
   return slice;
 }
 
+Format stacked_format(const Format& format) {
+  Format stacked = format;
+  if (format.quantized() && format.block.n == 0) stacked.block.n = 1;
+  return stacked;
+}
+
 QTensor stack_rows(std::span<const QTensor> parts) {
   LB_CHECK(!parts.empty());
   if (parts.size() == 1) return parts[0];
@@ -73,9 +79,8 @@ QTensor stack_rows(std::span<const QTensor> parts) {
     LB_CHECK(part.format == parts[0].format && part.k == parts[0].k);
     n += part.n;
   }
-  Format format = parts[0].format;
-  const bool per_tensor = format.quantized() && format.block.n == 0;
-  if (per_tensor) format.block.n = 1;  // each row keeps the scale of the part it came from
+  const Format format = stacked_format(parts[0].format);
+  const bool per_tensor = format != parts[0].format;  // each row keeps the scale of its part
   QTensorBuilder stacked = build_qtensor(format, n, parts[0].k);
   const auto append = [](std::byte*& to, const Bytes& plane, int64_t times) {
     for (; times > 0 && !plane.data.empty(); --times, to += plane.data.size()) {

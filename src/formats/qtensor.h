@@ -58,6 +58,7 @@ QTensor slice_rows(const QTensor& tensor, int64_t begin, int64_t end);
 // Tensors of one format and one k stacked along n (q|k|v, gate|up), the numbers unchanged: where a
 // format has one scale per tensor, each row of the result carries its part's. Copies.
 QTensor stack_rows(std::span<const QTensor> parts);
+Format stacked_format(const Format& format);  // of two or more parts
 
 // New row i = old row order[i]; the numbers of a row stay as they are.
 QTensor permute_rows(const QTensor& tensor, std::span<const int64_t> order);

@@ -12,6 +12,7 @@
 
 #include "formats/qtensor.h"
 #include "load/hyperparams.h"
+#include "load/stored.h"
 #include "tokenizer/tokenizer.h"
 
 namespace lowbit {
@@ -33,6 +34,12 @@ class Checkpoint {
   // the mapped file where its bytes are already canonical. Error: absent, other shape, a type that
   // no format of ours holds (names file, tensor and both shapes).
   virtual QTensor tensor(const std::string& name, int64_t n, int64_t k) const = 0;
+
+  // The same without its numbers: format and checked shape, the planes empty. What a plan needs.
+  virtual QTensor outline(const std::string& name, int64_t n, int64_t k) const = 0;
+
+  // What the files hold, by type. Empty for synthetic weights.
+  virtual std::vector<StoredType> stored_types() const = 0;
 
   // nullptr if the model has none (synthetic weights, a bare folder).
   virtual std::unique_ptr<Tokenizer> tokenizer() const = 0;

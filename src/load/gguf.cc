@@ -398,12 +398,18 @@ std::vector<int32_t> GgufFile::integers(std::string_view key) const {
 }
 
 QTensor gguf_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k) {
+  const QTensor outline = gguf_outline(name, stored, n, k);
+  return outline.format.quantized() ? split_blocks(stored, outline.format, n, k)
+                                    : plain_tensor(name, stored, n, k, kSupported);
+}
+
+QTensor gguf_outline(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k) {
   if (stored.type != "Q8_0" && stored.type != "Q4_0") {
-    return plain_tensor(name, stored, n, k, kSupported);
+    return plain_outline(name, stored, n, k, kSupported);
   }
   check_shape(name, stored, n, k);
   const FormatId id = stored.type == "Q8_0" ? FormatId::kQ8_0 : FormatId::kQ4_0;
-  return split_blocks(stored, format_of(id), n, k);
+  return {format_of(id), n, k, {}, {}, {}};
 }
 
 }  // namespace lowbit

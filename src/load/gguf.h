@@ -55,5 +55,6 @@ class GgufFile {
 // F32, F16, BF16, Q8_0 or Q4_0, shape checked. Blocks are taken apart into our planes, without
 // loss.
 QTensor gguf_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k);
+QTensor gguf_outline(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k);
 
 }  // namespace lowbit

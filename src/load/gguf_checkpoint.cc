@@ -161,6 +161,13 @@ class GgufCheckpoint final : public Checkpoint {
     return split_rotary_pairs(name, stored, heads);
   }
 
+  QTensor outline(const std::string& name, int64_t n, int64_t k) const override {
+    const auto at = tensors_.find(name);
+    if (at == tensors_.end()) fail_missing(file_.path(), name, tensors_);
+    return gguf_outline(name, at->second, n, k);
+  }
+  std::vector<StoredType> stored_types() const override { return count_types(tensors_); }
+
   std::vector<int32_t> eos_ids() const override {
     std::vector<int32_t> ids;
     for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",

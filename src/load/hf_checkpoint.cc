@@ -42,6 +42,12 @@ class HfCheckpoint final : public Checkpoint {
     if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
     return plain_tensor(name, at->second, n, k, kSupported);
   }
+  QTensor outline(const std::string& name, int64_t n, int64_t k) const override {
+    const auto at = tensors_.find(name);
+    if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
+    return plain_outline(name, at->second, n, k, kSupported);
+  }
+  std::vector<StoredType> stored_types() const override { return count_types(tensors_); }
 
  private:
   static Hyperparams read_config(const Folder& folder) {

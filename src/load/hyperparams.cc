@@ -142,7 +142,8 @@ std::optional<Hyperparams> Hyperparams::child(std::string_view key) const {
   const json* value = find(key);
   if (!value) return std::nullopt;
   if (!value->is_object()) fail_type(key, *value, "an object");
-  return Hyperparams(source_, prefix_ + std::string(key) + ".", std::make_shared<Node>(Node{*value}));
+  return Hyperparams(source_, prefix_ + std::string(key) + ".",
+                     std::make_shared<Node>(Node{*value}));
 }
 
 std::vector<std::string> Hyperparams::keys() const {

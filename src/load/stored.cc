@@ -43,16 +43,38 @@ std::optional<Format> plain_format(const std::string& type) {
   return std::nullopt;
 }
 
-QTensor plain_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,
-                     std::string_view supported) {
+std::vector<StoredType> count_types(const StoredTensors& tensors) {
+  std::map<std::string, StoredType> types;
+  for (const auto& [name, tensor] : tensors) {
+    StoredType& type = types[tensor.type];
+    type.type = tensor.type;
+    ++type.tensors;
+    type.bytes += tensor.data.data.size();
+  }
+  std::vector<StoredType> list;
+  for (auto& [name, type] : types) list.push_back(std::move(type));
+  return list;
+}
+
+QTensor plain_outline(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,
+                      std::string_view supported) {
   const auto format = plain_format(stored.type);
   if (!format) {
     throw_error("{}: {}: has type {}; supported: {}", stored.file, printable(name, 200),
                 printable(stored.type), supported);
   }
   check_shape(name, stored, n, k);
-  if (aligned(stored.data, format->bits / 8)) return {*format, n, k, stored.data, {}, {}};
-  QTensorBuilder copy = build_qtensor(*format, n, k);
+  return {*format, n, k, {}, {}, {}};
+}
+
+QTensor plain_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,
+                     std::string_view supported) {
+  QTensor tensor = plain_outline(name, stored, n, k, supported);
+  if (aligned(stored.data, tensor.format.bits / 8)) {
+    tensor.codes = stored.data;
+    return tensor;
+  }
+  QTensorBuilder copy = build_qtensor(tensor.format, n, k);
   std::memcpy(copy.codes, stored.data.data.data(), stored.data.data.size());
   release_pages(stored.data);
   return copy.tensor;

@@ -21,14 +21,27 @@ struct StoredTensor {
 };
 using StoredTensors = std::map<std::string, StoredTensor>;
 
+// All tensors of one type in a model's files.
+struct StoredType {
+  std::string type;
+  int64_t tensors = 0;
+  size_t bytes = 0;
+};
+std::vector<StoredType> count_types(const StoredTensors& tensors);
+
 // Error unless the tensor has shape [n, k], or [k] if n is 1. Names file, tensor and both shapes.
 void check_shape(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k);
 
 // The format that holds F32, F16 or BF16; nullopt for any other type name.
 std::optional<Format> plain_format(const std::string& type);
 
-// An F32, F16 or BF16 tensor whose shape is checked: views the file where its first element is
-// aligned, else a copy. Any other type is refused by name: "supported: " + `supported`.
+// Format and checked shape of an F32, F16 or BF16 tensor, planes empty. Any other type is refused
+// by name: "supported: " + `supported`.
+QTensor plain_outline(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,
+                      std::string_view supported);
+
+// The same with its numbers: views the file where its first element is
+// aligned, else a copy.
 QTensor plain_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,
                      std::string_view supported);
 

@@ -52,9 +52,14 @@ class SyntheticCheckpoint final : public Checkpoint {
     return name.ends_with(".weight") && name != "rope_freqs.weight";
   }
 
-  QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
+  QTensor outline(const std::string& name, int64_t n, int64_t k) const override {
     if (!has(name)) throw_error("{}: {}: this shape has no such tensor", model_, name);
-    QTensorBuilder builder = build_qtensor(format_of(FormatId::kBF16), n, k);
+    return {format_of(FormatId::kBF16), n, k, {}, {}, {}};
+  }
+  std::vector<StoredType> stored_types() const override { return {}; }
+
+  QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
+    QTensorBuilder builder = build_qtensor(outline(name, n, k).format, n, k);
     auto* out = reinterpret_cast<uint16_t*>(builder.codes);
     const bool norm = name.ends_with("norm.weight");
     const bool residual = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");

@@ -55,7 +55,8 @@ class Llama final : public Model {
 
 Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
     : c_(read_llama_config(checkpoint.config())), kv_format_(options.kv_format) {
-  WeightLoader loader(checkpoint, backend, options.format, options.max_step_tokens);
+  WeightLoader loader(checkpoint, backend, options.format, options.max_step_tokens,
+                      options.plan_only);
   act_ = loader.activations().id;
   embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden, &embedding_view_);
   for (int32_t i = 0; i < c_.layers; ++i) {
@@ -87,7 +88,10 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
         checkpoint.source(), name, c_.layers);
   }
   memory_ = loader.memory();
-  if (head_.codes.data == embedding_.data) memory_.embedding = 0;  // one copy serves both
+  // One copy serves both where the head keeps the table's numbers and the host's memory.
+  const bool shared = options.plan_only ? tied && head_.resident.id == embedding_view_.format
+                                        : head_.codes.data == embedding_.data;
+  if (shared) memory_.embedding = 0;
   parameters_ = loader.parameters();
 }
 

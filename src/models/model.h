@@ -64,6 +64,9 @@ struct LoadOptions {
   std::optional<FormatPair> format;  // of every Linear, head included; nullopt: as stored
   FormatId kv_format = FormatId::kBF16;
   int32_t max_step_tokens = 512;
+  // Reads no weights: plans, memory use and state are as they would be, forward() must not be
+  // called.
+  bool plan_only = false;
   // Called after each tensor with bytes done and in total; may be null.
   void (*progress)(void* context, int64_t done, int64_t total) = nullptr;
   void* progress_context = nullptr;

@@ -31,7 +31,20 @@ QTensor WeightLoader::read(const std::string& tensor, int64_t n, int64_t k) {
     used_.push_back(tensor);
     parameters_ += n * k;
   }
-  return checkpoint_.tensor(tensor, n, k);
+  return plan_only_ ? checkpoint_.outline(tensor, n, k) : checkpoint_.tensor(tensor, n, k);
+}
+
+QTensor WeightLoader::quantize(const QTensor& source, const Format& target,
+                               const std::string& tensor) const {
+  if (plan_only_) return {target, source.n, source.k, {}, {}, {}};
+  return quantize_rtn(source, target, tensor);
+}
+
+QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
+  if (!plan_only_ || parts.size() == 1) return stack_rows(parts);
+  QTensor stacked{stacked_format(parts[0].format), 0, parts[0].k, {}, {}, {}};
+  for (const QTensor& part : parts) stacked.n += part.n;
+  return stacked;
 }
 
 Format WeightLoader::activations() const {
@@ -59,6 +72,13 @@ void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) con
 
 void WeightLoader::pack(Linear* linear, const QTensor& canonical) const {
   linear->view = view(canonical);
+  if (plan_only_) {
+    const PlaneSizes sizes = plane_sizes(canonical.format, canonical.n, canonical.k);
+    linear->codes.size = sizes.codes;
+    linear->scales.size = sizes.scales;
+    linear->zeros.size = sizes.zeros;
+    return;
+  }
   if (linear->plan.layout == LayoutId::kCanonical) {
     linear->codes = backend_.upload(canonical.codes);
   } else {
@@ -87,10 +107,10 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
     result.n += part.n;
     has_bias |= !part.bias.empty();
     QTensor stored = read(part.weight, part.n, k);
-    tensors.push_back(format_ ? quantize_rtn(stored, format_->weights, part.weight) : stored);
+    tensors.push_back(format_ ? quantize(stored, format_->weights, part.weight) : stored);
     if (format_) release_pages(stored);
     bias.resize(static_cast<size_t>(result.n));
-    if (!part.bias.empty()) decode_row(read(part.bias, 1, part.n), 0, &bias[result.n - part.n]);
+    if (!part.bias.empty()) read_floats(part.bias, std::span(bias).last(part.n));
   }
   // A matrix has one format: parts that the file stores in different types are widened to f32,
   // which loses nothing.
@@ -98,9 +118,9 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
     return tensor.format != tensors[0].format;
   });
   for (QTensor& tensor : tensors) {
-    if (mixed) tensor = quantize_rtn(tensor, format_of(FormatId::kF32), name);
+    if (mixed) tensor = quantize(tensor, format_of(FormatId::kF32), name);
   }
-  QTensor canonical = stack_rows(tensors);
+  QTensor canonical = stack(tensors);
   if (tensors.size() > 1) {
     for (const QTensor& tensor : tensors) release_pages(tensor);
   }
@@ -108,7 +128,7 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
   result.format = canonical.format;
   plan(&result, canonical.format, has_bias);
   if (result.resident != canonical.format) {
-    canonical = quantize_rtn(canonical, result.resident, name);
+    canonical = quantize(canonical, result.resident, name);
   }
   pack(&result, canonical);
   if (has_bias) result.bias = upload_floats(bias);
@@ -119,7 +139,7 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
 
 DeviceBytes WeightLoader::vector(const std::string& tensor, int64_t k) {
   std::vector<float> values(static_cast<size_t>(k));
-  decode_row(read(tensor, 1, k), 0, values.data());
+  read_floats(tensor, values);
   memory_.per_step += values.size() * sizeof(float);
   return upload_floats(values);
 }
@@ -129,12 +149,18 @@ DeviceBytes WeightLoader::table(const std::string& tensor, int64_t n, int64_t k,
   const QTensor stored = read(tensor, n, k);
   LB_CHECK(!stored.format.quantized() || stored.format.block.n == 1);
   const QTensor plain =
-      stored.format.quantized() ? quantize_rtn(stored, format_of(FormatId::kBF16), tensor) : stored;
+      stored.format.quantized() ? quantize(stored, format_of(FormatId::kBF16), tensor) : stored;
   *table_view = view(plain);
-  DeviceBytes bytes = backend_.upload(plain.codes);
+  DeviceBytes bytes = plan_only_ ? DeviceBytes{nullptr, plane_sizes(plain.format, n, k).codes, {}}
+                                 : backend_.upload(plain.codes);
   table_view->codes = bytes.data;
   memory_.embedding += bytes.size;
   return bytes;
+}
+
+void WeightLoader::read_floats(const std::string& tensor, std::span<float> values) {
+  const QTensor stored = read(tensor, 1, static_cast<int64_t>(values.size()));
+  if (!plan_only_) decode_row(stored, 0, values.data());
 }
 
 DeviceBytes WeightLoader::upload_floats(std::span<const float> values) {
@@ -142,6 +168,7 @@ DeviceBytes WeightLoader::upload_floats(std::span<const float> values) {
   const Bytes bytes = allocate_bytes(values.size_bytes(), &copy);
   encode_plain(FormatId::kF32, values.data(), static_cast<int64_t>(values.size()), copy);
   memory_.other += values.size_bytes();
+  if (plan_only_) return {nullptr, values.size_bytes(), {}};
   return backend_.upload(bytes);
 }
 

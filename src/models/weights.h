@@ -14,7 +14,7 @@ namespace lowbit {
 
 // One weight matrix on the device and the kernels that will multiply it.
 struct Linear {
-  std::string name;  // "layers.3.qkv"
+  std::string name;   // "layers.3.qkv"
   Format format{};    // what the user asked for, or what the file holds
   Format resident{};  // what is in memory: bf16 where no kernel reads `format`
   int64_t n = 0, k = 0;
@@ -43,8 +43,12 @@ struct LinearPart {
 class WeightLoader {
  public:
   WeightLoader(const Checkpoint& checkpoint, const Backend& backend,
-               std::optional<FormatPair> format, int32_t max_step_tokens)
-      : checkpoint_(checkpoint), backend_(backend), format_(format), m_max_(max_step_tokens) {}
+               std::optional<FormatPair> format, int32_t max_step_tokens, bool plan_only)
+      : checkpoint_(checkpoint),
+        backend_(backend),
+        format_(format),
+        m_max_(max_step_tokens),
+        plan_only_(plan_only) {}
 
   // The parts stacked along n as one weight of [sum n, k].
   Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k);
@@ -62,6 +66,9 @@ class WeightLoader {
 
  private:
   QTensor read(const std::string& tensor, int64_t n, int64_t k);
+  void read_floats(const std::string& tensor, std::span<float> values);
+  QTensor quantize(const QTensor& source, const Format& target, const std::string& tensor) const;
+  QTensor stack(std::span<const QTensor> parts) const;
   void plan(Linear* linear, const Format& format, bool has_bias) const;
   void pack(Linear* linear, const QTensor& canonical) const;
 
@@ -69,6 +76,7 @@ class WeightLoader {
   const Backend& backend_;
   std::optional<FormatPair> format_;
   int32_t m_max_;
+  bool plan_only_;  // tensors are outlines: planes without numbers, sizes counted all the same
   std::vector<std::string> used_;
   MemoryUse memory_;
   int64_t parameters_ = 0;

@@ -139,6 +139,23 @@ TEST(Gguf, MetadataArraysAreRead) {
   EXPECT_TRUE(file.texts("absent").empty());
 }
 
+TEST(Gguf, TheTokenizerInsideEncodes) {
+  const auto bpe = open_checkpoint(kGolden + "q8_0.gguf")->tokenizer();
+  ASSERT_NE(bpe, nullptr);
+  EXPECT_EQ(bpe->vocab_size(), 288);
+  EXPECT_EQ(bpe->bos(), 256);
+  EXPECT_EQ(bpe->eos(), (std::vector<int32_t>{257, 258}));
+  // "Ġthe" is merge 2, so token 256 + 3 + 2; byte tokens are their bytes.
+  EXPECT_EQ(bpe->encode("x the"), (std::vector<int32_t>{256, 'x', 261}));
+  EXPECT_EQ(bpe->decode(bpe->encode("any bytes: \xc3\xa9")), "any bytes: \xc3\xa9");
+
+  const auto spm = open_checkpoint(kGolden + "q4_0-untied-spm.gguf")->tokenizer();
+  ASSERT_NE(spm, nullptr);
+  EXPECT_EQ(spm->vocab_size(), 288);
+  EXPECT_EQ(spm->encode("the"), (std::vector<int32_t>{1, 261}));  // <s>, "▁the"
+  EXPECT_EQ(spm->decode(spm->encode("the zebra")), "the zebra");
+}
+
 TEST(Gguf, RopeScalingBecomesAnObject) {
   using namespace lowbit::fixtures;
   GgufBytes file;

@@ -677,6 +677,31 @@ std::vector<HostileFile> gguf_llama_cases() {
                   f.pairs[1] = gguf_pair("tokenizer.ggml.tokens", 9, raw(4u) + raw(uint64_t{0}));
                 },
                 {"tokenizer.ggml.tokens: is an array of uint32, expected string"}),
+      gguf_case("unknown_tokenizer",
+                [](G& f) {
+                  f.pairs.push_back(gguf_string("tokenizer.ggml.model", "rwkv"));
+                  f.pairs.push_back(gguf_pair("tokenizer.ggml.tokens", 9,
+                                              raw(8u) + raw(uint64_t{1}) + gguf_text("a")));
+                },
+                {"tokenizer.ggml.model is \"rwkv\"; supported"}),
+      gguf_case("tokenizer_without_tokens", add(gguf_string("tokenizer.ggml.model", "gpt2")),
+                {"tokenizer.ggml.tokens is empty"}),
+      gguf_case("scores_are_doubles",
+                [](G& f) {
+                  f.pairs.push_back(gguf_string("tokenizer.ggml.model", "llama"));
+                  f.pairs.push_back(
+                      gguf_pair("tokenizer.ggml.scores", 9, raw(12u) + raw(uint64_t{0})));
+                },
+                {"tokenizer.ggml.scores: is an array of float64, expected float32"}),
+      gguf_case("bos_outside_the_vocabulary",
+                [](G& f) {
+                  f.pairs.push_back(gguf_string("tokenizer.ggml.model", "gpt2"));
+                  f.pairs.push_back(gguf_string("tokenizer.ggml.pre", "llama-bpe"));
+                  f.pairs.push_back(gguf_u32("tokenizer.ggml.bos_token_id", 9));
+                  f.pairs.push_back(gguf_pair("tokenizer.ggml.tokens", 9,
+                                              raw(8u) + raw(uint64_t{1}) + gguf_text("a")));
+                },
+                {"bos_token_id: id 9 is outside the vocabulary"}),
       gguf_case("negative_eos", add(gguf_pair("tokenizer.ggml.eos_token_id", 5, raw(-1))),
                 {"tokenizer.ggml.eos_token_id: is -1, must be from 0"}),
   };
@@ -719,6 +744,7 @@ void read_llama(const std::string& model) {
   config.number_or("rope_theta", 10000.0, 1, 1e12);
   const bool tied = config.boolean_or("tie_word_embeddings", false);
   checkpoint->eos_ids();
+  checkpoint->tokenizer();
   checkpoint->tensor("model.embed_tokens.weight", vocab, hidden);
   checkpoint->tensor("model.norm.weight", 1, hidden);
   if (!tied) checkpoint->tensor("lm_head.weight", vocab, hidden);

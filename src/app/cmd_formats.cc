@@ -1,0 +1,222 @@
+// lowbit formats: the table of number formats, one format resolved, and docs/formats.md.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "app/commands.h"
+#include "app/options.h"
+#include "app/output.h"
+#include "backends.h"
+#include "base/check.h"
+#include "base/text.h"
+#include "formats/format.h"
+
+namespace lowbit {
+namespace {
+
+using nlohmann::ordered_json;
+
+// Words for the enumerations of formats/ids.h, in their order.
+constexpr const char* kCodeWords[] = {"f32", "f16", "bf16", "signed integer", "unsigned integer"};
+constexpr const char* kScaleWords[] = {"-", "f32", "f16", "bf16"};
+constexpr const char* kZeroWords[] = {"-", "integer", "float"};
+constexpr const char* kRuleWords[] = {"-", "amax / qmax", "amax / -qmin", "extreme / qmin",
+                                      "(max - min) / (2^bits - 1)"};
+
+template <class Enum, size_t N>
+std::string word(Enum value, const char* const (&words)[N]) {
+  return words[static_cast<size_t>(value)];
+}
+
+std::string block_text(const Format& f) {
+  if (!f.quantized()) return "-";
+  if (f.block.n == 0) return "tensor";
+  return f.block.k == 0 ? "row" : fmt::format("{} x {}", f.block.n, f.block.k);
+}
+
+std::string parameter_text(const FormatParams& params) {
+  std::vector<std::string> list;
+  if (params.group) list.push_back("-g8 to -g256");
+  if (params.row) list.push_back("-row");
+  if (params.tensor) list.push_back("-tensor");
+  if (params.zero) list.push_back("-sym -asym -fzero");
+  return list.empty() ? "-" : join(list, " ");
+}
+
+std::string usable_text(const FormatParams& params) {
+  if (!params.weights) return "activations";
+  return params.activations ? "weights, activations" : "weights";
+}
+
+// The devices of this build that multiply these codes without decoding them first.
+std::vector<std::string> devices_with_kernel(const Format& format) {
+  constexpr int64_t kSize = 4096;
+  std::vector<std::string> devices;
+  for (const Backend* backend : backends()) {
+    const LinearSpec spec{format, format_of(backend->activation), kSize, kSize};
+    if (!plan_linear(spec, backend->linear_kernels, backend->info()).buckets.empty()) {
+      devices.emplace_back(backend->name);
+    }
+  }
+  return devices;
+}
+
+ordered_json format_json(const Format& f) {
+  const FormatRow& row = row_of(f.id);
+  return {{"name", name(f)},
+          {"family", row.name},
+          {"code", word(f.code, kCodeWords)},
+          {"bits", f.bits},
+          {"scale", word(f.scale, kScaleWords)},
+          {"block", block_text(f)},
+          {"zero", word(f.zero, kZeroWords)},
+          {"rule", word(f.rule, kRuleWords)},
+          {"bits_per_weight", f.bits_per_weight()},
+          {"weights", row.params.weights},
+          {"activations", row.params.activations},
+          {"devices", devices_with_kernel(f)},
+          {"source", row.source}};
+}
+
+std::vector<std::string> table_row(const FormatRow& row) {
+  const Format& f = row.defaults;
+  return {std::string(row.name),
+          fmt::format("{}", f.bits),
+          word(f.code, kCodeWords),
+          word(f.scale, kScaleWords),
+          block_text(f),
+          word(f.zero, kZeroWords),
+          word(f.rule, kRuleWords),
+          fmt::format("{:.4g}", f.bits_per_weight()),
+          parameter_text(row.params),
+          usable_text(row.params)};
+}
+
+const std::vector<std::string> kHeader = {"format",     "bits", "code",       "scale",
+                                          "block",      "zero", "scale rule", "bits/weight",
+                                          "parameters", "for"};
+
+std::string table_text() {
+  std::vector<std::vector<std::string>> rows = {kHeader};
+  rows[0].insert(rows[0].end(), {"kernels on", "source"});
+  for (const FormatRow& row : kFormats) {
+    rows.push_back(table_row(row));
+    rows.back().push_back(join(devices_with_kernel(row.defaults), ", "));
+    rows.back().emplace_back(row.source);
+  }
+  std::string text = format_table(rows) + "\naliases:";
+  for (const FormatAlias& alias : kAliases) {
+    text += fmt::format(" {} = {}{}", alias.alias, alias.name,
+                        &alias == &kAliases[std::size(kAliases) - 1] ? "" : ",");
+  }
+  return text +
+         "\nA format without a kernel on the device is decoded to bf16 when it is loaded; every "
+         "report says so.\n";
+}
+
+std::string format_text(const Format& f, std::string_view asked) {
+  std::string text;
+  for (const auto& [key, value] : format_json(f).items()) {
+    text += fmt::format("{:<16}{}\n", key,
+                        value.is_string()  ? value.get<std::string>()
+                        : value.is_array() ? join(value.get<std::vector<std::string>>(), ", ")
+                                           : value.dump());
+  }
+  return asked == name(f) ? text : fmt::format("{} is {}\n", asked, name(f)) + text;
+}
+
+std::string markdown_row(const std::vector<std::string>& cells) {
+  return "| " + join(cells, " | ") + " |\n";
+}
+
+// docs/formats.md: what does not depend on this build.
+std::string markdown() {
+  std::string text =
+      "# Number formats\n\n"
+      "Generated by `lowbit formats --markdown` from the table in src/formats/format.h; a test "
+      "compares the two.\n\n"
+      "A name is `FAMILY[-g<K>|-row|-tensor][-sym|-asym|-fzero]`, parameters that a family takes "
+      "in the table below,\ndefaults left out; `WEIGHTS+ACTIVATIONS` is a pair. A block is the "
+      "codes (n x k) that share one scale.\nBits per weight are nominal: codes plus the share of "
+      "a full block's scale and zero.\n\n";
+  std::vector<std::string> header = kHeader, rule(kHeader.size() + 1, "---");
+  header.emplace_back("source");
+  text += markdown_row(header) + markdown_row(rule);
+  for (const FormatRow& row : kFormats) {
+    std::vector<std::string> cells = table_row(row);
+    cells.emplace_back(row.source);
+    text += markdown_row(cells);
+  }
+  text +=
+      "\n## Values\n\n"
+      "A code q becomes a weight as\n\n"
+      "- no zero: `q * s`\n"
+      "- integer zero: `(q - z) * s`, z one byte a block\n"
+      "- float zero: `(q - 2^(bits-1)) * s + z`, z stored like the scale\n\n"
+      "Codes lie row by row, least significant bit first; a row starts at a byte.\n\n"
+      "## Scale rules\n\n"
+      "Round to nearest chooses scale and zero of a block from its numbers in f32, stores them in "
+      "the type of the\nformat, and takes the codes nearest on the stored grid.\n\n"
+      "- `amax / qmax`: largest magnitude over the largest code; symmetric\n"
+      "- `amax / -qmin`: largest magnitude over the magnitude of the smallest code; codes are "
+      "clamped\n"
+      "- `extreme / qmin`: the number of largest magnitude, sign included, over the smallest code; "
+      "codes are clamped\n"
+      "- `(max - min) / (2^bits - 1)`: the range over all codes; an integer zero widens the range "
+      "to hold 0\n\n"
+      "## Aliases\n\n" +
+      markdown_row({"alias", "is", "from"}) + markdown_row({"---", "---", "---"});
+  for (const FormatAlias& alias : kAliases) {
+    text += markdown_row(
+        {std::string(alias.alias), std::string(alias.name), std::string(alias.source)});
+  }
+  return text;
+}
+
+std::string resolved(const std::string& asked, bool json) {
+  const FormatPair pair = parse_format_pair(asked);
+  if (!pair.activations) {
+    return json ? format_json(pair.weights).dump() + "\n" : format_text(pair.weights, asked);
+  }
+  if (!json) {
+    return fmt::format("{}\n\nweights\n{}\nactivations\n{}", name(pair),
+                       format_text(pair.weights, name(pair.weights)),
+                       format_text(*pair.activations, name(*pair.activations)));
+  }
+  const ordered_json both = {{"name", name(pair)},
+                             {"weights", format_json(pair.weights)},
+                             {"activations", format_json(*pair.activations)}};
+  return both.dump() + "\n";
+}
+
+}  // namespace
+
+int cmd_formats(const std::vector<std::string>& args) {
+  std::string asked, output = "text";
+  bool as_markdown = false;
+  CLI::App app("The number formats, or one name resolved.", "formats");
+  CLI::Option* name_option = app.add_option("NAME", asked, "format, alias or weights+activations");
+  app.add_option("-o,--output", output, "text or json")->type_name("TEXT");
+  app.add_flag("--markdown", as_markdown, "docs/formats.md");
+  if (!parse_args(app, args)) return 0;
+  if (output != "text" && output != "json") {
+    throw_error("-o {}: must be text or json", printable(output));
+  }
+  const bool json = output == "json";
+  if (as_markdown && (json || name_option->count() > 0)) {
+    throw_error("--markdown goes with neither a name nor -o json");
+  }
+  if (as_markdown) {
+    print(markdown());
+  } else if (name_option->count() > 0) {
+    print(resolved(asked, json));
+  } else if (json) {
+    ordered_json list = ordered_json::array();
+    for (const FormatRow& row : kFormats) list.push_back(format_json(row.defaults));
+    print(list.dump() + "\n");
+  } else {
+    print(table_text());
+  }
+  return 0;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,247 @@
+// lowbit inspect: what a model is made of, and which kernels would run it. Reads no weights.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "app/commands.h"
+#include "app/model_options.h"
+#include "app/options.h"
+#include "app/output.h"
+#include "base/check.h"
+#include "base/text.h"
+#include "engine/state.h"
+
+namespace lowbit {
+namespace {
+
+using nlohmann::ordered_json;
+
+// Linears that differ only in their layer's number.
+struct Group {
+  const Linear* first;
+  std::string module;           // "qkv", or "head" outside the layers
+  std::vector<int64_t> layers;  // empty outside the layers
+  int64_t count = 0;
+
+  std::string name() const {
+    if (layers.empty()) return module;
+    std::string ranges;
+    for (size_t i = 0, end; i < layers.size(); i = end) {
+      for (end = i + 1; end < layers.size() && layers[end] == layers[end - 1] + 1;) ++end;
+      ranges += ranges.empty() ? "" : ",";
+      ranges += end - i == 1 ? fmt::format("{}", layers[i])
+                             : fmt::format("{}-{}", layers[i], layers[end - 1]);
+    }
+    return fmt::format("layers.{}.{}", ranges, module);
+  }
+};
+
+std::string plan_text(const LinearPlan& plan) {
+  std::string text;
+  int32_t m_lo = 1;
+  for (const LinearPlan::Bucket& bucket : plan.buckets) {
+    const std::string range =
+        m_lo == bucket.m_hi ? fmt::format("m={}", m_lo) : fmt::format("m={}-{}", m_lo, bucket.m_hi);
+    text += fmt::format("{}{}: {}", text.empty() ? "" : ", ", range, bucket.kernel->name);
+    m_lo = bucket.m_hi + 1;
+  }
+  return text;
+}
+
+bool same_plan(const Linear& a, const Linear& b) {
+  const auto same_rejected = [](const Rejected& x, const Rejected& y) {
+    return x.kernel == y.kernel && x.reason == y.reason;
+  };
+  return a.n == b.n && a.k == b.k && a.format == b.format && a.resident == b.resident &&
+         plan_text(a.plan) == plan_text(b.plan) &&
+         std::equal(a.plan.rejected.begin(), a.plan.rejected.end(), b.plan.rejected.begin(),
+                    b.plan.rejected.end(), same_rejected);
+}
+
+std::vector<Group> group_linears(const Model& model) {
+  std::vector<Group> groups;
+  for (const Linear* linear : model.linears()) {
+    const auto parts = split(linear->name, '.');  // layers.3.qkv
+    const auto layer = parts.size() == 3 ? parse_int(parts[1]) : std::nullopt;
+    const std::string module(layer ? parts[2] : std::string_view(linear->name));
+    auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
+      return g.module == module && same_plan(*g.first, *linear);
+    });
+    if (group == groups.end()) group = groups.insert(groups.end(), {linear, module, {}, 0});
+    if (layer) group->layers.push_back(*layer);
+    ++group->count;
+  }
+  return groups;
+}
+
+// Names as config.json has them.
+constexpr const char* kIntegers[] = {
+    "hidden_size",         "intermediate_size", "num_hidden_layers", "num_attention_heads",
+    "num_key_value_heads", "head_dim",          "vocab_size",        "max_position_embeddings"};
+constexpr const char* kNumbers[] = {"rms_norm_eps", "rope_theta"};
+
+ordered_json hyperparameters(const Hyperparams& config) {
+  ordered_json json = ordered_json::object();
+  for (const char* key : kIntegers) {
+    if (config.has(key)) json[key] = config.integer(key, INT64_MIN, INT64_MAX);
+  }
+  for (const char* key : kNumbers) {
+    if (config.has(key)) json[key] = config.number(key, -1e300, 1e300);
+  }
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const auto scaling = config.child(key);
+    if (scaling) json[key] = scaling->text_or("rope_type", scaling->text_or("type", "default"));
+  }
+  json["tie_word_embeddings"] = config.boolean_or("tie_word_embeddings", false);
+  return json;
+}
+
+size_t state_bytes_per_token(const Model& model) {
+  size_t bytes = 0;
+  for (const StateSpec& spec : model.state()) bytes += bytes_per_token(spec);
+  return bytes;
+}
+
+ordered_json linears_json(const std::vector<Group>& groups) {
+  ordered_json list = ordered_json::array();
+  for (const Group& group : groups) {
+    const Linear& linear = *group.first;
+    ordered_json kernels = ordered_json::array(), rejected = ordered_json::array();
+    int32_t m_lo = 1;
+    for (const LinearPlan::Bucket& bucket : linear.plan.buckets) {
+      kernels.push_back({{"m_lo", m_lo}, {"m_hi", bucket.m_hi}, {"kernel", bucket.kernel->name}});
+      m_lo = bucket.m_hi + 1;
+    }
+    for (const Rejected& r : linear.plan.rejected) {
+      rejected.push_back({{"kernel", r.kernel}, {"reason", r.reason}});
+    }
+    list.push_back({{"name", group.name()},
+                    {"count", group.count},
+                    {"n", linear.n},
+                    {"k", linear.k},
+                    {"format", name(linear.format)},
+                    {"resident", name(linear.resident)},
+                    {"bytes_each", linear.bytes()},
+                    {"layout", name(linear.plan.layout)},
+                    {"kernels", kernels},
+                    {"rejected", rejected}});
+  }
+  return list;
+}
+
+ordered_json report_json(const LoadedModel& loaded) {
+  const Checkpoint& checkpoint = *loaded.checkpoint;
+  const Model& model = *loaded.model;
+  const MemoryUse& memory = model.memory();
+  ordered_json stored = ordered_json::array();
+  for (const StoredType& type : checkpoint.stored_types()) {
+    stored.push_back({{"type", type.type}, {"tensors", type.tensors}, {"bytes", type.bytes}});
+  }
+  return {{"model", checkpoint.source()},
+          {"container", checkpoint.container()},
+          {"synthetic", checkpoint.synthetic()},
+          {"architectures", checkpoint.config().texts_or("architectures")},
+          {"hyperparameters", hyperparameters(checkpoint.config())},
+          {"parameters", model.parameters()},
+          {"tokenizer", loaded.tokenizer ? ordered_json(loaded.tokenizer->describe()) : nullptr},
+          {"stored", stored},
+          {"device", loaded.backend->name},
+          {"device_name", loaded.backend->info().name},
+          {"format", format_summary(model)},
+          {"memory",
+           {{"linears", memory.linears},
+            {"embedding", memory.embedding},
+            {"other", memory.other},
+            {"total", memory.total()},
+            {"read_per_step", memory.per_step}}},
+          {"state_bytes_per_token", state_bytes_per_token(model)},
+          {"max_context", model.max_context()},
+          {"linears", linears_json(group_linears(model))}};
+}
+
+std::string hyperparameter_text(const Hyperparams& config) {
+  std::string text;
+  for (const auto& [key, value] : hyperparameters(config).items()) {
+    text += fmt::format("  {:<24}{}\n", key,
+                        value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return text;
+}
+
+std::string memory_text(const Model& model) {
+  const MemoryUse& memory = model.memory();
+  const auto mb = [](size_t bytes) { return format_bytes(static_cast<double>(bytes)); };
+  const size_t state = state_bytes_per_token(model);
+  return format_table(
+      {{"memory", "", ""},
+       {"  linears", mb(memory.linears), fmt::format("{}", format_summary(model))},
+       {"  embedding", mb(memory.embedding),
+        memory.embedding == 0 ? "shared with the head" : "read one row a token"},
+       {"  norms and tables", mb(memory.other), ""},
+       {"  total", mb(memory.total()),
+        fmt::format("{} of it read by every decode step", mb(memory.per_step))},
+       {"  state", fmt::format("{} a token", mb(state)),
+        fmt::format("{} for {} tokens", mb(state * static_cast<size_t>(model.max_context())),
+                    model.max_context())}});
+}
+
+std::string linears_text(const Model& model) {
+  std::string text;
+  for (const Group& group : group_linears(model)) {
+    const Linear& linear = *group.first;
+    const std::string resident = linear.resident == linear.format
+                                     ? ""
+                                     : fmt::format(" (resident: {})", name(linear.resident));
+    text += fmt::format("  {}  {}x{} {}{}  {}\n", group.name(), linear.n, linear.k,
+                        name(linear.format), resident, plan_text(linear.plan));
+    for (const Rejected& r : linear.plan.rejected) {
+      text += fmt::format("    not {}: {}\n", r.kernel, r.reason);
+    }
+  }
+  return text;
+}
+
+std::string report_text(const LoadedModel& loaded) {
+  const Checkpoint& checkpoint = *loaded.checkpoint;
+  const Model& model = *loaded.model;
+  std::string stored;
+  for (const StoredType& type : checkpoint.stored_types()) {
+    stored += fmt::format("{}{} x {} ({})", stored.empty() ? "" : ", ", type.tensors, type.type,
+                          format_bytes(static_cast<double>(type.bytes)));
+  }
+  std::string text = fmt::format(
+      "model         {}\ncontainer     {}{}\narchitecture  {}\nparameters    {} ({})\n"
+      "tokenizer     {}\nstored        {}\ndevice        {}, {}\nhyperparameters\n",
+      checkpoint.source(), checkpoint.container(), checkpoint.synthetic() ? ", random weights" : "",
+      join(checkpoint.config().texts_or("architectures"), ", "), model.parameters(),
+      format_count(static_cast<double>(model.parameters())),
+      loaded.tokenizer ? loaded.tokenizer->describe() : "none",
+      stored.empty() ? "nothing, generated as bf16" : stored, loaded.backend->name,
+      loaded.backend->info().name);
+  return text + hyperparameter_text(checkpoint.config()) + memory_text(model) +
+         "linears (n x k), kernels by rows m of the activation\n" + linears_text(model);
+}
+
+}  // namespace
+
+int cmd_inspect(const std::vector<std::string>& args) {
+  ModelOptions options;
+  std::string model, output = "text";
+  CLI::App app(
+      "What a model is made of, the memory it would take and the kernels that would run "
+      "it. Reads no weights.",
+      "inspect");
+  app.add_option("MODEL", model, "model to inspect, as --model");
+  add_flags(app, options);
+  app.add_option("-o,--output", output, "text or json")->type_name("TEXT");
+  if (!parse_args(app, args)) return 0;
+  if (!model.empty() && !options.model.empty()) throw_error("give the model once");
+  if (options.model.empty()) options.model = model;
+  if (output != "text" && output != "json") {
+    throw_error("-o {}: must be text or json", printable(output));
+  }
+  const LoadedModel loaded = load_model_for(options, true);
+  print(output == "json" ? report_json(loaded).dump() + "\n" : report_text(loaded));
+  return 0;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,15 @@
+// The commands. Each gets the arguments after its name and returns its exit code (app/app.h).
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace lowbit {
+
+int cmd_generate(const std::vector<std::string>& args);
+int cmd_eval(const std::vector<std::string>& args);
+int cmd_inspect(const std::vector<std::string>& args);
+int cmd_formats(const std::vector<std::string>& args);
+int cmd_lockstep(const std::vector<std::string>& args);
+
+}  // namespace lowbit

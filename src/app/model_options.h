@@ -1,0 +1,48 @@
+// The options that mean the same on every command that loads a model.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "engine/loaded_model.h"
+
+namespace lowbit {
+
+struct ModelOptions {
+  std::string model;
+  std::string format;
+  std::string device;
+  std::string kv_format = "bf16";
+  int32_t threads = 0;
+};
+
+template <class Visitor>
+void visit(Visitor& v, ModelOptions& c) {
+  v.field("model", c.model,
+          "Hugging Face folder, .gguf file, embedded:NAME or synthetic:NAME[@SEED]");
+  v.field("format", c.format,
+          "weight format, or weights+activations (`lowbit formats`); empty: as stored");
+  v.field("device", c.device, "ref, cpu or cuda; empty: cpu");
+  v.field("kv_format", c.kv_format, "of the key/value cache: bf16, f16 or f32");
+  v.field("threads", c.threads, "of the cpu backend; 0: one per core");
+}
+
+// The backend that --device names; the default is cpu where this build has it.
+const Backend& chosen_backend(const ModelOptions& options);
+
+// What --format and --kv-format ask for. Error for names that are not formats.
+LoadOptions load_options(const ModelOptions& options);
+
+// Sets the threads, loads the model and shows the progress of a long load. With `plan_only` no
+// weights are read (LoadOptions).
+LoadedModel load_model_for(const ModelOptions& options, bool plan_only = false);
+
+// "int4 on cpu (AMD EPYC ...), KV bf16; kernels cpu.gemv.int4.avx2, ...": what really runs, in one
+// line.
+std::string what_runs(const LoadedModel& loaded, const ModelOptions& options);
+
+// The names of all kernels that the plans chose, each once, in order of first use.
+std::vector<std::string> kernels_used(const Model& model);
+
+}  // namespace lowbit
