@@ -47,7 +47,6 @@ endif()
 function(lb_library folder)
   add_library(lowbit_${folder} STATIC ${ARGN})
   target_link_libraries(lowbit_${folder} PUBLIC lb_options)
-  target_compile_definitions(lowbit_${folder} PUBLIC FMT_HEADER_ONLY=1)
   set_property(GLOBAL APPEND PROPERTY LB_LIBRARIES lowbit_${folder})
 endfunction()
 
