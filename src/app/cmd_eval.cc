@@ -96,16 +96,6 @@ Windows read_windows(const EvalConfig& c, const LoadedModel& loaded) {
     }
     windows.tokens = loaded.tokenizer->encode(map_file(c.text).text(), {.add_bos = false});
   }
-  const std::string& source = c.text.empty() ? c.token_ids : c.text;
-  if (windows.tokens.size() < 2) {
-    throw_error("{}: has {} tokens; at least 2 are needed", source, windows.tokens.size());
-  }
-  const int32_t vocab = loaded.model->vocab_size();
-  for (const int32_t id : windows.tokens) {
-    if (id >= vocab) {
-      throw_error("{}: token id {} is outside the vocabulary of {}", source, id, vocab);
-    }
-  }
   return windows;
 }
 
@@ -147,30 +137,30 @@ class EvalProgress final : public ScoreListener {
   double sum_ = 0;
 };
 
+void check_comparable(const EvalConfig& c, const LoadedModel& loaded,
+                      const LoadedModel* reference) {
+  for (const LoadedModel* model : {&loaded, reference}) {
+    if (!model || c.ctx <= model->model->max_context()) continue;
+    throw_error("--ctx {}: {} was made for {} tokens", c.ctx, model->checkpoint->source(),
+                model->model->max_context());
+  }
+  if (reference && reference->model->vocab_size() != loaded.model->vocab_size()) {
+    throw_error("--reference {}: has a vocabulary of {}, the model one of {}",
+                reference->checkpoint->source(), reference->model->vocab_size(),
+                loaded.model->vocab_size());
+  }
+}
+
 Scores run_score(const EvalConfig& c, const LoadedModel& loaded, const LoadedModel* reference,
                  const Windows& windows) {
-  const auto check_ctx = [&](const LoadedModel& model) {
-    if (c.ctx <= model.model->max_context()) return;
-    throw_error("--ctx {}: {} was made for {} tokens", c.ctx, model.checkpoint->source(),
-                model.model->max_context());
-  };
-  check_ctx(loaded);
   const StepperOptions options{.max_context = c.ctx, .max_step_tokens = std::min(c.ctx, 512)};
   Stepper stepper(*loaded.model, *loaded.backend, options);
+  std::optional<Stepper> other;
+  if (reference) other.emplace(*reference->model, *reference->backend, options);
   EvalProgress progress;
-  Scores scores;
-  if (reference) {
-    check_ctx(*reference);
-    if (reference->model->vocab_size() != loaded.model->vocab_size()) {
-      throw_error("--reference {}: has a vocabulary of {}, the model one of {}",
-                  reference->checkpoint->source(), reference->model->vocab_size(),
-                  loaded.model->vocab_size());
-    }
-    Stepper other(*reference->model, *reference->backend, options);
-    scores = score(stepper, &other, windows.tokens, windows.options, &progress);
-  } else {
-    scores = score(stepper, nullptr, windows.tokens, windows.options, &progress);
-  }
+  const Scores scores = with_context(c.text.empty() ? c.token_ids : c.text, [&] {
+    return score(stepper, other ? &*other : nullptr, windows.tokens, windows.options, &progress);
+  });
   const auto finite = [](float v) { return std::isfinite(v); };
   if (!std::all_of(scores.nll.begin(), scores.nll.end(), finite) ||
       !std::all_of(scores.kl.begin(), scores.kl.end(), finite)) {
@@ -269,6 +259,7 @@ int cmd_eval(const std::vector<std::string>& args) {
   }
   const Windows windows = read_windows(c, loaded);
   const LoadedModel* other = reference ? &*reference : nullptr;
+  check_comparable(c, loaded, other);
   const Scores scores = run_score(c, loaded, other, windows);
   const int32_t bos = windows.options.bos;
   print(c.output == "json" ? report_json(c, loaded, other, scores, bos).dump() + "\n"

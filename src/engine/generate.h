@@ -15,8 +15,9 @@ namespace lowbit {
 struct GenerateOptions {
   SampleParams sampling = {0, 0, 1, 0};
   int32_t max_new_tokens = 128;
-  std::vector<int32_t> stop_ids;  // end-of-sequence tokens; not part of the output
-  std::vector<std::string> stop;  // texts that end the output; not part of it (needs a tokenizer)
+  std::vector<int32_t> stop_ids = {};  // end-of-sequence tokens; not part of the output
+  std::vector<std::string> stop =
+      {};  // texts that end the output; not part of it (needs a tokenizer)
 };
 
 enum class StopReason { kMaxNewTokens, kStopId, kStopText, kContextFull, kInterrupted };

@@ -115,6 +115,11 @@ Scores score(Stepper& model, Stepper* reference, std::span<const int32_t> tokens
   const bool bos = options.bos >= 0;
   if (tokens.size() < (bos ? 1 : 2))
     throw_error("the text has {} tokens; nothing to score", tokens.size());
+  for (const int32_t token : tokens) {  // the last one is only scored, never fed
+    if (token < 0 || token >= model.vocab_size()) {
+      throw_error("token id {} is outside the vocabulary of {}", token, model.vocab_size());
+    }
+  }
   const auto stride = static_cast<size_t>(options.ctx - (bos ? 1 : 0));
   const auto total = static_cast<int64_t>((tokens.size() + stride - 1) / stride);
   const auto first_scored = static_cast<size_t>(options.second_half ? options.ctx / 2 + 1 : 1);

@@ -32,7 +32,8 @@ class ScoreListener {
 };
 
 // Scores every full window and the shorter last one. `reference` may be null; its vocabulary must
-// be the model's. Error: fewer than two tokens, ctx < 2 or beyond either context.
+// be the model's. Error: fewer than two tokens, one outside the vocabulary, ctx < 2 or beyond
+// either context.
 Scores score(Stepper& model, Stepper* reference, std::span<const int32_t> tokens,
              const WindowOptions& options, ScoreListener* listener = nullptr);
 

@@ -1,6 +1,7 @@
 #include "models/weights.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/check.h"
 #include "formats/codec.h"
@@ -160,7 +161,11 @@ DeviceBytes WeightLoader::table(const std::string& tensor, int64_t n, int64_t k,
 
 void WeightLoader::read_floats(const std::string& tensor, std::span<float> values) {
   const QTensor stored = read(tensor, 1, static_cast<int64_t>(values.size()));
-  if (!plan_only_) decode_row(stored, 0, values.data());
+  if (plan_only_) return;
+  decode_row(stored, 0, values.data());
+  if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
+    throw_error("tensor {}: holds a NaN or infinite number; the file is damaged", tensor);
+  }
 }
 
 DeviceBytes WeightLoader::upload_floats(std::span<const float> values) {

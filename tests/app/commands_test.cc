@@ -187,7 +187,7 @@ TEST(Eval, TextReportHasTheFamiliarWords) {
   EXPECT_TRUE(contains(run.out, " +/- "));
   EXPECT_TRUE(contains(run.out, "Mean KLD:      0.000000"));
   EXPECT_TRUE(contains(run.out, "Same top p: 100.000"));
-  EXPECT_TRUE(contains(run.out, "BOS and 63 of text"));
+  EXPECT_TRUE(contains(run.out, "BOS 4094 and 63 of text"));
 }
 
 TEST(Eval, BosAndScoreChangeWhatIsScored) {

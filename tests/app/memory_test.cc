@@ -80,14 +80,15 @@ TEST_P(PeakMemory, IsTheWeightsPlusWhatIsInWork) {
   ASSERT_EQ(run.code, 0) << run.err;
   EXPECT_LT(run.peak_bytes, memory + kLargest + kSlack)
       << "weights " << memory << ", file " << file_bytes;
-  EXPECT_GT(run.peak_bytes, memory) << "the measurement misses the weights";
+  // The token table is not read in full.
+  EXPECT_GT(run.peak_bytes, memory - kVocab * kHidden * 2) << "the measurement misses the weights";
   RecordProperty("peak_bytes", std::to_string(run.peak_bytes));
   std::printf("%s: weights %.1f MB, peak %.1f MB\n", format.c_str(),
               static_cast<double>(memory) / 1e6, static_cast<double>(run.peak_bytes) / 1e6);
 }
 
 INSTANTIATE_TEST_SUITE_P(Formats, PeakMemory, testing::Values("bf16", "int8"),
-                         [](const auto& info) { return std::string(info.param); });
+                         [](const auto& format) { return std::string(format.param); });
 
 }  // namespace
 }  // namespace lowbit

@@ -14,7 +14,7 @@ const ByteTokenizer kTokenizer({"one ST", "OP two", "STO", "P"});
 constexpr int32_t kOneSt = 256, kOpTwo = 257, kSto = 258, kP = 259, kEos = 299, kVocab = 300;
 const std::vector<int32_t> kPrompt = {1, 2, 3};
 
-struct Run : GenerateListener {
+struct Session : GenerateListener {
   GenerateResult result;
   std::vector<std::string> pieces;
   std::string text;
@@ -39,7 +39,7 @@ struct Run : GenerateListener {
 std::vector<int32_t> bytes(std::string_view text) { return kTokenizer.encode(text, {false}); }
 
 TEST(Generate, ReadsOutTheMostLikelyTokens) {
-  Run run;
+  Session run;
   run.go(bytes("abcdef"), {.max_new_tokens = 4});
   EXPECT_EQ(run.text, "abcd");
   EXPECT_EQ(run.result.ids, bytes("abcd"));
@@ -48,7 +48,7 @@ TEST(Generate, ReadsOutTheMostLikelyTokens) {
 }
 
 TEST(Generate, StopIdEndsAndIsNotPrinted) {
-  Run run;
+  Session run;
   run.go({'a', kEos, 'b'}, {.stop_ids = {kEos}});
   EXPECT_EQ(run.text, "a");
   EXPECT_EQ(run.result.ids, std::vector<int32_t>{'a'});
@@ -57,7 +57,7 @@ TEST(Generate, StopIdEndsAndIsNotPrinted) {
 }
 
 TEST(Generate, StopTextAcrossTokensIsCutOut) {
-  Run run;
+  Session run;
   run.go({kOneSt, kOpTwo, 'x'}, {.stop = {"STOP"}});
   EXPECT_EQ(run.text, "one ");
   EXPECT_EQ(run.result.stopped, StopReason::kStopText);
@@ -65,52 +65,52 @@ TEST(Generate, StopTextAcrossTokensIsCutOut) {
 }
 
 TEST(Generate, StopTextSpreadOverManyTokens) {
-  Run run;
+  Session run;
   run.go(bytes("say STOP now"), {.stop = {"never", "STOP"}});
   EXPECT_EQ(run.text, "say ");
 }
 
 TEST(Generate, HeldBackTextComesWhenItTurnsOutHarmless) {
-  Run run;
+  Session run;
   run.go({kSto, 'x', 'y'}, {.max_new_tokens = 3, .stop = {"STOP"}});
   EXPECT_EQ(run.text, "STOxy");
   EXPECT_EQ(run.pieces[0], "");
 }
 
 TEST(Generate, HeldBackTextComesAtTheEnd) {
-  Run run;
+  Session run;
   run.go({'a', kSto}, {.max_new_tokens = 2, .stop = {"STOP"}});
   EXPECT_EQ(run.text, "aSTO");
   EXPECT_EQ(run.result.stopped, StopReason::kMaxNewTokens);
 }
 
 TEST(Generate, TheEarliestStopTextWins) {
-  Run run;
+  Session run;
   run.go({'x', kSto, kP}, {.stop = {"OP", "STOP"}});
   EXPECT_EQ(run.text, "x");
 }
 
 TEST(Generate, CharactersComeWhole) {
-  Run run;
+  Session run;
   run.go(bytes("\xf0\x9f\x98\x80!"), {.max_new_tokens = 5});
   EXPECT_EQ(run.pieces, (std::vector<std::string>{"", "", "", "\xf0\x9f\x98\x80", "!"}));
 }
 
 TEST(Generate, ABrokenCharacterAtTheEndIsReplaced) {
-  Run run;
+  Session run;
   run.go(bytes("a\xf0\x9f"), {.max_new_tokens = 3});
   EXPECT_EQ(run.text, "a\uFFFD");
 }
 
 TEST(Generate, StopsWhenTheContextIsFull) {
-  Run run;
+  Session run;
   run.go({'a'}, {.max_new_tokens = 50}, 8);
   EXPECT_EQ(run.result.stopped, StopReason::kContextFull);
   EXPECT_EQ(run.result.ids.size(), 8 - kPrompt.size() + 1);  // the last one need not be stored
 }
 
 TEST(Generate, AnInterruptKeepsWhatIsThere) {
-  Run run;
+  Session run;
   run.interrupt_after = 2;
   run.go(bytes("abcdef"), {});
   EXPECT_EQ(run.text, "ab");

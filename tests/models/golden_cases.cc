@@ -34,7 +34,8 @@ std::vector<std::string> case_names() {
 }
 
 Case read_case(const std::string& name) {
-  Case golden{.name = name};
+  Case golden;
+  golden.name = name;
   const std::string path = golden.path() + "/golden.safetensors";
   const Bytes file = map_file(path);
   const StoredTensors tensors = parse_safetensors(path, file);
