@@ -97,11 +97,10 @@ const std::vector<std::string> kHeader = {"format",     "bits", "code",       "s
 
 std::string table_text() {
   std::vector<std::vector<std::string>> rows = {kHeader};
-  rows[0].insert(rows[0].end(), {"kernels on", "source"});
+  rows[0].emplace_back("kernels on");
   for (const FormatRow& row : kFormats) {
     rows.push_back(table_row(row));
     rows.back().push_back(join(devices_with_kernel(row.defaults), ", "));
-    rows.back().emplace_back(row.source);
   }
   std::string text = format_table(rows) + "\naliases:";
   for (const FormatAlias& alias : kAliases) {
@@ -115,7 +114,8 @@ std::string table_text() {
 
 std::string format_text(const Format& f, std::string_view asked) {
   std::string text;
-  for (const auto& [key, value] : format_json(f).items()) {
+  const ordered_json fields = format_json(f);
+  for (const auto& [key, value] : fields.items()) {
     text += fmt::format("{:<16}{}\n", key,
                         value.is_string()  ? value.get<std::string>()
                         : value.is_array() ? join(value.get<std::vector<std::string>>(), ", ")

@@ -160,7 +160,8 @@ ordered_json report_json(const LoadedModel& loaded) {
 
 std::string hyperparameter_text(const Hyperparams& config) {
   std::string text;
-  for (const auto& [key, value] : hyperparameters(config).items()) {
+  const ordered_json values = hyperparameters(config);
+  for (const auto& [key, value] : values.items()) {
     text += fmt::format("  {:<24}{}\n", key,
                         value.is_string() ? value.get<std::string>() : value.dump());
   }

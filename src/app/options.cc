@@ -296,6 +296,7 @@ void add_field_flags(CLI::App& app, std::span<const FieldRef> fields) {
 
 bool parse_args(CLI::App& app, std::span<const std::string> args) {
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them
+  if (!app.get_name().starts_with("lowbit")) app.name("lowbit " + app.get_name());
   try {
     app.parse(std::move(reversed));
     return true;
@@ -306,12 +307,12 @@ bool parse_args(CLI::App& app, std::span<const std::string> args) {
     const std::vector<std::string> extras = app.remaining();
     const std::string first = extras.empty() ? "" : extras.front();
     const std::string flag = first.substr(0, first.find('='));
-    throw_error("unexpected argument `{}`{} (lowbit {} --help lists all)", printable(first),
+    throw_error("unexpected argument `{}`{} ({} --help lists all)", printable(first),
                 suggestion(flag, flags_of(app)), app.get_name());
   } catch (const CLI::ParseError& error) {
     std::string message = error.what();
     std::replace(message.begin(), message.end(), '\n', ' ');
-    throw_error("{} (lowbit {} --help)", printable(message, 300), app.get_name());
+    throw_error("{} ({} --help)", printable(message, 300), app.get_name());
   }
 }
 

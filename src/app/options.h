@@ -89,8 +89,9 @@ void add_flags(CLI::App& app, Config& config) {
   add_field_flags(app, fields_of(config));
 }
 
-// Parses a command's arguments. False: --help was asked for and has been printed. Error, with a
-// suggestion for a mistyped flag, for everything that does not parse.
+// Parses the arguments of the command that `app` is named after. False: --help was asked for and
+// has been printed. Error, with a suggestion for a mistyped flag, for everything that does not
+// parse.
 bool parse_args(CLI::App& app, std::span<const std::string> args);
 
 }  // namespace lowbit

@@ -17,12 +17,12 @@ class StopFilter {
   // Text that is certain to come before any stop text.
   std::string push(const std::string& piece) {
     pending_ += piece;
+    size_t earliest = std::string::npos;
     for (const std::string& stop : stop_) {
-      const size_t at = stop.empty() ? std::string::npos : pending_.find(stop);
-      if (at == std::string::npos) continue;
-      stopped_ = true;
-      pending_.resize(std::min(pending_.size(), at));
+      if (!stop.empty()) earliest = std::min(earliest, pending_.find(stop));
     }
+    stopped_ = earliest != std::string::npos;
+    if (stopped_) pending_.resize(earliest);
     return take(stopped_ ? 0 : held_back());
   }
   std::string finish() { return take(0); }

@@ -1,0 +1,59 @@
+#include "models/golden_cases.h"
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+
+#include "base/check.h"
+#include "load/safetensors.h"
+
+namespace lowbit::golden {
+namespace {
+
+const std::string kFolder = std::string(LB_SOURCE_DIR) + "/tests/golden/llama/";
+
+template <class T>
+std::vector<T> values(const StoredTensors& tensors, const std::string& name) {
+  const Bytes& bytes = tensors.at(name).data;
+  std::vector<T> out(bytes.data.size() / sizeof(T));
+  std::memcpy(out.data(), bytes.data.data(), bytes.data.size());
+  return out;
+}
+
+}  // namespace
+
+std::string Case::path() const { return kFolder + name; }
+
+std::vector<std::string> case_names() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
+    if (entry.is_directory()) names.push_back(entry.path().filename().string());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Case read_case(const std::string& name) {
+  Case golden{.name = name};
+  const std::string path = golden.path() + "/golden.safetensors";
+  const Bytes file = map_file(path);
+  const StoredTensors tensors = parse_safetensors(path, file);
+  golden.prompt = values<int32_t>(tensors, "prompt_ids");
+  golden.greedy = values<int32_t>(tensors, "greedy_ids");
+  golden.logits = values<float>(tensors, "logits");
+  golden.last_logits = values<float>(tensors, "greedy_logits_last");
+  for (int i = 0; tensors.contains(fmt::format("hidden.{}", i)); ++i) {
+    golden.hidden.push_back(values<float>(tensors, fmt::format("hidden.{}", i)));
+  }
+  return golden;
+}
+
+LoadedModel load_case(const Case& golden, const Backend& backend, FormatId kv_format,
+                      const std::string& format) {
+  LoadOptions options;
+  options.kv_format = kv_format;
+  if (!format.empty()) options.format = parse_format_pair(format);
+  return load(golden.path(), backend, options);
+}
+
+}  // namespace lowbit::golden
