@@ -2,6 +2,8 @@
 #include "app/cmd_bench.h"
 
 #include <algorithm>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <optional>
 
 #include "app/options.h"
@@ -10,6 +12,7 @@
 #include "backends.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "base/thread_pool.h"
 #include "bench/bench_model.h"
 #include "bench/metrics.h"
@@ -86,6 +89,13 @@ std::optional<BenchConfig> parse(const std::vector<std::string>& args) {
   return config;
 }
 
+// Found out now, not after the first case.
+void check_writable(const std::string& path) {
+  if (!path.empty() && !std::ofstream(path, std::ios::app)) {
+    throw_error("out = {}: cannot be written", printable(path, 300));
+  }
+}
+
 // Progress on standard error, records to the file as they come.
 class Runner final : public BenchListener {
  public:
@@ -127,6 +137,7 @@ int cmd_bench(const std::vector<std::string>& args) {
     print(help());
     return 0;
   }
+  check_writable(config->out);
   if (config->threads > 0) set_threads(config->threads);
   std::vector<Record> records;
   bool failed = false;
