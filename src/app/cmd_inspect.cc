@@ -194,8 +194,19 @@ std::string linears_text(const Model& model) {
                                      : fmt::format(" (resident: {})", name(linear.resident));
     text += fmt::format("  {}  {}x{} {}{}  {}\n", group.name(), linear.n, linear.k,
                         name(linear.format), resident, plan_text(linear.plan));
+    // One line per reason: most kernels refuse for the same one.
+    std::vector<std::pair<std::string, std::string>> by_reason;
     for (const Rejected& r : linear.plan.rejected) {
-      text += fmt::format("    not {}: {}\n", r.kernel, r.reason);
+      const auto same = std::find_if(by_reason.begin(), by_reason.end(),
+                                     [&](const auto& entry) { return entry.first == r.reason; });
+      if (same == by_reason.end()) {
+        by_reason.emplace_back(r.reason, std::string(r.kernel));
+      } else {
+        same->second += ", " + std::string(r.kernel);
+      }
+    }
+    for (const auto& [reason, kernels] : by_reason) {
+      text += fmt::format("    not chosen ({}): {}\n", reason, kernels);
     }
   }
   return text;
