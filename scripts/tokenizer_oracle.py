@@ -53,6 +53,7 @@ class Rng:
 
 def read_fragments() -> tuple[list[tuple[int, int]], dict[str, list[bytes]]]:
     ranges, texts = [], {}
+    escapes = {"n": "\n", "t": "\t", "r": "\r", "\\": "\\"}
     for line in (GOLDEN / "fragments.txt").read_text(encoding="utf-8").split("\n"):
         if line.startswith("range "):
             first, last = line.split()[1:]
@@ -61,7 +62,7 @@ def read_fragments() -> tuple[list[tuple[int, int]], dict[str, list[bytes]]]:
             _, kind, text = line.split(" ", 2)
             text = re.sub(
                 r"\\(n|t|r|\\|u\{([0-9a-fA-F]+)\})",
-                lambda m: chr(int(m[2], 16)) if m[2] else {"n": "\n", "t": "\t", "r": "\r"}.get(m[1], "\\"),
+                lambda m: chr(int(m[2], 16)) if m[2] else escapes[m[1]],
                 text,
             )
             texts.setdefault(kind, []).append(text.encode())
@@ -346,7 +347,7 @@ def train_metaspace() -> None:
     tokenizer.train_from_iterator(corpus(), trainers.BpeTrainer(
         vocab_size=500, limit_alphabet=300, special_tokens=["<unk>"],
         show_progress=False))  # fmt: skip
-    tokenizer.add_special_tokens([AddedToken("<s>", special=True), AddedToken("</s>", special=True)])
+    tokenizer.add_special_tokens([AddedToken(t, special=True) for t in ("<s>", "</s>")])
     save_json(tokenizer, "tiny-metaspace")
 
 
@@ -410,8 +411,9 @@ def main() -> None:
                         help="write Llama 2's and 3's tokenizer.json there and stop")  # fmt: skip
     args = parser.parse_args()
     if args.large_json:
-        llama2_json(args.shared / "data/tokenizers/llama2.model", args.large_json / "llama2-json")
-        llama3_json(args.shared / "data/tokenizers/llama3.tiktoken", args.large_json / "llama3-json")
+        files = args.shared / "data/tokenizers"
+        llama2_json(files / "llama2.model", args.large_json / "llama2-json")
+        llama3_json(files / "llama3.tiktoken", args.large_json / "llama3-json")
         return
     if args.retrain:
         train_byte_level()

@@ -63,7 +63,7 @@ inline constexpr Metric kMetrics[] = {
      Hint::kBytes, Better::kLower, true},
     {"bits_per_weight", "bits/weight", "bits",
      "8 * bytes of all Linears as resident / their weights, scales and zeros included",
-     Hint::kNumber, Better::kLower, true},
+     Hint::kNumber, Better::kLower, false},
     {"bytes_per_token", "per token", "bytes",
      "what one decode step must read: every weight of a step once + state bytes per token * the "
      "mean context, P + N / 2",

@@ -209,10 +209,11 @@ std::string_view name(Status status) {
 }
 
 void Record::set(std::string_view tag, const Estimate& estimate) {
+  const Metric& metric = find_metric(tag);
   LB_CHECK(
       std::isfinite(estimate.median) && std::isfinite(estimate.lo) && std::isfinite(estimate.hi),
-      "{} = {} [{}, {}]", find_metric(tag).tag, estimate.median, estimate.lo, estimate.hi);
-  values.push_back({std::string(tag), estimate, {}});
+      "{} = {} [{}, {}]", metric.tag, estimate.median, estimate.lo, estimate.hi);
+  values.push_back({std::string(metric.tag), estimate, {}});
 }
 
 void Record::set(std::string_view tag, std::vector<double> samples) {

@@ -35,7 +35,8 @@ bool is_int8(const Format& f) {
 bool is_nibble(const Format& f) {
   return f.bits == 4 && (f.code == Code::kInt || f.code == Code::kUInt) && simple_blocks(f);
 }
-bool any_format(const Format&) { return true; }
+// What some SIMD row reads, so that the same formats run on any x86-64; others are decoded to bf16.
+bool has_simd_row(const Format& f) { return !f.quantized() || is_int8(f) || is_nibble(f); }
 bool unscaled(const Format& f) { return !f.quantized(); }
 
 template <uint32_t kIsa>
@@ -126,7 +127,7 @@ constexpr LinearKernel kKernels[] = {
     avx2<linear_int8_avx2>("cpu.linear.int8.avx2", is_int8),
     avx2<linear_int4_avx2>("cpu.linear.int4.avx2", is_nibble, kHalves),
     {.name = "cpu.linear.any.baseline",
-     .weights = any_format,
+     .weights = has_simd_row,
      .activations = unscaled,
      .rank = kRankBaseline,
      .u_acc = kSingle,

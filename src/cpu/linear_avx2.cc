@@ -203,6 +203,13 @@ const uint8_t* codes_at(const LinearArgs& a, int64_t n, int32_t k) {
   return static_cast<const uint8_t*>(a.w.codes) + n * a.w.row_bytes + int64_t{k} * W::kBits / 8;
 }
 
+// Where `from + bytes` may lie outside the matrix: a prefetch of nothing does nothing.
+void prefetch(const uint8_t* from, int64_t bytes) {
+  _mm_prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(from) +
+                                             static_cast<uintptr_t>(bytes)),
+               _MM_HINT_T0);
+}
+
 // ---- one token: decode and multiply in registers ------------------------------------------------
 
 template <class W, int kRows>
@@ -226,14 +233,22 @@ void gemv(const LinearArgs& a, int32_t n, const Grid& grid) {
         acc[r] = _mm256_fmadd_ps(w[i], _mm256_loadu_ps(x + k + 8 * i), acc[r]);
       }
     };
+    // The rows of narrow codes are streams too short for the hardware's prefetcher: ask for the
+    // next panel of each row, or for the first one of the rows that come next.
+    const int64_t ahead = k0 + kPanel < a.k ? kPanel * W::kBits / 8
+                                            : kRows * a.w.row_bytes - int64_t{k0} * W::kBits / 8;
+    const auto row = [&](int r, int32_t k) {
+      const uint8_t* run = codes[r] + k * W::kBits / 8;
+      if constexpr (W::kBits <= 8) prefetch(run, ahead);
+      step(r, run, k);
+    };
     const int32_t full = len / kRun * kRun;
     for (int32_t k = 0; k < full; k += kRun) {
-      const int32_t at = k * W::kBits / 8;
-      step(0, codes[0] + at, k);
+      row(0, k);
       if constexpr (kRows == 4) {
-        step(1, codes[1] + at, k);
-        step(2, codes[2] + at, k);
-        step(3, codes[3] + at, k);
+        row(1, k);
+        row(2, k);
+        row(3, k);
       }
     }
     if (full < len) {

@@ -34,7 +34,7 @@ AddedTokens::AddedTokens(const std::vector<AddedToken>& tokens,
     std::string text = tokens_[i].text;
     if (text.empty()) continue;
     if (tokens_[i].normalized) {
-      for (const Normalizer& step : normalizers) text = normalize(step, text);
+      text = normalize(normalizers, text);
       if (text.empty()) continue;
     }
     (tokens_[i].normalized ? normalized_ : raw_).add(std::move(text), static_cast<int32_t>(i));

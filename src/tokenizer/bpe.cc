@@ -152,7 +152,7 @@ class BpeTokenizer final : public Tokenizer {
   void encode_part(std::string_view part, bool at_start, EncodeOptions options, Buffers* buffers,
                    std::vector<int32_t>* ids) const {
     std::string normal;
-    for (const Normalizer& step : spec_.normalizers) part = normal = normalize(step, part);
+    if (!spec_.normalizers.empty()) part = normal = normalize(spec_.normalizers, part);
     const char* start = part.data();
     added_.split_normalized(part, options.parse_special, [&](std::string_view text, int32_t id) {
       if (id != TokenIndex::kNone) {

@@ -11,6 +11,16 @@
 namespace lowbit {
 namespace {
 
+// Unicode's longest decomposition is 18-fold.
+size_t size_limit(std::string_view text) { return 64 * text.size() + 65536; }
+
+void check_growth(size_t bytes, size_t limit) {
+  if (bytes > limit) {
+    throw_error("the normalizers make a text grow to more than {} bytes; is the file broken?",
+                limit);
+  }
+}
+
 std::string compose(std::string_view text, int options) {
   utf8proc_uint8_t* mapped = nullptr;
   const utf8proc_ssize_t size =
@@ -38,22 +48,25 @@ std::string lowercase(std::string_view text) {
   return lower;
 }
 
-std::string replace_string(std::string_view text, std::string_view from, std::string_view to) {
+std::string replace_string(std::string_view text, const Normalizer& step, size_t limit) {
+  const std::string& from = step.from;
   if (from.empty()) return std::string(text);
   std::string out;
   size_t done = 0;
   for (size_t at; (at = text.find(from, done)) != std::string_view::npos; done = at + from.size()) {
-    out.append(text, done, at - done).append(to);
+    out.append(text, done, at - done).append(step.text);
+    check_growth(out.size(), limit);
   }
   return out.append(text, done);
 }
 
-std::string replace_pattern(std::string_view text, const Regex& pattern, std::string_view to) {
+std::string replace_pattern(std::string_view text, const Normalizer& step, size_t limit) {
   std::string out;
-  Regex::Search search(pattern, text);
+  Regex::Search search(*step.pattern, text);
   size_t done = 0, begin = 0, end = 0;
   while (search.next(&begin, &end)) {
-    out.append(text, done, begin - done).append(to);
+    out.append(text, done, begin - done).append(step.text);
+    check_growth(out.size(), limit);
     done = end;
   }
   return out.append(text, done);
@@ -70,16 +83,13 @@ std::string strip(std::string_view text, bool left, bool right) {
   return std::string(text);
 }
 
-}  // namespace
-
-std::string normalize(const Normalizer& step, std::string_view text) {
+std::string apply(const Normalizer& step, std::string_view text, size_t limit) {
   using Kind = Normalizer::Kind;
   switch (step.kind) {
     case Kind::kPrepend:
       return text.empty() ? std::string() : step.text + std::string(text);
     case Kind::kReplace:
-      return step.pattern ? replace_pattern(text, *step.pattern, step.text)
-                          : replace_string(text, step.from, step.text);
+      return step.pattern ? replace_pattern(text, step, limit) : replace_string(text, step, limit);
     case Kind::kNfc:
       return compose(text, UTF8PROC_COMPOSE);
     case Kind::kNfd:
@@ -94,6 +104,18 @@ std::string normalize(const Normalizer& step, std::string_view text) {
       return strip(text, step.left, step.right);
   }
   return std::string(text);
+}
+
+}  // namespace
+
+std::string normalize(const std::vector<Normalizer>& steps, std::string_view text) {
+  const size_t limit = size_limit(text);
+  std::string normal(text);
+  for (const Normalizer& step : steps) {
+    normal = apply(step, normal, limit);
+    check_growth(normal.size(), limit);
+  }
+  return normal;
 }
 
 }  // namespace lowbit

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tokenizer/regex.h"
 
@@ -18,7 +19,8 @@ struct Normalizer {
   bool left = true, right = true;  // kStrip
 };
 
-// text: valid UTF-8; so is the result.
-std::string normalize(const Normalizer& step, std::string_view text);
+// All steps in order. text: valid UTF-8; so is the result. Error: the text grows more than any
+// honest normalizer makes it (a hostile file's replacements could fill the memory).
+std::string normalize(const std::vector<Normalizer>& steps, std::string_view text);
 
 }  // namespace lowbit

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "base/utf8.h"
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/chars.h"
 #include "tokenizer/json_reader.h"
@@ -154,7 +155,9 @@ PreTokenStep parse_metaspace(const Node& node) {
   PreTokenStep step;
   step.kind = PreTokenStep::Kind::kMetaspace;
   step.replacement = node.text_or("replacement", kSpaceSymbol.data());
-  if (step.replacement.empty()) node.fail("replacement is empty");
+  if (step.replacement.empty() || decode_utf8(step.replacement).bytes != step.replacement.size()) {
+    node.fail("\"replacement\" is not one character");
+  }
   step.split = node.boolean_or("split", true);
   const bool add = node.boolean_or("add_prefix_space", true);
   const std::string scheme = node.text_or("prepend_scheme", add ? "always" : "never");
@@ -226,7 +229,11 @@ void parse_decoder(const Node& node, BpeSpec* spec, Decoder* decoder) {
     const Pattern pattern = parse_pattern(node.at("pattern"));
     if (pattern.regex) node.fail("Replace with a regular expression is not supported");
     if (decoder->fused) node.fail("Replace after Fuse is not supported");
-    decoder->replacements.emplace_back(pattern.text, node.at("content").text());
+    const std::string& content = node.at("content").text();
+    if (content.size() > pattern.text.size()) {
+      node.fail("Replace by a longer text is not supported");
+    }
+    decoder->replacements.emplace_back(pattern.text, content);
   } else if (type == "Strip") {
     if (!decoder->fused) node.fail("Strip before Fuse is not supported");
     if (node.at("content").text() != " ") node.fail("Strip of anything but \" \" is not supported");
@@ -324,8 +331,8 @@ std::vector<std::string> vocabulary(TokenizerJson* file, const BpeSpec& spec) {
     added[index] = 1;
     vocab[index] = token.text;
     // The library decodes a normalized token to what it looks for (since version 0.22 or so).
-    for (const Normalizer& step : spec.normalizers) {
-      if (token.normalized && !token.special) vocab[index] = normalize(step, vocab[index]);
+    if (token.normalized && !token.special) {
+      vocab[index] = normalize(spec.normalizers, vocab[index]);
     }
   }
   return vocab;

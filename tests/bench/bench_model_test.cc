@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "bench/quality.h"
 #include "bench/report.h"
+#include "cpu/backend.h"
 #include "ref/backend.h"
 
 namespace lowbit {
@@ -94,7 +95,6 @@ TEST(BenchModel, RandomWeightsCarryNoQualityFigureEvenWhenAskedFor) {
 
 TEST(BenchModel, ACaseThatCannotRunIsOneRowAndTheRunGoesOn) {
   BenchConfig config = tiny_config();
-  config.formats = {"bf16+q8_0", "bf16"};
   config.formats = {"bf16"};
   config.models = {"synthetic:tiny", "synthetic:tiny@1"};
   config.prompt_tokens = 4000;  // the shape's context is 2048
@@ -142,6 +142,40 @@ TEST(Quality, SelfTextIsReproducibleAndCutIntoItsSequences) {
   EXPECT_NE(text.ids, self_text(model, {.sequences = 2, .tokens = 4, .seed = 8}).ids);
   EXPECT_NE(std::vector(text.ids.begin(), text.ids.begin() + 4),
             std::vector(text.ids.begin() + 4, text.ids.end()));
+}
+
+TEST(Quality, StoredWeightsAgreeWithThemselvesAndCoarserFormatsDivergeMore) {
+  BenchConfig config = tiny_config();
+  config.models = {std::string(LB_SOURCE_DIR) + "/models/prose-7m"};
+  config.formats = {"stored", "int8", "int4"};
+  config.quality_tokens = 128;
+  const std::vector<Record> records = bench_models(config, cpu_backend());
+  double last = -1;
+  for (const Record& record : records) {
+    ASSERT_EQ(record.status, Status::kOk) << record.reason;
+    EXPECT_GT(record.find("kl_mean")->median, last) << record.format;
+    last = record.find("kl_mean")->median;
+    EXPECT_EQ(record.quality->tokens, 128);
+    EXPECT_EQ(record.quality->reference, "bf16 as stored");
+    EXPECT_GT(record.find("perplexity")->median, 1);
+  }
+  EXPECT_EQ(records[0].find("kl_mean")->median, 0);
+  EXPECT_EQ(records[0].find("top1_agreement")->median, 1);
+  EXPECT_LT(records[1].find("kl_mean")->median, 0.01);
+}
+
+TEST(Quality, AGivenTextIsScoredAndNamed) {
+  BenchConfig config = tiny_config();
+  config.models = {std::string(LB_SOURCE_DIR) + "/models/prose-7m"};
+  config.formats = {"bf16"};
+  config.text = std::string(LB_SOURCE_DIR) + "/LICENSE";
+  config.ctx = 32;
+  config.quality_tokens = 62;  // two windows of BOS and 31 tokens
+  const Record record = bench_models(config, cpu_backend()).front();
+  ASSERT_EQ(record.status, Status::kOk) << record.reason;
+  EXPECT_EQ(record.quality->text, config.text + ", first 62 tokens");
+  EXPECT_EQ(record.quality->ctx, 32);
+  EXPECT_EQ(record.quality->tokens, 62);
 }
 
 }  // namespace

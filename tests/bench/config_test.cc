@@ -4,7 +4,9 @@
 
 #include <nlohmann/json.hpp>
 
+#include "app/options.h"
 #include "base/check.h"
+#include "base/file.h"
 
 namespace lowbit {
 namespace {
@@ -65,6 +67,27 @@ TEST(BenchConfig, EveryBadValueNamesItsKey) {
   BenchConfig config;
   config.quality = "slef";
   EXPECT_NE(error_of(config).find("did you mean `self`"), std::string::npos);
+}
+
+TEST(BenchConfig, EveryExampleFileIsAccepted) {
+  const auto folder = open_folder(std::string(LB_SOURCE_DIR) + "/configs/sweeps");
+  EXPECT_GE(folder->names().size(), 3u);
+  for (const std::string& name : folder->names()) {
+    BenchConfig config;
+    apply_yaml(folder->path_of(name), config);
+    EXPECT_EQ(error_of(config), "") << name;
+  }
+}
+
+TEST(BenchConfig, AnUnknownKeyIsAnErrorWithASuggestion) {
+  BenchConfig config;
+  try {
+    apply_overrides(std::vector<std::string>{"new_token=3"}, config);
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("did you mean `new_tokens`"), std::string::npos)
+        << error.what();
+  }
 }
 
 TEST(BenchConfig, ACasesJsonNamesOneModelAndOneFormatAndNoOutput) {

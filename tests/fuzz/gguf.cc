@@ -1,8 +1,9 @@
 // Any bytes as a .gguf file: parsed, its tokenizer's arrays and, in the shape that each claims, its
 // tensors read, then opened as a Llama.
+#include "load/gguf.h"
+
 #include "base/check.h"
 #include "load/containers.h"
-#include "load/gguf.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace lowbit;

@@ -1,6 +1,7 @@
 // Any bytes as a .safetensors file: parsed, and every tensor read in the shape that it claims.
-#include "base/check.h"
 #include "load/safetensors.h"
+
+#include "base/check.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   using namespace lowbit;

@@ -192,10 +192,17 @@ HostileFile name_case(const std::string& name, const std::string& model,
   return {"name_" + name, [=](const std::string&) { return model; }, std::move(expected)};
 }
 
-HostileFile folder_case(const std::string& name,
-                        const std::function<std::string(const std::string&)>& write_files,
-                        std::vector<std::string> expected) {
-  return {"folder_" + name, write_files, std::move(expected)};
+using Files = std::vector<std::pair<std::string, std::string>>;  // name, content
+
+// A folder of these files; `open` is what to open in it.
+HostileFile folder_case(const std::string& name, const Files& files,
+                        std::vector<std::string> expected, const std::string& open = "") {
+  return {"folder_" + name,
+          [=](const std::string& dir) {
+            for (const auto& [file, content] : files) write(dir + "/" + file, content);
+            return dir + open;
+          },
+          std::move(expected)};
 }
 
 // ---- The table
@@ -353,131 +360,74 @@ std::vector<HostileFile> index_cases() {
       index_case("duplicate_key", with(pair + "," + pair),
                  {kIndexFile + ": weight_map." + norm + ": the key appears twice"}),
       folder_case("index_lacks_a_tensor",
-                  [=](const std::string& dir) {
-                    write_shards(dir);
-                    write(dir + "/" + kIndexFile, replaced(valid_index(), pair + ",", ""));
-                    return dir;
-                  },
+                  {{"config.json", kConfig},
+                   {kFirstShard, shard(0, kSplit)},
+                   {kSecondShard, shard(kSplit, kShapes.size())},
+                   {kIndexFile, replaced(valid_index(), pair + ",", "")}},
                   {kIndexFile + ": weight_map: lacks " + norm}),
       folder_case("tensor_in_two_shards",
-                  [](const std::string& dir) {
-                    write_shards(dir);
-                    write(dir + "/" + kSecondShard, shard(kSplit - 1, kShapes.size()));
-                    write(dir + "/" + kIndexFile, valid_index());
-                    return dir;
-                  },
+                  {{"config.json", kConfig},
+                   {kFirstShard, shard(0, kSplit)},
+                   {kSecondShard, shard(kSplit - 1, kShapes.size())},
+                   {kIndexFile, valid_index()}},
                   {kSecondShard + ": " + kShapes[kSplit - 1].hf + ": is also in", kFirstShard}),
       folder_case("broken_second_shard",
-                  [](const std::string& dir) {
-                    write_shards(dir);
-                    write(dir + "/" + kIndexFile, valid_index());
-                    write(dir + "/" + kSecondShard, "short");
-                    return dir;
-                  },
+                  {{"config.json", kConfig},
+                   {kFirstShard, shard(0, kSplit)},
+                   {kSecondShard, "short"},
+                   {kIndexFile, valid_index()}},
                   {kSecondShard + ": 5 bytes, too short"}),
   };
 }
 
 std::vector<HostileFile> folder_cases() {
+  const std::pair<std::string, std::string> config{"config.json", kConfig};
+  const std::pair<std::string, std::string> weights{"model.safetensors", shard(0, kShapes.size())};
+  const std::string first = shard(0, kSplit), second = shard(kSplit, kShapes.size());
   return {
-      folder_case("empty", [](const std::string& dir) { return dir; }, {"has no config.json"}),
-      folder_case("only_gguf",
-                  [](const std::string& dir) {
-                    write_valid_gguf(dir);
-                    return dir;
-                  },
+      folder_case("empty", {}, {"has no config.json"}),
+      folder_case("only_gguf", {{"model.gguf", valid_gguf().bytes()}},
                   {"has no config.json, but model.gguf: pass that file"}),
-      folder_case("config_is_a_folder",
-                  [](const std::string& dir) {
-                    std::filesystem::create_directory(dir + "/config.json");
-                    return dir;
-                  },
-                  {"has no config.json"}),
-      folder_case("no_weights",
-                  [](const std::string& dir) {
-                    write(dir + "/config.json", kConfig);
-                    return dir;
-                  },
-                  {"holds config.json but no .safetensors file"}),
-      folder_case("only_pytorch",
-                  [](const std::string& dir) {
-                    write(dir + "/config.json", kConfig);
-                    write(dir + "/pytorch_model.bin", "x");
-                    return dir;
-                  },
+      folder_case("no_weights", {config}, {"holds config.json but no .safetensors file"}),
+      folder_case("only_pytorch", {config, {"pytorch_model.bin", "x"}},
                   {"holds pytorch_model.bin but no .safetensors file; convert"}),
-      folder_case("only_consolidated",
-                  [](const std::string& dir) {
-                    write(dir + "/config.json", kConfig);
-                    write(dir + "/consolidated.00.pth", "x");
-                    return dir;
-                  },
+      folder_case("only_consolidated", {config, {"consolidated.00.pth", "x"}},
                   {"holds consolidated.00.pth but no .safetensors file; convert"}),
       folder_case("two_files_and_no_index",
-                  [](const std::string& dir) {
-                    write(dir + "/config.json", kConfig);
-                    write(dir + "/a.safetensors", shard(0, kSplit));
-                    write(dir + "/b.safetensors", shard(kSplit, kShapes.size()));
-                    return dir;
-                  },
+                  {config, {"a.safetensors", first}, {"b.safetensors", second}},
                   {"several .safetensors files (a.safetensors, b.safetensors)", kIndexFile}),
       folder_case("missing_shard",
-                  [](const std::string& dir) {
-                    write(dir + "/config.json", kConfig);
-                    write(dir + "/model-00001-of-00003.safetensors", shard(0, kSplit));
-                    write(dir + "/model-00003-of-00003.safetensors", shard(kSplit, 9));
-                    return dir;
-                  },
+                  {config,
+                   {"model-00001-of-00003.safetensors", first},
+                   {"model-00003-of-00003.safetensors", second}},
                   {"shard 2 of 3 is missing"}),
       folder_case("missing_last_shard",
-                  [](const std::string& dir) {
-                    write(dir + "/config.json", kConfig);
-                    write(dir + "/m-00001-of-00003.safetensors", shard(0, kSplit));
-                    write(dir + "/m-00002-of-00003.safetensors", shard(kSplit, 9));
-                    return dir;
-                  },
+                  {config,
+                   {"m-00001-of-00003.safetensors", first},
+                   {"m-00002-of-00003.safetensors", second}},
                   {"shard 3 of 3 is missing"}),
       folder_case("broken_generation_config",
-                  [](const std::string& dir) {
-                    write_valid_hf(dir);
-                    write(dir + "/generation_config.json", R"({"eos_token_id": {}})");
-                    return dir;
-                  },
+                  {config, weights, {"generation_config.json", R"({"eos_token_id": {}})"}},
                   {"generation_config.json: eos_token_id: is an object, expected an integer"}),
-      folder_case("tensors_of_two_layers_asked_of_one",
-                  [](const std::string& dir) {
-                    write_valid_hf(dir);
-                    write(dir + "/config.json", replaced(kConfig, "layers\": 1", "layers\": 2"));
-                    return dir;
-                  },
+      folder_case("tensors_of_one_layer_for_two",
+                  {{"config.json", replaced(kConfig, "layers\": 1", "layers\": 2")}, weights},
                   {"model.layers.1.", ": no such tensor among the 11"}),
-      folder_case("no_tensors",
-                  [](const std::string& dir) {
-                    write_valid_hf(dir);
-                    write(dir + "/model.safetensors", safetensors("{}", ""));
-                    return dir;
-                  },
+      folder_case("no_tensors", {config, {"model.safetensors", safetensors("{}", "")}},
                   {"model.embed_tokens.weight: no such tensor, there are none"}),
-      folder_case("missing_tensor",
-                  [](const std::string& dir) {
-                    write_valid_hf(dir);
-                    const size_t last = kShapes.size() - 1;
-                    write(dir + "/model.safetensors", shard(0, last));
-                    return dir;
-                  },
+      folder_case("missing_tensor", {config, {"model.safetensors", shard(0, kShapes.size() - 1)}},
                   {kShapes.back().hf + ": no such tensor among the 10"}),
-      folder_case("a_safetensors_file",
-                  [](const std::string& dir) {
-                    write_valid_hf(dir);
-                    return dir + "/model.safetensors";
-                  },
-                  {"model.safetensors: is one file of a model; pass the folder"}),
-      folder_case("a_text_file",
-                  [](const std::string& dir) {
-                    write(dir + "/notes.txt", "hello");
-                    return dir + "/notes.txt";
-                  },
-                  {"notes.txt: is not a model file; a model is a Hugging Face folder"}),
+      folder_case("a_safetensors_file", {config, weights},
+                  {"model.safetensors: is one file of a model; pass the folder"},
+                  "/model.safetensors"),
+      folder_case("a_text_file", {{"notes.txt", "hello"}},
+                  {"notes.txt: is not a model file; a model is a Hugging Face folder"},
+                  "/notes.txt"),
+      {"folder_config_is_a_folder",
+       [](const std::string& dir) {
+         std::filesystem::create_directory(dir + "/config.json");
+         return dir;
+       },
+       {"has no config.json"}},
   };
 }
 
@@ -677,33 +627,30 @@ std::vector<HostileFile> gguf_llama_cases() {
                   f.pairs[1] = gguf_pair("tokenizer.ggml.tokens", 9, raw(4u) + raw(uint64_t{0}));
                 },
                 {"tokenizer.ggml.tokens: is an array of uint32, expected string"}),
-      gguf_case("unknown_tokenizer",
-                [](G& f) {
-                  f.pairs.push_back(gguf_string("tokenizer.ggml.model", "rwkv"));
-                  f.pairs.push_back(gguf_pair("tokenizer.ggml.tokens", 9,
-                                              raw(8u) + raw(uint64_t{1}) + gguf_text("a")));
-                },
-                {"tokenizer.ggml.model is \"rwkv\"; supported"}),
-      gguf_case("tokenizer_without_tokens", add(gguf_string("tokenizer.ggml.model", "gpt2")),
-                {"tokenizer.ggml.tokens is empty"}),
-      gguf_case("scores_are_doubles",
-                [](G& f) {
-                  f.pairs.push_back(gguf_string("tokenizer.ggml.model", "llama"));
-                  f.pairs.push_back(
-                      gguf_pair("tokenizer.ggml.scores", 9, raw(12u) + raw(uint64_t{0})));
-                },
-                {"tokenizer.ggml.scores: is an array of float64, expected float32"}),
-      gguf_case("bos_outside_the_vocabulary",
-                [](G& f) {
-                  f.pairs.push_back(gguf_string("tokenizer.ggml.model", "gpt2"));
-                  f.pairs.push_back(gguf_string("tokenizer.ggml.pre", "llama-bpe"));
-                  f.pairs.push_back(gguf_u32("tokenizer.ggml.bos_token_id", 9));
-                  f.pairs.push_back(gguf_pair("tokenizer.ggml.tokens", 9,
-                                              raw(8u) + raw(uint64_t{1}) + gguf_text("a")));
-                },
-                {"bos_token_id: id 9 is outside the vocabulary"}),
       gguf_case("negative_eos", add(gguf_pair("tokenizer.ggml.eos_token_id", 5, raw(-1))),
                 {"tokenizer.ggml.eos_token_id: is -1, must be from 0"}),
+  };
+}
+
+std::vector<HostileFile> gguf_tokenizer_cases() {
+  using G = GgufBytes;
+  const auto add = [](const std::vector<std::string>& pairs) {
+    return [=](G& f) { f.pairs.insert(f.pairs.end(), pairs.begin(), pairs.end()); };
+  };
+  const std::string one_token =
+      gguf_pair("tokenizer.ggml.tokens", 9, raw(8u) + raw(uint64_t{1}) + gguf_text("a"));
+  const std::string gpt2 = gguf_string("tokenizer.ggml.model", "gpt2");
+  return {
+      gguf_case("unknown_tokenizer", add({gguf_string("tokenizer.ggml.model", "rwkv"), one_token}),
+                {"tokenizer.ggml.model is \"rwkv\"; supported"}),
+      gguf_case("tokenizer_without_tokens", add({gpt2}), {"tokenizer.ggml.tokens is empty"}),
+      gguf_case("scores_are_doubles",
+                add({gpt2, gguf_pair("tokenizer.ggml.scores", 9, raw(12u) + raw(uint64_t{0}))}),
+                {"tokenizer.ggml.scores: is an array of float64, expected float32"}),
+      gguf_case("bos_outside_the_vocabulary",
+                add({gpt2, one_token, gguf_string("tokenizer.ggml.pre", "llama-bpe"),
+                     gguf_u32("tokenizer.ggml.bos_token_id", 9)}),
+                {"bos_token_id: id 9 is outside the vocabulary"}),
   };
 }
 
@@ -722,8 +669,9 @@ std::string write_valid_gguf(const std::string& dir) {
 
 std::vector<HostileFile> hostile_files() {
   std::vector<HostileFile> all;
-  for (auto& cases : {config_cases(), safetensors_cases(), index_cases(), folder_cases(),
-                      name_cases(), gguf_header_cases(), gguf_tensor_cases(), gguf_llama_cases()}) {
+  for (auto& cases :
+       {config_cases(), safetensors_cases(), index_cases(), folder_cases(), name_cases(),
+        gguf_header_cases(), gguf_tensor_cases(), gguf_llama_cases(), gguf_tokenizer_cases()}) {
     all.insert(all.end(), cases.begin(), cases.end());
   }
   return all;

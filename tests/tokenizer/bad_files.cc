@@ -69,13 +69,9 @@ std::string piece(const std::string& text, float score, int type) {
 const std::string kBpe = field(2, "\x18\x02");  // trainer_spec.model_type: BPE
 const std::string kUnknown = piece("<unk>", 0, 2);
 
-void add_json_cases(std::vector<BadTokenizerFile>* cases) {
-  const std::string file = "tokenizer.json";
-  const auto add = [&](const char* name, const Json& json, const char* message) {
-    cases->push_back({name, file, json.text(), message});
-  };
+void add_json_syntax_cases(std::vector<BadTokenizerFile>* cases) {
   const auto raw = [&](const char* name, const std::string& content, const char* message) {
-    cases->push_back({name, file, content, message});
+    cases->push_back({name, "tokenizer.json", content, message});
   };
   const std::string good = Json{}.text();
   raw("json_empty", "", "the file is empty");
@@ -101,7 +97,12 @@ void add_json_cases(std::vector<BadTokenizerFile>* cases) {
   raw("json_duplicate_key", R"({"model":{},"model":{}})", "the key \"model\" appears twice");
   raw("json_vocab_is_list", R"({"model":{"type":"BPE","vocab":["a"],"merges":[]}})",
       "\"vocab\" is missing or not an object");
+}
 
+void add_json_vocabulary_cases(std::vector<BadTokenizerFile>* cases) {
+  const auto add = [&](const char* name, const Json& json, const char* message) {
+    cases->push_back({name, "tokenizer.json", json.text(), message});
+  };
   add("id_is_text", {.vocab = R"("ab":"7")"}, "model.vocab: the id of \"ab\" is a string");
   add("id_is_fraction", {.vocab = R"("ab":7.5)"}, "the id of \"ab\" is not an integer");
   add("id_is_list", {.vocab = R"("ab":[7])"}, "the id of \"ab\" is not an integer");
@@ -111,7 +112,7 @@ void add_json_cases(std::vector<BadTokenizerFile>* cases) {
   add("id_leaves_a_gap", {.vocab = R"("ab":100000)"}, "token \"ab\" has id 100000, outside");
   add("id_twice", {.vocab = R"("ab":5)"}, "have the same id 5");
   add("token_twice", {.vocab = R"("ab":256,"ab":257)"}, "tokens 256 and 257 are the same");
-  cases->push_back({"byte_missing", file,
+  cases->push_back({"byte_missing", "tokenizer.json",
                     Json{}.text().replace(Json{}.text().find("\"\\u0041\""), 8, "\"AA\""),
                     "no token stands for the byte 0x41"});
   add("merge_of_unknown", {.merges = R"(["a bcd"])"}, "\"bcd\" is not in the vocabulary");
@@ -132,15 +133,39 @@ void add_json_cases(std::vector<BadTokenizerFile>* cases) {
   add("added_without_content", {.added = R"([{"id":257}])"}, "\"content\" is missing");
   add("added_flag_is_text", {.added = R"([{"id":257,"content":"<s>","special":"yes"}])"},
       "added_tokens[0].special: expected true or false");
+}
+
+void add_json_pipeline_cases(std::vector<BadTokenizerFile>* cases) {
+  const auto add = [&](const char* name, const Json& json, const char* message) {
+    cases->push_back({name, "tokenizer.json", json.text(), message});
+  };
   add("normalizer_unknown", {.normalizer = R"({"type":"Precompiled"})"},
       "normalizer: \"Precompiled\" is not supported");
   add("normalizer_in_sequence",
       {.normalizer = R"({"type":"Sequence","normalizers":[{"type":"Nmt"}]})"},
       "normalizer.normalizers[0]: \"Nmt\" is not supported");
+  cases->push_back(
+      {"normalizer_explodes", "tokenizer.json",
+       Json{.normalizer =
+                R"({"type":"Sequence","normalizers":[)" +
+                [] {
+                  const std::string step =
+                      R"({"type":"Replace","pattern":{"String":"a"},"content":"aaaaaaaa"})";
+                  std::string steps = step;
+                  for (int i = 0; i < 30; ++i) steps += "," + step;
+                  return steps;
+                }() +
+                "]}"}
+           .text(),
+       "the normalizers make a text grow", "a"});
+  add("metaspace_replacement", {.pre_tokenizer = R"({"type":"Metaspace","replacement":"__"})"},
+      "\"replacement\" is not one character");
   add("pre_tokenizer_unknown", {.pre_tokenizer = R"({"type":"BertPreTokenizer"})"},
       "pre_tokenizer: \"BertPreTokenizer\" is not supported");
   add("pre_tokenizer_is_list", {.pre_tokenizer = "[]"}, "pre_tokenizer: expected an object");
   add("decoder_unknown", {.decoder = R"({"type":"CTC"})"}, "decoder: \"CTC\" is not supported");
+  add("decoder_grows", {.decoder = R"({"type":"Replace","pattern":{"String":"a"},"content":"aa"})"},
+      "decoder: Replace by a longer text is not supported");
   add("decoder_missing", {.decoder = "null"}, "\"decoder\" is missing");
   add("decoder_of_other_kind", {.decoder = R"({"type":"Fuse"})"},
       "ByteLevel must be both the pre_tokenizer");
@@ -165,9 +190,9 @@ void add_json_cases(std::vector<BadTokenizerFile>* cases) {
   add("regex_long", {.pre_tokenizer = split(std::string(70000, 'a'))}, "at most 65536");
   add("regex_behaviour", {.pre_tokenizer = split("a", "Sometimes")},
       "behavior: \"Sometimes\" is not supported");
-  cases->push_back({"regex_catastrophic", file, Json{.pre_tokenizer = split("(a+)+$")}.text(),
-                    "matching the regular expression failed: match limit exceeded",
-                    std::string(60, 'a') + "!"});
+  cases->push_back(
+      {"regex_catastrophic", "tokenizer.json", Json{.pre_tokenizer = split("(a+)+$")}.text(),
+       "matching the regular expression failed: match limit exceeded", std::string(60, 'a') + "!"});
 }
 
 void add_tiktoken_cases(std::vector<BadTokenizerFile>* cases) {
@@ -235,7 +260,9 @@ void add_sentencepiece_cases(std::vector<BadTokenizerFile>* cases) {
 
 std::vector<BadTokenizerFile> bad_tokenizer_files() {
   std::vector<BadTokenizerFile> cases;
-  add_json_cases(&cases);
+  add_json_syntax_cases(&cases);
+  add_json_vocabulary_cases(&cases);
+  add_json_pipeline_cases(&cases);
   add_tiktoken_cases(&cases);
   add_sentencepiece_cases(&cases);
   return cases;

@@ -149,7 +149,7 @@ TEST(Tokenizer, LongWordsTakeLinearithmicTime) {
     const auto tokenizer = tiny(name);
     for (const char* unit : {"a", " ", "\n", "\u00E9", "\xFF", "ab"}) {
       std::string text;
-      while (text.size() < 300000) text += unit;
+      while (text.size() < 100000) text += unit;
       EXPECT_FALSE(tokenizer->encode(text + "x").empty()) << name;
     }
   }

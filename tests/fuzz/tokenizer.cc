@@ -11,7 +11,7 @@ namespace lowbit {
 namespace {
 
 std::unique_ptr<Tokenizer> make(uint8_t parser, std::string_view bytes) {
-  switch (parser % 3) {
+  switch (parser % 3) {  // of the seeds: "0", "1", "2"
     case 0:
       return make_bpe_tokenizer(parse_tokenizer_json("fuzz", bytes));
     case 1:
