@@ -173,22 +173,22 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
     const Layer& w = layers_[l];
     const KvView& kv = state.kv[l];
     norm({"attn_norm", l}, s.h, t, w.attn_norm, s.normed);
-    linear(x, {"qkv", l}, w.qkv, s.normed, t, s.qkv);
+    linear(x, {"qkv", l}, w.qkv, s.normed, t, {s.qkv});
     run(x, {"rope", l}, "rope_append", op.rope_append,
         {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, s.cos_sin, b.pos, b.slot, kv});
     run(x, {"attention", l}, "attention", op.attention,
         {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, b.pos, b.slot, kv, scale, s.attended});
-    linear(x, {"o", l}, w.o, s.attended, t, s.h, Epilogue::kAdd);
+    linear(x, {"o", l}, w.o, s.attended, t, {s.h, Epilogue::kAdd});
     norm({"mlp_norm", l}, s.h, t, w.mlp_norm, s.normed);
-    linear(x, {"gate_up", l}, w.gate_up, s.normed, t, s.gate_up);
+    linear(x, {"gate_up", l}, w.gate_up, s.normed, t, {s.gate_up});
     run(x, {"silu_mul", l}, "silu_mul", op.silu_mul, {t, c_.intermediate, s.gate_up, s.gated});
-    linear(x, {"down", l}, w.down, s.gated, t, s.h, Epilogue::kAdd);
+    linear(x, {"down", l}, w.down, s.gated, t, {s.h, Epilogue::kAdd});
   }
   if (b.n_logits == 0) return;
   run(x, {"last"}, "gather_rows", op.gather_rows,
       {b.n_logits, c_.hidden, s.h, b.logit_row, s.last});
   norm({"final_norm"}, s.last, b.n_logits, final_norm_, s.last_normed);
-  linear(x, {"head"}, head_, s.last_normed, b.n_logits, logits);
+  linear(x, {"head"}, head_, s.last_normed, b.n_logits, {logits});
 }
 
 std::vector<const Linear*> Llama::linears() const {

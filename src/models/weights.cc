@@ -186,8 +186,7 @@ std::vector<std::string> WeightLoader::unused() const {
   return unused;
 }
 
-void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, float* y,
-            Epilogue epilogue) {
+void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, LinearOut out) {
   const LinearKernel& kernel = w.plan.pick(m);
   const LinearArgs args{.m = m,
                         .n = static_cast<int32_t>(w.n),
@@ -195,9 +194,9 @@ void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m
                         .x = in,
                         .w = w.view,
                         .bias = static_cast<const float*>(w.bias.data),
-                        .y = y,
+                        .y = out.y,
                         .ldy = w.n,
-                        .epilogue = epilogue,
+                        .epilogue = out.epilogue,
                         .workspace = x.workspace};
   run(x, tag, kernel.name, kernel.launch, args);
 }

@@ -82,8 +82,13 @@ class WeightLoader {
   int64_t parameters_ = 0;
 };
 
+// Where a Linear writes: y = v, or y += v.
+struct LinearOut {
+  float* y;  // [m, n], dense
+  Epilogue epilogue = Epilogue::kStore;
+};
+
 // y (+)= x W^T (+ bias) by the kernel that the plan picks for m rows.
-void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, float* y,
-            Epilogue epilogue = Epilogue::kStore);
+void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, LinearOut out);
 
 }  // namespace lowbit

@@ -132,8 +132,8 @@ struct SampleParams {
 };
 
 // out[i] = a token drawn from softmax(logits[i] / temperature) after top-k, then top-p; greedy
-// takes the lowest id among equals. A NaN logit counts as -inf. The draw depends on (seed, position)
-// only.
+// takes the lowest id among equals. A NaN logit counts as -inf. The draw depends on (seed,
+// position) only.
 struct SampleArgs {
   int32_t rows, vocab;
   const float* logits;         // [rows, vocab]

@@ -178,8 +178,8 @@ TEST_P(Golden, SixteenBitCachesStayClose) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Llama, Golden, testing::ValuesIn(params()), [](const auto& info) {
-  std::string name = info.param.name + "_" + std::string(info.param.backend->name);
+INSTANTIATE_TEST_SUITE_P(Llama, Golden, testing::ValuesIn(params()), [](const auto& each) {
+  std::string name = each.param.name + "_" + std::string(each.param.backend->name);
   std::replace(name.begin(), name.end(), '-', '_');
   return name;
 });

@@ -37,8 +37,8 @@ TEST_P(Lockstep, CpuEqualsRefWithQuantizedWeights) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Llama, Lockstep, testing::ValuesIn(golden::case_names()),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& each) {
+                           std::string name = each.param;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
