@@ -1,6 +1,7 @@
 #include "formats/codec.h"
 
 #include <algorithm>
+#include <cfloat>
 #include <cmath>
 #include <cstring>
 
@@ -44,12 +45,20 @@ double decode_code(const Format& format, uint32_t code) {
   __builtin_unreachable();
 }
 
-double min_code_value(const Format& format) {
-  return format.code == Code::kInt ? -two_to(format.bits - 1) : 0;
-}
-
-double max_code_value(const Format& format) {
-  return format.code == Code::kInt ? two_to(format.bits - 1) - 1 : two_to(format.bits) - 1;
+CodeRange code_range(const Format& format) {
+  switch (format.code) {
+    case Code::kF32:
+      return {-FLT_MAX, FLT_MAX};
+    case Code::kF16:
+      return {-65504, 65504};
+    case Code::kBF16:
+      return {bf16_to_f32(0xff7f), bf16_to_f32(0x7f7f)};
+    case Code::kUInt:
+      return {0, two_to(format.bits) - 1};
+    case Code::kInt:
+      return {-two_to(format.bits - 1), two_to(format.bits - 1) - 1};
+  }
+  __builtin_unreachable();
 }
 
 uint32_t encode_code(const Format& format, double value) {
@@ -62,8 +71,8 @@ uint32_t encode_code(const Format& format, double value) {
       return f32_to_bf16(static_cast<float>(value));
     case Code::kInt:
     case Code::kUInt: {
-      const double clamped =
-          std::clamp(std::nearbyint(value), min_code_value(format), max_code_value(format));
+      const CodeRange range = code_range(format);
+      const double clamped = std::clamp(std::nearbyint(value), range.min, range.max);
       const uint32_t mask = format.bits == 32 ? ~0u : (1u << format.bits) - 1u;
       return static_cast<uint32_t>(static_cast<int32_t>(clamped)) & mask;
     }

@@ -16,9 +16,11 @@ double decode_code(const Format& format, uint32_t code);
 // IEEE does. NaN has no integer code: callers reject it first.
 uint32_t encode_code(const Format& format, double value);
 
-// Smallest and largest value that decode_code yields (integer codes only).
-double min_code_value(const Format& format);
-double max_code_value(const Format& format);
+// Smallest and largest finite value that decode_code yields.
+struct CodeRange {
+  double min, max;
+};
+CodeRange code_range(const Format& format);
 
 // Code i of a row of packed codes.
 uint32_t load_code(const std::byte* row, int bits, int64_t i);

@@ -21,8 +21,8 @@ struct Grid {
 Grid choose_grid(const Format& format, std::span<const float> w) {
   const auto [lo, hi] = std::minmax_element(w.begin(), w.end());
   const float amax = std::max(std::abs(*lo), std::abs(*hi));
-  const auto q_min = static_cast<float>(min_code_value(format));
-  const auto q_max = static_cast<float>(max_code_value(format));
+  const CodeRange range = code_range(format);
+  const auto q_min = static_cast<float>(range.min), q_max = static_cast<float>(range.max);
   switch (format.rule) {
     case ScaleRule::kNone:
       break;
@@ -35,10 +35,10 @@ Grid choose_grid(const Format& format, std::span<const float> w) {
     case ScaleRule::kMinMax: {
       if (format.zero == Zero::kInt) {  // zero must be on the grid
         const float low = std::min(*lo, 0.0f), high = std::max(*hi, 0.0f);
-        const float scale = (high - low) / q_max;
+        const float scale = high / q_max - low / q_max;
         return {scale, scale > 0 ? std::clamp(std::nearbyint(-low / scale), 0.0f, q_max) : 0};
       }
-      const float scale = (*hi - *lo) / q_max;
+      const float scale = *hi / q_max - *lo / q_max;  // hi - lo could overflow
       return {scale, *lo + scale * ((q_max + 1) / 2)};
     }
   }

@@ -28,8 +28,8 @@ TEST(Codec, EveryCodeDecodesAndEncodesBack) {
       if (std::isnan(value)) continue;
       ASSERT_EQ(encode_code(f, value), code) << name(f);
       if (f.quantized()) {
-        ASSERT_GE(value, min_code_value(f));
-        ASSERT_LE(value, max_code_value(f));
+        ASSERT_GE(value, code_range(f).min);
+        ASSERT_LE(value, code_range(f).max);
       }
     }
   }

@@ -50,8 +50,8 @@ TEST(Rtn, ErrorStaysWithinHalfAStep) {
     for (int64_t row = 0; row < n; ++row) {
       for (int64_t i = 0; i < k; ++i) {
         const BlockParams p = load_block(q, row, f.block.k == 0 ? 0 : i / f.block.k);
-        const double lo = (min_code_value(f) - p.shift) * p.scale + p.offset;
-        const double hi = (max_code_value(f) - p.shift) * p.scale + p.offset;
+        const double lo = (code_range(f).min - p.shift) * p.scale + p.offset;
+        const double hi = (code_range(f).max - p.shift) * p.scale + p.offset;
         const double clamped =
             std::clamp(double{w[row * k + i]}, std::min(lo, hi), std::max(lo, hi));
         ASSERT_NEAR(back[row * k + i], clamped, 0.5001 * std::abs(p.scale)) << text;
@@ -99,6 +99,17 @@ TEST(Rtn, HardBlocksStayFinite) {
         ASSERT_NEAR(value, block[0], std::abs(block[0]) * 0.13f + 1e-40f) << text;
       }
     }
+  }
+}
+
+TEST(Rtn, OppositeExtremesStayFinite) {
+  std::vector<float> w(64, 1.0f);
+  w[3] = 3.0e38f;
+  w[9] = -3.0e38f;
+  for (const char* text : {"int8", "int4", "int4-sym", "int4-g32-asym"}) {
+    const std::vector<float> back =
+        decode_rows(quantize_rtn(tensor_of(w, 1, 64), parse_format(text), "w"));
+    for (const float value : back) ASSERT_TRUE(std::isfinite(value)) << text;
   }
 }
 

@@ -31,7 +31,8 @@ inline Bytes exact_copy(std::span<const std::byte> data) {
   return {{memory->data(), memory->size()}, memory};
 }
 
-// Scales and zeros as RTN chooses them; codes of quantized formats are random, so all occur.
+// Scales and zeros as RTN chooses them; codes of quantized formats are random, so that all occur
+// but those that stand for no finite number.
 inline QTensor random_weights(const Format& format, int64_t n, int64_t k, uint64_t seed) {
   QTensorBuilder source = build_qtensor(format_of(FormatId::kF32), n, k);
   const std::vector<float> values = gaussian(n * k, seed, 1);
@@ -43,9 +44,9 @@ inline QTensor random_weights(const Format& format, int64_t n, int64_t k, uint64
     std::vector<uint32_t> row(static_cast<size_t>(k));
     for (int64_t r = 0; r < n; ++r) {
       for (int64_t i = 0; i < k; ++i) {
-        row[static_cast<size_t>(i)] =
-            static_cast<uint32_t>(rng.bits(static_cast<uint64_t>(r * k + i))) &
-            ((1u << format.bits) - 1u);
+        const auto code = static_cast<uint32_t>(rng.bits(static_cast<uint64_t>(r * k + i))) &
+                          ((1u << format.bits) - 1u);
+        row[static_cast<size_t>(i)] = std::isfinite(decode_code(format, code)) ? code : 0;
       }
       store_codes(codes.data() + r * row_bytes(format, k), format.bits, row);
     }
