@@ -21,6 +21,11 @@ const Backend& find_backend(std::string_view name) {
     if (backend->name == name) return *backend;
     names.emplace_back(backend->name);
   }
+  if (name == "cuda") {
+    throw_error(
+        "device `cuda` cannot run models yet (it queries GPUs and has a first kernel); use {}",
+        join(names, " or "));
+  }
   throw_error("unknown device `{}`{}; this build has: {}", printable(name), suggestion(name, names),
               join(names, ", "));
 }

@@ -1,6 +1,7 @@
 #include "engine/generate.h"
 
 #include <algorithm>
+#include <cmath>
 #include <optional>
 
 #include "base/check.h"
@@ -50,6 +51,13 @@ class StopFilter {
   bool stopped_ = false;
 };
 
+// A NaN in a weight reaches every logit of the first step; later steps need no look.
+void check_finite(std::span<const float> logits) {
+  if (std::all_of(logits.begin(), logits.end(), [](float v) { return std::isfinite(v); })) return;
+  throw_error(
+      "the model's logits are not finite: its weights hold a NaN or an infinity, or overflow");
+}
+
 }  // namespace
 
 std::string_view name(StopReason reason) {
@@ -83,6 +91,7 @@ GenerateResult generate(Stepper& stepper, std::span<const int32_t> prompt,
   stepper.prefill(0, prompt);
   int32_t id = stepper.sample(0, options.sampling);
   result.first_token_seconds = timer.seconds();
+  check_finite(stepper.logits());
   timer.restart();
   while (true) {
     if (is_stop_id(id)) {

@@ -31,8 +31,13 @@ std::string known_parameters(const FormatRow& row) {
 }
 
 // The zero kind decides how codes are read and which rule finds the scale.
-void set_zero(Format& format, Zero zero) {
+void set_zero(const FormatRow& row, Format& format, Zero zero) {
   format.zero = zero;
+  if (zero == row.defaults.zero) {
+    format.code = row.defaults.code;
+    format.rule = row.defaults.rule;
+    return;
+  }
   format.code = zero == Zero::kNone ? Code::kInt : Code::kUInt;
   format.rule = zero == Zero::kNone ? ScaleRule::kAmaxOverMin : ScaleRule::kMinMax;
 }
@@ -41,7 +46,8 @@ void set_zero(Format& format, Zero zero) {
 bool apply_parameter(const FormatRow& row, std::string_view parameter, Format& format) {
   if (row.params.group && parameter.starts_with('g')) {
     const auto group = parse_int(parameter.substr(1));
-    if (!group || *group < 8 || *group > 256 || (*group & (*group - 1)) != 0) {
+    if (!group || parameter[1] == '0' || *group < 8 || *group > 256 ||
+        (*group & (*group - 1)) != 0) {
       throw_error("group size `{}` must be a power of two from 8 to 256", parameter);
     }
     format.block = {1, static_cast<int32_t>(*group)};
@@ -50,11 +56,11 @@ bool apply_parameter(const FormatRow& row, std::string_view parameter, Format& f
   } else if (row.params.tensor && parameter == "tensor") {
     format.block = {0, 0};
   } else if (row.params.zero && parameter == "sym") {
-    set_zero(format, Zero::kNone);
+    set_zero(row, format, Zero::kNone);
   } else if (row.params.zero && parameter == "asym") {
-    set_zero(format, Zero::kInt);
+    set_zero(row, format, Zero::kInt);
   } else if (row.params.zero && parameter == "fzero") {
-    set_zero(format, Zero::kFloat);
+    set_zero(row, format, Zero::kFloat);
   } else {
     return false;
   }
@@ -86,11 +92,19 @@ Format parse_format(std::string_view text) {
                 suggestion(text, format_names()));
   }
   Format format = row->defaults;
+  bool block_given = false, zero_given = false;
   for (const std::string_view parameter : std::span(parts).subspan(1)) {
     if (!apply_parameter(*row, parameter, format)) {
       throw_error("format `{}`: unknown parameter `-{}`; {}", printable(text), printable(parameter),
                   known_parameters(*row));
     }
+    const bool is_zero = parameter == "sym" || parameter == "asym" || parameter == "fzero";
+    bool& given = is_zero ? zero_given : block_given;
+    if (given) {
+      throw_error("format `{}`: `-{}` says for a second time {}", printable(text), parameter,
+                  is_zero ? "what the zero is" : "what shares a scale");
+    }
+    given = true;
   }
   return format;
 }

@@ -37,7 +37,16 @@ struct Format {
   constexpr bool operator==(const Format&) const = default;
   constexpr bool quantized() const { return scale != Scale::kNone; }
   constexpr int scale_bits() const {
-    return scale == Scale::kNone ? 0 : scale == Scale::kF32 ? 32 : 16;
+    switch (scale) {
+      case Scale::kNone:
+        return 0;
+      case Scale::kF32:
+        return 32;
+      case Scale::kF16:
+      case Scale::kBF16:
+        return 16;
+    }
+    __builtin_unreachable();
   }
   constexpr int zero_bits() const {
     return zero == Zero::kNone ? 0 : zero == Zero::kInt ? 8 : scale_bits();

@@ -52,13 +52,13 @@ size_t block_row_bytes(const QTensor& t, int bits) {
 QTensor slice_rows(const QTensor& t, int64_t begin, int64_t end) {
   LB_CHECK(0 <= begin && begin <= end && end <= t.n, "rows {} to {} of {}", begin, end, t.n);
   LB_CHECK(t.format.block.n == 1 || !t.format.quantized() || (begin == 0 && end == t.n));
+  if (begin == 0 && end == t.n) return t;
   const auto rows = [&](const Bytes& plane, size_t row_size) {
     return plane.slice(static_cast<size_t>(begin) * row_size,
                        static_cast<size_t>(end - begin) * row_size);
   };
   QTensor slice{t.format, end - begin, t.k, {}, {}, {}};
   slice.codes = rows(t.codes, static_cast<size_t>(row_bytes(t.format, t.k)));
-  if (begin == 0 && end == t.n) return t;
   slice.scales =
       rows(t.scales, t.format.quantized() ? block_row_bytes(t, t.format.scale_bits()) : 0);
   slice.zeros = rows(t.zeros, t.format.quantized() ? block_row_bytes(t, t.format.zero_bits()) : 0);

@@ -55,8 +55,7 @@ class Llama final : public Model {
 
 Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
     : c_(read_llama_config(checkpoint.config())), kv_format_(options.kv_format) {
-  WeightLoader loader(checkpoint, backend, options.format, options.max_step_tokens,
-                      options.plan_only);
+  WeightLoader loader(checkpoint, backend, options);
   act_ = loader.activations().id;
   embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden, &embedding_view_);
   for (int32_t i = 0; i < c_.layers; ++i) {
@@ -64,8 +63,7 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
     if (options.progress) options.progress(options.progress_context, i + 1, c_.layers + 1);
   }
   final_norm_ = loader.vector("model.norm.weight", c_.hidden);
-  const bool tied =
-      c_.tied_embeddings || (!checkpoint.synthetic() && !checkpoint.has("lm_head.weight"));
+  const bool tied = c_.tied_embeddings;
   const LinearPart head{tied ? "model.embed_tokens.weight" : "lm_head.weight", c_.vocab, ""};
   head_ = loader.linear("head", std::span(&head, 1), c_.hidden);
   if (options.progress) options.progress(options.progress_context, c_.layers + 1, c_.layers + 1);
@@ -75,7 +73,13 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
     // GGUF keeps Llama 3.1's rope scaling as divisors of the plain frequencies.
     std::vector<float> divisors(inv_freq.size());
     decode_row(checkpoint.tensor("rope_freqs.weight", 1, c_.head_dim / 2), 0, divisors.data());
-    for (size_t i = 0; i < inv_freq.size(); ++i) inv_freq[i] /= divisors[i];
+    for (size_t i = 0; i < inv_freq.size(); ++i) {
+      if (!(divisors[i] > 0)) {
+        throw_error("{}: tensor rope_freqs.weight: element {} is {}, not above 0",
+                    checkpoint.source(), i, divisors[i]);
+      }
+      inv_freq[i] /= divisors[i];
+    }
   }
   inv_freq_ = loader.upload_floats(inv_freq);
 

@@ -60,18 +60,6 @@ class Model {
   virtual int64_t parameters() const = 0;  // distinct weights: a tied head counts once
 };
 
-struct LoadOptions {
-  std::optional<FormatPair> format;  // of every Linear, head included; nullopt: as stored
-  FormatId kv_format = FormatId::kBF16;
-  int32_t max_step_tokens = 512;
-  // Reads no weights: plans, memory use and state are as they would be, forward() must not be
-  // called.
-  bool plan_only = false;
-  // Called after each tensor with bytes done and in total; may be null.
-  void (*progress)(void* context, int64_t done, int64_t total) = nullptr;
-  void* progress_context = nullptr;
-};
-
 // Reads config.json's architecture and loads that family. Error lists the known ones.
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const Backend& backend,
                                   const LoadOptions& options);

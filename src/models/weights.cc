@@ -38,7 +38,7 @@ QTensor WeightLoader::read(const std::string& tensor, int64_t n, int64_t k) {
 QTensor WeightLoader::quantize(const QTensor& source, const Format& target,
                                const std::string& tensor) const {
   if (plan_only_) return {target, source.n, source.k, {}, {}, {}};
-  return quantize_rtn(source, target, tensor);
+  return quantizer_.run(source, target, tensor);
 }
 
 QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
@@ -55,14 +55,13 @@ Format WeightLoader::activations() const {
 
 void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) const {
   LinearSpec spec{format, activations(), linear->n, linear->k, has_bias, m_max_};
-  const DeviceInfo device = backend_.info();
-  linear->plan = plan_linear(spec, backend_.linear_kernels, device);
+  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
   linear->resident = format;
   if (!linear->plan.buckets.empty()) return;
   // No kernel multiplies these codes here: keep them decoded, and let every report say so.
   std::vector<Rejected> rejected = std::move(linear->plan.rejected);
   spec.w = format_of(FormatId::kBF16);
-  linear->plan = plan_linear(spec, backend_.linear_kernels, device);
+  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
   linear->resident = spec.w;
   if (linear->plan.buckets.empty()) {
     throw_error("{}: no {} kernel multiplies {} with {} activations: {}", linear->name,
@@ -100,6 +99,7 @@ void WeightLoader::pack(Linear* linear, const QTensor& canonical) const {
 Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
   Linear result;
   result.name = name;
+  if (format_ && format_->activations) result.activations = format_->activations->id;
   result.k = k;
   bool has_bias = false;
   std::vector<float> bias;

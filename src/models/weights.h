@@ -9,14 +9,29 @@
 
 #include "load/checkpoint.h"
 #include "ops/exec.h"
+#include "quantize/quantizer.h"
 
 namespace lowbit {
 
+struct LoadOptions {
+  std::optional<FormatPair> format;  // of every Linear, head included; nullopt: as stored
+  const Quantizer* quantizer = &kQuantizers[0];  // rtn
+  FormatId kv_format = FormatId::kBF16;
+  int32_t max_step_tokens = 512;
+  // Reads no weights: plans, memory use and state are as they would be, forward() must not be
+  // called.
+  bool plan_only = false;
+  // Called after each tensor with bytes done and in total; may be null.
+  void (*progress)(void* context, int64_t done, int64_t total) = nullptr;
+  void* progress_context = nullptr;
+};
+
 // One weight matrix on the device and the kernels that will multiply it.
 struct Linear {
-  std::string name;   // "layers.3.qkv"
-  Format format{};    // what the user asked for, or what the file holds
-  Format resident{};  // what is in memory: bf16 where no kernel reads `format`
+  std::string name;                     // "layers.3.qkv"
+  Format format{};                      // what the user asked for, or what the file holds
+  Format resident{};                    // what is in memory: bf16 where no kernel reads `format`
+  std::optional<FormatId> activations;  // what the user asked its input to be rounded to
   int64_t n = 0, k = 0;
   LinearPlan plan;
   WeightView view{};
@@ -42,13 +57,14 @@ struct LinearPart {
 
 class WeightLoader {
  public:
-  WeightLoader(const Checkpoint& checkpoint, const Backend& backend,
-               std::optional<FormatPair> format, int32_t max_step_tokens, bool plan_only)
+  WeightLoader(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
       : checkpoint_(checkpoint),
         backend_(backend),
-        format_(format),
-        m_max_(max_step_tokens),
-        plan_only_(plan_only) {}
+        device_(backend.info()),
+        quantizer_(*options.quantizer),
+        format_(options.format),
+        m_max_(options.max_step_tokens),
+        plan_only_(options.plan_only) {}
 
   // The parts stacked along n as one weight of [sum n, k].
   Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k);
@@ -74,6 +90,8 @@ class WeightLoader {
 
   const Checkpoint& checkpoint_;
   const Backend& backend_;
+  DeviceInfo device_;
+  const Quantizer& quantizer_;
   std::optional<FormatPair> format_;
   int32_t m_max_;
   bool plan_only_;  // tensors are outlines: planes without numbers, sizes counted all the same

@@ -2,6 +2,7 @@
 // written once, a multiply-add is two flops.
 #include "formats/format.h"
 #include "ops/exec.h"
+#include "ops/view.h"
 
 namespace lowbit {
 namespace {
@@ -14,18 +15,12 @@ OutBuffer out_of(const Act& act, int64_t rows, int64_t cols) {
   return {act.data, rows, cols, act.ld, act.format};
 }
 
-double weight_bytes(const WeightView& w, double n) {
-  const double scale_bits = w.scale == Scale::kNone ? 0 : w.scale == Scale::kF32 ? 32 : 16;
-  const double zero_bits = w.zero == Zero::kNone ? 0 : w.zero == Zero::kInt ? 8 : scale_bits;
-  const double blocks = w.scale == Scale::kNone ? 0 : (w.block_n == 0 ? 1 : n) * w.k_blocks;
-  return n * static_cast<double>(w.row_bytes) + blocks * (scale_bits + zero_bits) / 8;
-}
-
 }  // namespace
 
 OpCost cost(const LinearArgs& a) {
   const double out = product(a.m, a.n, sizeof(float));
-  return {.bytes_read = weight_bytes(a.w, a.n) + product(a.m, a.k, element_bytes(a.x.format)) +
+  return {.bytes_read = static_cast<double>(plane_sizes(format_of(a.w), a.n, a.k).total()) +
+                        product(a.m, a.k, element_bytes(a.x.format)) +
                         (a.epilogue == Epilogue::kAdd ? out : 0),
           .bytes_written = out,
           .flops = 2 * product(a.m, a.n, a.k),

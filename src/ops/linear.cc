@@ -1,19 +1,14 @@
 #include "ops/linear.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 
 namespace lowbit {
 namespace {
 
-// The rows that accept `spec` in `layout` (any layout if null), best first.
-std::vector<const LinearKernel*> best_first(std::vector<const LinearKernel*> accepted) {
-  std::stable_sort(accepted.begin(), accepted.end(),
-                   [](const LinearKernel* a, const LinearKernel* b) { return a->rank > b->rank; });
-  return accepted;
-}
-
 std::string refusal(const LinearKernel& kernel, const LinearSpec& spec, const DeviceInfo& device) {
-  if (!kernel.weights(spec.w)) return "format";
+  if (!kernel.weights(spec.w)) return "reads other formats";
   if (!kernel.activations(spec.a)) return "activations are " + name(spec.a);
   return kernel.reject ? kernel.reject(spec, device) : "";
 }
@@ -21,8 +16,13 @@ std::string refusal(const LinearKernel& kernel, const LinearSpec& spec, const De
 }  // namespace
 
 std::string_view name(LayoutId layout) {
-  constexpr std::string_view kNames[] = {"canonical", "nibble-halves"};
-  return kNames[static_cast<size_t>(layout)];
+  switch (layout) {
+    case LayoutId::kCanonical:
+      return "canonical";
+    case LayoutId::kNibbleHalves:
+      return "nibble-halves";
+  }
+  __builtin_unreachable();
 }
 
 LinearPlan plan_linear(const LinearSpec& spec, std::span<const LinearKernel> kernels,
@@ -37,10 +37,17 @@ LinearPlan plan_linear(const LinearSpec& spec, std::span<const LinearKernel> ker
       plan.rejected.push_back({kernel.name, std::move(reason)});
     }
   }
-  accepted = best_first(std::move(accepted));
+  std::stable_sort(accepted.begin(), accepted.end(),
+                   [](const LinearKernel* a, const LinearKernel* b) { return a->rank > b->rank; });
   const auto first = std::find_if(accepted.begin(), accepted.end(),
                                   [](const LinearKernel* kernel) { return kernel->m.lo <= 1; });
-  if (first == accepted.end()) return plan;
+  const auto no_plan = [&](int32_t m) {
+    for (const LinearKernel* kernel : accepted) {
+      plan.rejected.push_back({kernel->name, fmt::format("nothing covers {} rows beside it", m)});
+    }
+    return LinearPlan{.rejected = std::move(plan.rejected)};
+  };
+  if (first == accepted.end()) return no_plan(1);
   plan.layout = (*first)->layout;
 
   for (int32_t m = 1; m <= spec.m_max;) {
@@ -55,7 +62,7 @@ LinearPlan plan_linear(const LinearSpec& spec, std::span<const LinearKernel> ker
         m_hi = std::min(m_hi, kernel->m.lo - 1);  // a better row takes over there
       }
     }
-    if (!chosen) return LinearPlan{.rejected = std::move(plan.rejected)};
+    if (!chosen) return no_plan(m);
     plan.buckets.push_back({m_hi, chosen});
     if (chosen->workspace) plan.workspace = std::max(plan.workspace, chosen->workspace(spec));
     m = m_hi + 1;

@@ -59,7 +59,8 @@ Band decode_band(const QTensor& source, int64_t first, int64_t rows) {
 }
 
 // Writes scale, zero and codes of the columns [k0, k1) of a band; codes go to `codes` [rows, k].
-void quantize_block(const Band& band, int64_t k0, int64_t k1, const QTensorBuilder& out,
+// False if the scale or the zero is too large for its storage type.
+bool quantize_block(const Band& band, int64_t k0, int64_t k1, const QTensorBuilder& out,
                     std::vector<uint32_t>* codes) {
   const Format& f = out.tensor.format;
   std::vector<float> w;
@@ -77,32 +78,33 @@ void quantize_block(const Band& band, int64_t k0, int64_t k1, const QTensorBuild
 
   // A block whose stored scale is 0 decodes to its offset whatever the code: take the shift.
   const BlockParams stored = load_block(out.tensor, band.first, block_k);
+  if (!std::isfinite(stored.scale) || !std::isfinite(stored.offset)) return false;
   const double inverse = stored.scale == 0 ? 0 : 1 / stored.scale;
   for (int64_t r = 0, i = 0; r < band.rows; ++r) {
     for (int64_t k = k0; k < k1; ++k, ++i) {
       (*codes)[r * band.k + k] = encode_code(f, (w[i] - stored.offset) * inverse + stored.shift);
     }
   }
+  return true;
 }
 
-// False if the band holds a NaN or an infinity.
-bool quantize_band(const Band& band, const QTensorBuilder& out) {
-  if (!std::all_of(band.values.begin(), band.values.end(),
-                   [](float v) { return std::isfinite(v); })) {
-    return false;
-  }
+// The first row of the band that cannot be quantized, or -1.
+int64_t quantize_band(const Band& band, const QTensorBuilder& out) {
+  const auto bad = std::find_if_not(band.values.begin(), band.values.end(),
+                                    [](float v) { return std::isfinite(v); });
+  if (bad != band.values.end()) return band.first + (bad - band.values.begin()) / band.k;
   const Format& f = out.tensor.format;
   const int64_t step = f.block.k == 0 ? band.k : f.block.k;
   std::vector<uint32_t> codes(band.values.size());
   for (int64_t k = 0; k < band.k; k += step) {
-    quantize_block(band, k, std::min(band.k, k + step), out, &codes);
+    if (!quantize_block(band, k, std::min(band.k, k + step), out, &codes)) return band.first;
   }
   for (int64_t r = 0; r < band.rows; ++r) {
     store_codes(
         out.codes + (band.first + r) * row_bytes(f, band.k), f.bits,
         std::span(codes).subspan(static_cast<size_t>(r * band.k), static_cast<size_t>(band.k)));
   }
-  return true;
+  return -1;
 }
 
 QTensor convert(const QTensor& source, const Format& target) {
@@ -125,18 +127,21 @@ QTensor quantize_rtn(const QTensor& source, const Format& target, const std::str
   if (source.format == target) return source;
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
   const int64_t band_rows = target.block.n == 0 ? source.n : target.block.n;
-  std::atomic<int64_t> bad_row{-1};
+  std::atomic<int64_t> bad_row{source.n};  // the smallest, whichever thread finds it
   thread_pool().for_ranges(source.n, band_rows, [&](int64_t begin, int64_t end) {
     for (int64_t n = begin; n < end; n += band_rows) {
       const Band band = decode_band(source, n, std::min(band_rows, source.n - n));
-      if (!quantize_band(band, out)) bad_row.store(n, std::memory_order_relaxed);
+      const int64_t bad = quantize_band(band, out);
+      for (int64_t seen = bad_row; bad >= 0 && bad < seen;) {
+        if (bad_row.compare_exchange_weak(seen, bad)) break;
+      }
     }
   });
-  if (bad_row >= 0) {
+  if (bad_row < source.n) {
     throw_error(
-        "tensor {}: row {} holds a NaN or infinite weight, which no quantized format can hold; "
-        "check the file or load it as bf16",
-        tensor, bad_row.load());
+        "tensor {}: row {} holds a NaN, an infinity or a weight beyond the scales of {}; "
+        "check the file",
+        tensor, bad_row.load(), name(target));
   }
   return out.tensor;
 }

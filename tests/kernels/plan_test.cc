@@ -72,7 +72,7 @@ TEST(Plan, ReasonsNameFormatActivationsRowAndRank) {
   const LinearKernel rows[] = {format, acts, k, row("best", 2, {}), row("worse", 1, {})};
   const LinearPlan plan = plan_linear(spec_of("f32", 70), rows, {});
   EXPECT_EQ(plan.pick(1).name, "best");
-  EXPECT_EQ(reason_of(plan, "format"), "format");
+  EXPECT_EQ(reason_of(plan, "format"), "reads other formats");
   EXPECT_EQ(reason_of(plan, "acts"), "activations are f32");
   EXPECT_EQ(reason_of(plan, "k"), "K is not a multiple of 64");
   EXPECT_EQ(reason_of(plan, "worse"), "lower rank");
@@ -84,7 +84,7 @@ TEST(Plan, NoAcceptorMeansNoBucketsAndAllReasons) {
   rows[0].weights = only_f32;
   const LinearPlan plan = plan_linear(spec_of("int4"), rows, {});
   EXPECT_TRUE(plan.buckets.empty());
-  EXPECT_EQ(reason_of(plan, "a"), "format");
+  EXPECT_EQ(reason_of(plan, "a"), "reads other formats");
 }
 
 TEST(Plan, AHoleInTheTokenCountsMeansNoPlan) {
@@ -129,7 +129,7 @@ TEST(Plan, MissingInstructionSetIsTheReason) {
                                       {.name = "made up", .isa = cpu::kIsaAvx2});
   EXPECT_EQ(reason_of(plan, "cpu.linear.int8.avx512"),
             "needs avx512, allowed here: baseline, avx2");
-  EXPECT_EQ(reason_of(plan, "cpu.linear.int4.avx2"), "format");
+  EXPECT_EQ(reason_of(plan, "cpu.linear.int4.avx2"), "reads other formats");
   EXPECT_EQ(reason_of(plan, "cpu.linear.any.baseline"), "lower rank");
 }
 
