@@ -89,9 +89,21 @@ std::optional<BenchConfig> parse(const std::vector<std::string>& args) {
   return config;
 }
 
+// Whether records may be appended to what is there: nothing yet, or whole lines of JSON.
+bool takes_records(std::string_view content) {
+  if (content.empty()) return true;
+  return content.front() == '{' && content.back() == '\n' &&
+         nlohmann::json::accept(content.substr(0, content.find('\n')));
+}
+
 // Found out now, not after the first case.
-void check_writable(const std::string& path) {
-  if (!path.empty() && !std::ofstream(path, std::ios::app)) {
+void check_out(const std::string& path) {
+  if (path.empty()) return;
+  if (file_exists(path) && !takes_records(map_file(path).text())) {
+    throw_error("out = {}: is not a file of JSON lines; name a new file or one that bench wrote",
+                printable(path, 300));
+  }
+  if (!std::ofstream(path, std::ios::app)) {
     throw_error("out = {}: cannot be written", printable(path, 300));
   }
 }
@@ -137,7 +149,7 @@ int cmd_bench(const std::vector<std::string>& args) {
     print(help());
     return 0;
   }
-  check_writable(config->out);
+  check_out(config->out);
   if (config->threads > 0) set_threads(config->threads);
   std::vector<Record> records;
   bool failed = false;

@@ -114,6 +114,7 @@ void check_flags(const CLI::App& app, const EvalConfig& c) {
     throw_error("-o {}: must be text or json", printable(c.output));
   }
   if (c.ctx < 2) throw_error("--ctx {}: must be at least 2", c.ctx);
+  if (!c.reference_format.empty()) parse_format_flag("--reference-format", c.reference_format);
   if (app.count("--reference") > 0 && c.reference.empty()) throw_error("--reference: is empty");
 }
 
@@ -161,6 +162,10 @@ Scores run_score(const EvalConfig& c, const LoadedModel& loaded, const LoadedMod
   const Scores scores = with_context(c.text.empty() ? c.token_ids : c.text, [&] {
     return score(stepper, other ? &*other : nullptr, windows.tokens, windows.options, &progress);
   });
+  if (scores.nll.size() < 2) {
+    throw_error("{}: one token was scored; a mean with its error needs at least 2",
+                c.text.empty() ? c.token_ids : c.text);
+  }
   const auto finite = [](float v) { return std::isfinite(v); };
   if (!std::all_of(scores.nll.begin(), scores.nll.end(), finite) ||
       !std::all_of(scores.kl.begin(), scores.kl.end(), finite)) {

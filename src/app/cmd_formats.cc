@@ -15,16 +15,69 @@ namespace {
 
 using nlohmann::ordered_json;
 
-// Words for the enumerations of formats/ids.h, in their order.
-constexpr const char* kCodeWords[] = {"f32", "f16", "bf16", "signed integer", "unsigned integer"};
-constexpr const char* kScaleWords[] = {"-", "f32", "f16", "bf16"};
-constexpr const char* kZeroWords[] = {"-", "integer", "float"};
-constexpr const char* kRuleWords[] = {"-", "amax / qmax", "amax / -qmin", "extreme / qmin",
-                                      "(max - min) / (2^bits - 1)"};
+std::string_view word(Code code) {
+  switch (code) {
+    case Code::kF32:
+      return "f32";
+    case Code::kF16:
+      return "f16";
+    case Code::kBF16:
+      return "bf16";
+    case Code::kInt:
+      return "signed integer";
+    case Code::kUInt:
+      return "unsigned integer";
+  }
+  return "?";
+}
 
-template <class Enum, size_t N>
-std::string word(Enum value, const char* const (&words)[N]) {
-  return words[static_cast<size_t>(value)];
+std::string_view word(Scale scale) {
+  switch (scale) {
+    case Scale::kNone:
+      return "-";
+    case Scale::kF32:
+      return "f32";
+    case Scale::kF16:
+      return "f16";
+    case Scale::kBF16:
+      return "bf16";
+  }
+  return "?";
+}
+
+std::string_view word(Zero zero) {
+  switch (zero) {
+    case Zero::kNone:
+      return "-";
+    case Zero::kInt:
+      return "integer";
+    case Zero::kFloat:
+      return "float";
+  }
+  return "?";
+}
+
+std::string_view word(ScaleRule rule) {
+  switch (rule) {
+    case ScaleRule::kNone:
+      return "-";
+    case ScaleRule::kAmaxOverMax:
+      return "amax / qmax";
+    case ScaleRule::kAmaxOverMin:
+      return "amax / -qmin";
+    case ScaleRule::kExtreme:
+      return "extreme / qmin";
+    case ScaleRule::kMinMax:
+      return "(max - min) / (2^bits - 1)";
+  }
+  return "?";
+}
+
+// The table's sources are about the families' defaults; a block or a zero of one's own has none.
+std::string source_text(const Format& f) {
+  const FormatRow& row = row_of(f.id);
+  const bool is_default = f.block == row.defaults.block && f.zero == row.defaults.zero;
+  return fmt::format("{}{}", is_default ? "" : "family default: ", row.source);
 }
 
 std::string block_text(const Format& f) {
@@ -64,28 +117,28 @@ ordered_json format_json(const Format& f) {
   const FormatRow& row = row_of(f.id);
   return {{"name", name(f)},
           {"family", row.name},
-          {"code", word(f.code, kCodeWords)},
+          {"code", word(f.code)},
           {"bits", f.bits},
-          {"scale", word(f.scale, kScaleWords)},
+          {"scale", word(f.scale)},
           {"block", block_text(f)},
-          {"zero", word(f.zero, kZeroWords)},
-          {"rule", word(f.rule, kRuleWords)},
+          {"zero", word(f.zero)},
+          {"rule", word(f.rule)},
           {"bits_per_weight", f.bits_per_weight()},
           {"weights", row.params.weights},
           {"activations", row.params.activations},
           {"devices", devices_with_kernel(f)},
-          {"source", row.source}};
+          {"source", source_text(f)}};
 }
 
 std::vector<std::string> table_row(const FormatRow& row) {
   const Format& f = row.defaults;
   return {std::string(row.name),
           fmt::format("{}", f.bits),
-          word(f.code, kCodeWords),
-          word(f.scale, kScaleWords),
+          std::string(word(f.code)),
+          std::string(word(f.scale)),
           block_text(f),
-          word(f.zero, kZeroWords),
-          word(f.rule, kRuleWords),
+          std::string(word(f.zero)),
+          std::string(word(f.rule)),
           fmt::format("{:.4g}", f.bits_per_weight()),
           parameter_text(row.params),
           usable_text(row.params)};

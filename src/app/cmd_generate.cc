@@ -105,6 +105,7 @@ void check_prompt_flags(const CLI::App& app, const GenerateConfig& c) {
   if (sources == 0) throw_error("no prompt; give --prompt, --prompt-file or --prompt-ids");
   if (sources > 1) throw_error("give one of --prompt, --prompt-file and --prompt-ids, not several");
   if (app.count("--prompt-ids") > 0) {
+    if (c.prompt_ids.empty()) throw_error("--prompt-ids: no ids; give at least one");
     for (const char* flag : {"--chat", "--parse-special"}) {
       if (app.count(flag) > 0) throw_error("{} needs a text prompt, not --prompt-ids", flag);
     }

@@ -73,7 +73,12 @@ int cmd_lockstep(const std::vector<std::string>& args) {
   if (c.model.device.empty()) c.model.device = "ref";
   ModelOptions tested_options = c.model;
   tested_options.device = c.against;
-  with_context("--against", [&] { find_backend(c.against); });
+  const Backend& against =
+      with_context("--against", [&]() -> const Backend& { return find_backend(c.against); });
+  if (&against == &chosen_backend(c.model)) {
+    throw_error("--against {}: is --device too; a backend always equals itself, name another",
+                c.against);
+  }
 
   const LoadedModel oracle = load_model_for(c.model);
   const LoadedModel tested = load_model_for(tested_options);

@@ -33,10 +33,16 @@ const Backend& chosen_backend(const ModelOptions& options) {
   return find_backend("ref");
 }
 
+FormatPair parse_format_flag(const std::string& flag, const std::string& text) {
+  const bool is_pair = text.find('+') != std::string::npos;
+  return with_context(is_pair ? fmt::format("{} {}", flag, printable(text)) : flag,
+                      [&] { return parse_format_pair(text); });
+}
+
 LoadOptions load_options(const ModelOptions& options) {
   LoadOptions load;
   if (!options.format.empty()) {
-    load.format = with_context("--format", [&] { return parse_format_pair(options.format); });
+    load.format = parse_format_flag("--format", options.format);
   }
   load.kv_format = parse_kv_format(options.kv_format);
   return load;

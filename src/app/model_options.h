@@ -23,13 +23,16 @@ void visit(Visitor& v, ModelOptions& c) {
           "Hugging Face folder, .gguf file, embedded:NAME or synthetic:NAME[@SEED]");
   v.field("format", c.format,
           "weight format, or weights+activations (`lowbit formats`); empty: as stored");
-  v.field("device", c.device, "ref, cpu or cuda; empty: cpu");
+  v.field("device", c.device, "cpu or ref; empty: cpu");
   v.field("kv_format", c.kv_format, "of the key/value cache: bf16, f16 or f32");
   v.field("threads", c.threads, "of the cpu backend; 0: one per core");
 }
 
 // The backend that --device names; the default is cpu where this build has it.
 const Backend& chosen_backend(const ModelOptions& options);
+
+// What `flag` says; its error names the flag, and all of a pair of which one half is wrong.
+FormatPair parse_format_flag(const std::string& flag, const std::string& text);
 
 // What --format and --kv-format ask for. Error for names that are not formats.
 LoadOptions load_options(const ModelOptions& options);

@@ -196,6 +196,8 @@ Record run_case(const Case& c, Subject* subject) {
   fields.model_filename = subject->source;
   fields.n_threads = print.threads;
   fields.type_k = fields.type_v = c.config.kv_format;
+  fields.n_prompt = c.config.prompt_tokens;
+  fields.n_gen = c.config.new_tokens - 1;
   fields.test_time = utc_now();
   const auto fail = [&](const std::string& reason) {
     record.status = Status::kFail;
@@ -216,6 +218,16 @@ Record run_case(const Case& c, Subject* subject) {
   return record;
 }
 
+// Windows longer than the model's context, found out before anything is loaded.
+void check_quality_context(const BenchConfig& config, const Checkpoint& checkpoint) {
+  if (config.quality == "none") return;
+  const int64_t context =  // the range and the default of LlamaConfig
+      checkpoint.config().integer_or("max_position_embeddings", 2048, 1, 1 << 24);
+  if (config.ctx > context) {
+    throw_error("ctx = {}: {} was made for {} tokens", config.ctx, checkpoint.source(), context);
+  }
+}
+
 }  // namespace
 
 std::string default_bench_model() {
@@ -234,11 +246,14 @@ std::vector<Record> bench_models(const BenchConfig& config, const Backend& backe
   check(config);
   const std::vector<std::string> formats = expand_formats(config.formats);
   if (!config.text.empty()) map_file(config.text);  // must be readable before hours are spent
+  std::vector<std::string> models = config.models;
+  if (models.empty()) models.push_back(default_bench_model());
   std::vector<Subject> subjects;
-  for (const std::string& model : config.models) {
-    subjects.push_back({model, estimated_parameters(open_checkpoint(model)->config()), {}});
+  for (const std::string& model : models) {
+    const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(model);
+    if (!checkpoint->synthetic()) check_quality_context(config, *checkpoint);
+    subjects.push_back({model, estimated_parameters(checkpoint->config()), {}});
   }
-  if (subjects.empty()) subjects.push_back({default_bench_model(), 0, {}});
 
   std::vector<Record> records;
   const auto total = static_cast<int64_t>(subjects.size() * formats.size());

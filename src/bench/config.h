@@ -34,7 +34,7 @@ template <class Visitor>
 void visit(Visitor& v, BenchConfig& c) {
   v.field("model", c.models, "folders, .gguf files, synthetic:NAME; none: the embedded model");
   v.field("format", c.formats, "weight formats; `all` of them, `stored` as in the file");
-  v.field("device", c.device, "backend: ref, cpu, cuda");
+  v.field("device", c.device, "backend: cpu or ref");
   v.field("threads", c.threads, "CPU threads; 0: one per core");
   v.field("prompt_tokens", c.prompt_tokens, "tokens of the prompt (random ids)");
   v.field("new_tokens", c.new_tokens, "tokens drawn after it: one by the prompt, then one a step");

@@ -69,7 +69,9 @@ ScoredText file_text(const LoadedModel& model, const std::string& path, int32_t 
     throw_error("text = {}: the model has no tokenizer; use quality=self or quality=none", path);
   }
   const int32_t context = model.model->max_context();
-  if (ctx > context) throw_error("ctx = {}: the model's context is {}", ctx, context);
+  if (ctx > context) {
+    throw_error("ctx = {}: {} was made for {} tokens", ctx, model.checkpoint->source(), context);
+  }
   const std::vector<int32_t> start = model.tokenizer->encode("");  // BOS where texts start with it
   ScoredText text{path, model.tokenizer->encode(map_file(path).text(), {.add_bos = false}),
                   ctx > 0 ? ctx : std::min(512, context), start.size() == 1 ? start[0] : -1};

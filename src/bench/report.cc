@@ -138,8 +138,9 @@ std::vector<Group> groups_of(std::span<const Record> records) {
     (group == groups.end() ? groups.emplace_back() : *group).records.push_back(&record);
   }
   for (Group& group : groups) {
-    const auto ran = std::find_if(group.records.begin(), group.records.end(),
-                                  [](const Record* r) { return r->llama_bench.n_prompt > 0; });
+    const auto ran = std::find_if(group.records.begin(), group.records.end(), [](const Record* r) {
+      return r->llama_bench.model_n_params > 0;
+    });
     group.title = title_of(ran == group.records.end() ? *group.records.front() : **ran);
     group.columns = columns_of(group.records);
   }

@@ -93,6 +93,8 @@ std::vector<BadInput> command_cases() {
       plain("lockstep_nothing", {"lockstep", "--model", kModel}, {"--against is missing"}),
       plain("lockstep_device", {"lockstep", "--model", kModel, "--against", "gpu"},
             {"--against: unknown device `gpu`"}),
+      plain("lockstep_same", {"lockstep", "--model", kModel, "--against", "ref"},
+            {"--against ref: is --device too"}),
       plain("lockstep_step", {"lockstep", "--model", kModel, "--against", "cpu", "--step", "0"},
             {"--step 0"}),
       plain("lockstep_prompt", {"lockstep", "--model", kModel, "--against", "cpu", "--prompt", "x"},
@@ -131,7 +133,8 @@ std::vector<BadInput> model_cases() {
 std::vector<BadInput> generate_cases() {
   return {
       generate_case("format", {"--format", "in8"}, {"--format: unknown format `in8`"}),
-      generate_case("pair", {"--format", "int8+q9"}, {"--format: unknown format `q9`"}),
+      generate_case("pair", {"--format", "int8+q9"}, {"--format int8+q9: unknown format `q9`"}),
+      generate_case("half_a_pair", {"--format", "int4+"}, {"--format int4+: unknown format ``"}),
       generate_case("device", {"--device", "tpu"}, {"--device: unknown device `tpu`", "ref"}),
       generate_case("kv_format", {"--kv-format", "int8"}, {"--kv-format int8", "bf16"}),
       generate_case("kv_unknown", {"--kv-format", "b16"}, {"--kv-format: unknown format `b16`"}),
@@ -169,6 +172,8 @@ std::vector<BadInput> generate_cases() {
             {"generate", "--model", kModel, "--ids", "--prompt-ids", "1,-1"}, {"token id -1"}),
       plain("generate_ids_broken", {"generate", "--model", kModel, "--ids", "--prompt-ids", "1,x"},
             {"--prompt-ids: `x` is not an integer"}),
+      plain("generate_ids_none", {"generate", "--model", kProse, "--prompt-ids", ""},
+            {"--prompt-ids: no ids"}),
       plain("generate_ids_empty_item",
             {"generate", "--model", kModel, "--ids", "--prompt-ids", "1,,2"}, {"--prompt-ids"}),
       {"generate_prompt_too_long",
@@ -227,7 +232,32 @@ std::vector<BadInput> eval_cases() {
       eval_case("reference_vocabulary", "1 2 3", {"--ctx", "8", "--reference", kGolden + "odd"},
                 {"vocabulary of 257", "256"}),
       eval_case("reference_format", "1 2 3", {"--ctx", "8", "--reference-format", "x"},
-                {"unknown format `x`"}),
+                {"--reference-format: unknown format `x`"}),
+      eval_case("one_scored", "1 2", {"--ctx", "8"}, {"ids.txt", "one token was scored"}),
+  };
+}
+
+// bench that appends to a file with this content.
+BadInput out_case(const std::string& name, const std::string& content) {
+  return {"bench_out_" + name,
+          [=](const TempFolder& folder) -> Args {
+            return {"bench", "model=synthetic:tiny", "out=" + folder.write("out", content)};
+          },
+          {"out = ", "is not a file of JSON lines"}};
+}
+
+std::vector<BadInput> bench_cases() {
+  return {
+      out_case("safetensors", std::string("\x7b\0\0\0\0\0\0\0{\"x\":1}\n", 16)),
+      out_case("text", "Once upon a time\n"),
+      out_case("half_a_line", "{\"schema_version\":1}\n{\"schema"),
+      out_case("config", "{\n  \"hidden_size\": 64\n}\n"),
+      plain("bench_out_folder", {"bench", "model=synthetic:tiny", "out=/tmp"},
+            {"out = /tmp: cannot be written"}),
+      plain("bench_ctx", {"bench", "model=" + kProse, "ctx=100000"},
+            {"ctx = 100000: ", "prose-7m was made for 512 tokens"}),
+      plain("bench_ctx_second_model", {"bench", "model=synthetic:tiny," + kModel, "ctx=129"},
+            {"ctx = 129: ", "gqa4 was made for 128 tokens"}),
   };
 }
 
@@ -243,6 +273,14 @@ INSTANTIATE_TEST_SUITE_P(Command, BadInputs, testing::ValuesIn(command_cases()),
 INSTANTIATE_TEST_SUITE_P(Model, BadInputs, testing::ValuesIn(model_cases()), kName);
 INSTANTIATE_TEST_SUITE_P(Generate, BadInputs, testing::ValuesIn(generate_cases()), kName);
 INSTANTIATE_TEST_SUITE_P(Eval, BadInputs, testing::ValuesIn(eval_cases()), kName);
+INSTANTIATE_TEST_SUITE_P(Bench, BadInputs, testing::ValuesIn(bench_cases()), kName);
+
+TEST(BenchOut, AFileThatIsNotJsonLinesStaysAsItIs) {
+  const TempFolder folder;
+  const std::string content = "weights\n", path = folder.write("model.safetensors", content);
+  fixtures::run_here({"bench", "model=synthetic:tiny", "out=" + path});
+  EXPECT_EQ(map_file(path).text(), content);
+}
 
 // Every broken model file of the loaders' own table, through generate.
 class HostileModels : public testing::TestWithParam<fixtures::HostileFile> {};

@@ -255,6 +255,30 @@ TEST(Formats, OneLineEachAndOneResolved) {
   EXPECT_EQ(json::parse(run_here({"formats", "-o", "json"}).out).size(), std::size(kFormats));
 }
 
+TEST(Formats, ASourceIsAboutTheDefaultOfItsFamily) {
+  const auto source = [](const std::string& name) {
+    return json::parse(run_here({"formats", name, "-o", "json"}).out)["source"].get<std::string>();
+  };
+  for (const char* name : {"int4-g32", "int4-sym", "int8-tensor"}) {
+    EXPECT_TRUE(source(name).starts_with("family default: ")) << name;
+  }
+  for (const FormatRow& row : kFormats) {
+    EXPECT_EQ(source(std::string(row.name)), row.source);
+  }
+}
+
+TEST(Bench, RecordsAreAppendedToRecords) {
+  const TempFolder folder;
+  const std::string path = folder.path() + "/out.jsonl";
+  for (int lines = 1; lines <= 2; ++lines) {
+    const Outcome run = run_here({"bench", "model=synthetic:tiny", "format=bf16", "prompt_tokens=2",
+                                  "new_tokens=2", "min_samples=1", "max_seconds=0", "out=" + path});
+    EXPECT_NE(run.code, 2) << run.err;  // 1: the ceiling, on a machine that is busy
+    const Bytes out = map_file(path);
+    EXPECT_EQ(std::count(out.text().begin(), out.text().end(), '\n'), lines);
+  }
+}
+
 TEST(Formats, TheDocumentIsCurrent) {
   EXPECT_EQ(run_here({"formats", "--markdown"}).out, map_file(kSource + "/docs/formats.md").text())
       << "run: lowbit formats --markdown > docs/formats.md";

@@ -103,7 +103,10 @@ TEST(BenchModel, ACaseThatCannotRunIsOneRowAndTheRunGoesOn) {
   for (const Record& record : records) {
     EXPECT_EQ(record.status, Status::kFail);
     EXPECT_NE(record.reason.find("2048"), std::string::npos) << record.reason;
+    EXPECT_EQ(record.llama_bench.n_prompt, 4000);
+    EXPECT_EQ(record.llama_bench.n_gen, 2);
   }
+  EXPECT_NE(report_table(records).find("prompt 4000, 3 new tokens"), std::string::npos);
 }
 
 TEST(BenchModel, WeightsThatDoNotFitInMemoryAreSkippedBeforeLoading) {
