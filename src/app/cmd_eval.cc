@@ -159,7 +159,7 @@ Scores run_score(const EvalConfig& c, const LoadedModel& loaded, const LoadedMod
   std::optional<Stepper> other;
   if (reference) other.emplace(*reference->model, *reference->backend, options);
   EvalProgress progress;
-  const Scores scores = with_context(c.text.empty() ? c.token_ids : c.text, [&] {
+  Scores scores = with_context(c.text.empty() ? c.token_ids : c.text, [&] {
     return score(stepper, other ? &*other : nullptr, windows.tokens, windows.options, &progress);
   });
   if (scores.nll.size() < 2) {

@@ -235,7 +235,7 @@ std::string default_bench_model() {
   if (std::find(names.begin(), names.end(), kDefaultModel) != names.end()) {
     return fmt::format("embedded:{}", kDefaultModel);
   }
-  const std::string folder = fmt::format("models/{}", kDefaultModel);
+  std::string folder = fmt::format("models/{}", kDefaultModel);
   if (is_directory(folder)) return folder;
   throw_error("no model is linked into this binary and {} is not here; name one: model=FOLDER",
               folder);

@@ -153,7 +153,7 @@ class GgufCheckpoint final : public Checkpoint {
   QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
     const auto at = tensors_.find(name);
     if (at == tensors_.end()) fail_missing(file_.path(), name, tensors_);
-    const QTensor stored = gguf_tensor(name, at->second, n, k);
+    QTensor stored = gguf_tensor(name, at->second, n, k);
     const bool key = name.find(".self_attn.k_proj.") != std::string::npos;
     if (!key && name.find(".self_attn.q_proj.") == std::string::npos) return stored;
     const int64_t heads =

@@ -64,7 +64,7 @@ int64_t write_model(const TempFolder& folder) {
 class PeakMemory : public testing::TestWithParam<const char*> {};
 
 TEST_P(PeakMemory, IsTheWeightsPlusWhatIsInWork) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef LB_SANITIZED
   GTEST_SKIP() << "sanitizers use memory of their own";
 #endif
   const TempFolder folder;
