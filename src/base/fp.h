@@ -1,6 +1,7 @@
 // Scalar conversions between f32 and the small floating-point types: bit exact, round to nearest
 // even, usable in constant expressions, on the host and (through nvcc) on the device.
-// IEEE 754-2008 for f16; bf16 is the upper half of f32.
+// IEEE 754-2008 for f16; bf16 is the upper half of f32; OCP OFP8 and OCP MX v1.0 for 8, 6 and 4
+// bits.
 #pragma once
 
 #include <bit>
@@ -57,6 +58,62 @@ LB_HOST_DEVICE constexpr uint16_t f32_to_f16(float value) {
   const uint32_t half = 1u << (shift - 1u);
   const bool up = dropped > half || (dropped == half && (kept & 1u));
   return static_cast<uint16_t>(sign | (kept + (up ? 1u : 0u)));
+}
+
+// A float of at most 8 bits: sign, exponent (bias 2^(e-1) - 1), mantissa, subnormals at exponent 0.
+struct MiniFloat {
+  int exponent_bits, mantissa_bits;
+  uint32_t max_code;  // of the largest finite number; positive codes above are infinity or NaN
+
+  constexpr int bits() const { return 1 + exponent_bits + mantissa_bits; }
+  constexpr int bias() const { return (1 << (exponent_bits - 1)) - 1; }
+  constexpr bool operator==(const MiniFloat&) const = default;
+};
+// Every code below 8 bits is a finite number.
+constexpr MiniFloat finite_float(int exponent_bits, int mantissa_bits) {
+  return {exponent_bits, mantissa_bits, (1u << (exponent_bits + mantissa_bits)) - 1};
+}
+inline constexpr MiniFloat kFloatE4M3 = {4, 3, 0x7e}, kFloatE5M2 = {5, 2, 0x7b};
+
+constexpr double power_of_two(int exponent) {  // -1022 to 1023
+  return std::bit_cast<double>(static_cast<uint64_t>(exponent + 1023) << 52);
+}
+
+LB_HOST_DEVICE constexpr double minifloat_to_double(MiniFloat f, uint32_t code) {
+  const uint32_t sign = 1u << (f.bits() - 1);
+  const uint32_t magnitude = code & (sign - 1);
+  double value = 0;
+  if (magnitude > f.max_code) {
+    const bool infinite = f == kFloatE5M2 && magnitude == 0x7c;
+    value = infinite ? std::bit_cast<double>(uint64_t{0x7ff} << 52)
+                     : std::bit_cast<double>(uint64_t{0xfff} << 51);
+  } else {
+    const auto exponent = static_cast<int>(magnitude >> f.mantissa_bits);
+    const uint32_t one = 1u << f.mantissa_bits;
+    const uint32_t mantissa = (magnitude & (one - 1)) | (exponent > 0 ? one : 0);
+    const int scale = (exponent > 0 ? exponent : 1) - f.bias() - f.mantissa_bits;
+    value = mantissa * power_of_two(scale);
+  }
+  return code & sign ? -value : value;
+}
+
+// The nearest code, ties to even, saturating at the largest finite number. NaN gives the largest
+// code of all (which is NaN where there is one). Keeps the sign of zero.
+LB_HOST_DEVICE constexpr uint32_t double_to_minifloat(MiniFloat f, double value) {
+  const uint64_t bits = std::bit_cast<uint64_t>(value);
+  const uint32_t sign = (bits >> 63) != 0 ? 1u << (f.bits() - 1) : 0;
+  const double magnitude = std::bit_cast<double>(bits & ~(uint64_t{1} << 63));
+  if (magnitude != magnitude) return sign | ((1u << (f.bits() - 1)) - 1);
+  if (magnitude >= minifloat_to_double(f, f.max_code)) return sign | f.max_code;
+  // Of the number's binade; subnormals have the step of the lowest one.
+  int exponent = static_cast<int>(std::bit_cast<uint64_t>(magnitude) >> 52) - 1023;
+  if (exponent < 1 - f.bias()) exponent = 1 - f.bias();
+  const double step = power_of_two(exponent - f.mantissa_bits);
+  const double steps = (magnitude / step + 0x1p52) - 0x1p52;  // rounds to an integer, ties to even
+  // Counted in steps, codes continue over the edge of a binade: the carry makes the next exponent.
+  const auto first = static_cast<uint32_t>(exponent + f.bias() - 1) << f.mantissa_bits;
+  const uint32_t code = first + static_cast<uint32_t>(steps);
+  return sign | (code < f.max_code ? code : f.max_code);
 }
 
 }  // namespace lowbit

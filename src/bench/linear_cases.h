@@ -1,6 +1,7 @@
 // The shapes of Linear that tests check and benches time.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -32,24 +33,38 @@ inline constexpr LinearShape kModelLinearShapes[] = {
 
 inline constexpr int32_t kLinearTokens[] = {1, 2, 3, 7, 8, 9, 16, 33, 128};
 
-// Every weight format that the name grammar can spell.
+// Every family with every block and zero that its name can carry, and every other parameter once.
 inline std::vector<Format> every_weight_format() {
   std::vector<Format> formats;
+  const auto add = [&](const std::string& text) {
+    const Format format = parse_format(text);
+    if (std::find(formats.begin(), formats.end(), format) == formats.end()) {
+      formats.push_back(format);
+    }
+  };
   for (const FormatRow& row : kFormats) {
     if (!row.params.weights) continue;
-    std::vector<std::string> blocks = {""}, zeros = {""};
+    const std::string family(row.name);
+    std::vector<std::string> blocks = {""}, zeros = {""}, others;
     if (row.params.group) {
       for (int k = 8; k <= 256; k *= 2) blocks.push_back("-g" + std::to_string(k));
     }
     if (row.params.row) blocks.push_back("-row");
     if (row.params.tensor) blocks.push_back("-tensor");
-    if (row.params.zero) zeros.insert(zeros.end(), {"-sym", "-asym", "-fzero"});
+    if (row.params.block2d) blocks.push_back("-b128x128");
+    if (row.params.zero) zeros.insert(zeros.end(), {"-sym", "-asym", "-fzero", "-rzero"});
     for (const std::string& block : blocks) {
-      for (const std::string& zero : zeros) {
-        const Format format = parse_format(std::string(row.name) + block + zero);
-        bool known = false;
-        for (const Format& other : formats) known |= other == format;
-        if (!known) formats.push_back(format);
+      for (const std::string& zero : zeros) add(family + block + zero);
+    }
+    if (row.params.scale) others.insert(others.end(), {"-sf32", "-sf16", "-sbf16"});
+    if (row.params.power) others.insert(others.end(), {"-floor", "-ceil", "-even", "-rceil"});
+    if (row.params.sparse) others.insert(others.end(), {"-24"});
+    if (row.params.sparse && row.params.zero) others.insert(others.end(), {"-g128-sym-sf16-24"});
+    for (const std::string& other : others) add(family + other);
+    if (!row.params.element) continue;
+    for (const std::string element : {"e5m2", "e3m2", "e2m3", "e3m1", "e2m2", "e3m0", "e2m1"}) {
+      if (1 + (element[1] - '0') + (element[3] - '0') == row.defaults.bits) {
+        add(family + "-" + element);
       }
     }
   }

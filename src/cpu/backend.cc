@@ -20,6 +20,8 @@ using namespace cpu;
 // Blocks that lie within a row and that a run of kRun codes meets at whole multiples of 8, or one
 // scale for the whole row or tensor.
 bool simple_blocks(const Format& f) {
+  if (f.outer != Outer::kNone || f.sparse24) return false;
+  if (f.scale != Scale::kF32 && f.scale != Scale::kF16 && f.scale != Scale::kBF16) return false;
   if (f.block.k == 0) return f.block.n <= 1;
   const bool power_of_two = (f.block.k & (f.block.k - 1)) == 0;
   return f.block.n == 1 && power_of_two && 8 <= f.block.k && f.block.k <= 256;
@@ -33,7 +35,8 @@ bool is_int8(const Format& f) {
   return f.code == Code::kInt && f.bits == 8 && f.zero == Zero::kNone && simple_blocks(f);
 }
 bool is_nibble(const Format& f) {
-  return f.bits == 4 && (f.code == Code::kInt || f.code == Code::kUInt) && simple_blocks(f);
+  const bool zero = f.zero == Zero::kNone || f.zero == Zero::kInt || f.zero == Zero::kFloat;
+  return f.bits == 4 && (f.code == Code::kInt || f.code == Code::kUInt) && zero && simple_blocks(f);
 }
 // What some SIMD row reads, so that the same formats run on any x86-64; others are decoded to bf16.
 bool has_simd_row(const Format& f) { return !f.quantized() || is_int8(f) || is_nibble(f); }

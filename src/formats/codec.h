@@ -1,16 +1,48 @@
 // Codes to numbers and back, one at a time, in double precision: obvious first, the oracle for
-// every fast decoder. Definitions: formats/ids.h (Code, Scale, Zero).
+// every fast decoder. Definitions: formats/ids.h (Code, Scale, Zero, Outer).
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
+#include "base/fp.h"
 #include "formats/qtensor.h"
 
 namespace lowbit {
 
+// The small float that a code is; exponent_bits = 0 for codes that are none.
+constexpr MiniFloat mini_float(Code code) {
+  switch (code) {
+    case Code::kE4M3:
+      return kFloatE4M3;
+    case Code::kE5M2:
+      return kFloatE5M2;
+    case Code::kE3M2:
+      return finite_float(3, 2);
+    case Code::kE2M3:
+      return finite_float(2, 3);
+    case Code::kE3M1:
+      return finite_float(3, 1);
+    case Code::kE2M2:
+      return finite_float(2, 2);
+    case Code::kE3M0:
+      return finite_float(3, 0);
+    case Code::kE2M1:
+      return finite_float(2, 1);
+    case Code::kE2M0:
+      return finite_float(2, 0);
+    default:
+      return {0, 0, 0};
+  }
+}
+constexpr bool is_mini_float(Code code) { return mini_float(code).exponent_bits > 0; }
+
 // The number a code stands for before scale and zero.
 double decode_code(const Format& format, uint32_t code);
+
+// The same for all codes of up to 8 bits: table[code], 2^bits numbers. Lives forever.
+std::span<const double> code_table(const Format& format);
 
 // The code nearest to `value` (ties to even), clamped to the format's range; f16/bf16/f32 round as
 // IEEE does. NaN has no integer code: callers reject it first.
@@ -22,14 +54,20 @@ struct CodeRange {
 };
 CodeRange code_range(const Format& format);
 
-// Code i of a row of packed codes.
+// Code i of a row of codes packed `bits` wide.
 uint32_t load_code(const std::byte* row, int bits, int64_t i);
 void store_code(std::byte* row, int bits, int64_t i, uint32_t code);
 void store_codes(std::byte* row, int bits, std::span<const uint32_t> codes);  // a whole row
+void load_codes(const std::byte* row, int bits, std::span<uint32_t> codes);
 
-// One block's scale or float zero, in its storage type.
-double load_scale(Scale type, const std::byte* plane, int64_t block);
-void store_scale(Scale type, std::byte* plane, int64_t block, double value);  // rounds to the type
+// The stored codes of a row as the format packs them (Code::kTrit: five to a byte).
+void pack_codes(const Format& format, std::span<const uint32_t> codes, std::byte* row);
+void unpack_codes(const Format& format, const std::byte* row, std::span<uint32_t> codes);
+
+// One block's scale or zero, in its storage type. `index` counts from the start of a plane's row;
+// 8, 16 and 32-bit types may count from the start of the plane.
+double load_scale(Scale type, const std::byte* plane, int64_t index);
+void store_scale(Scale type, std::byte* plane, int64_t index, double value);  // nearest
 
 // What a block adds to its codes: value = (decode_code(q) - shift) * scale + offset.
 struct BlockParams {
@@ -37,11 +75,13 @@ struct BlockParams {
 };
 BlockParams load_block(const QTensor& tensor, int64_t row, int64_t block_k);
 
-// Row `row` as f32: k numbers, each the double result rounded once.
+// Row `row`: k numbers in double without rounding but that of the products, or each rounded once
+// to f32.
+void decode_row(const QTensor& tensor, int64_t row, double* out);
 void decode_row(const QTensor& tensor, int64_t row, float* out);
 std::vector<float> decode_rows(const QTensor& tensor);
 
-// The same for formats without a scale (f32, f16, bf16): `count` numbers, rounded as IEEE does.
+// For formats without a scale (f32, f16, bf16): `count` numbers, rounded as IEEE does.
 void encode_plain(FormatId format, const float* values, int64_t count, void* codes);
 void decode_plain(FormatId format, const void* codes, int64_t count, float* values);
 

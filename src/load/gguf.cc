@@ -409,7 +409,7 @@ QTensor gguf_outline(const std::string& name, const StoredTensor& stored, int64_
   }
   check_shape(name, stored, n, k);
   const FormatId id = stored.type == "Q8_0" ? FormatId::kQ8_0 : FormatId::kQ4_0;
-  return {format_of(id), n, k, {}, {}, {}};
+  return {format_of(id), n, k};
 }
 
 }  // namespace lowbit

@@ -64,7 +64,7 @@ QTensor plain_outline(const std::string& name, const StoredTensor& stored, int64
                 printable(stored.type), supported);
   }
   check_shape(name, stored, n, k);
-  return {*format, n, k, {}, {}, {}};
+  return {*format, n, k};
 }
 
 QTensor plain_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,

@@ -54,7 +54,7 @@ class SyntheticCheckpoint final : public Checkpoint {
 
   QTensor outline(const std::string& name, int64_t n, int64_t k) const override {
     if (!has(name)) throw_error("{}: {}: this shape has no such tensor", model_, name);
-    return {format_of(FormatId::kBF16), n, k, {}, {}, {}};
+    return {format_of(FormatId::kBF16), n, k};
   }
   std::vector<StoredType> stored_types() const override { return {}; }
 

@@ -37,15 +37,19 @@ QTensor WeightLoader::read(const std::string& tensor, int64_t n, int64_t k) {
 
 QTensor WeightLoader::quantize(const QTensor& source, const Format& target,
                                const std::string& tensor) const {
-  if (plan_only_) return {target, source.n, source.k, {}, {}, {}};
-  return quantizer_.run(source, target, tensor);
+  if (plan_only_) return {target, source.n, source.k};
+  return quantizer_.run(source, target, {tensor});
 }
 
 QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
   if (!plan_only_ || parts.size() == 1) return stack_rows(parts);
-  QTensor stacked{stacked_format(parts[0].format), 0, parts[0].k, {}, {}, {}};
-  for (const QTensor& part : parts) stacked.n += part.n;
-  return stacked;
+  std::vector<int64_t> rows;
+  int64_t n = 0;
+  for (const QTensor& part : parts) {
+    rows.push_back(part.n);
+    n += part.n;
+  }
+  return {stacked_format(parts[0].format, rows), n, parts[0].k};
 }
 
 Format WeightLoader::activations() const {
@@ -73,10 +77,14 @@ void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) con
 void WeightLoader::pack(Linear* linear, const QTensor& canonical) const {
   linear->view = view(canonical);
   if (plan_only_) {
-    const PlaneSizes sizes = plane_sizes(canonical.format, canonical.n, canonical.k);
-    linear->codes.size = sizes.codes;
-    linear->scales.size = sizes.scales;
-    linear->zeros.size = sizes.zeros;
+    const auto bytes = [&](Plane plane) {
+      return plane_shape(canonical.format, plane, canonical.n, canonical.k).bytes();
+    };
+    linear->codes.size = bytes(Plane::kCodes);
+    linear->scales.size = bytes(Plane::kScales);
+    linear->zeros.size = bytes(Plane::kZeros);
+    linear->meta.size = bytes(Plane::kMeta);
+    linear->outer.size = bytes(Plane::kOuter);
     return;
   }
   if (linear->plan.layout == LayoutId::kCanonical) {
@@ -91,9 +99,13 @@ void WeightLoader::pack(Linear* linear, const QTensor& canonical) const {
   }
   linear->scales = backend_.upload(canonical.scales);
   linear->zeros = backend_.upload(canonical.zeros);
+  linear->meta = backend_.upload(canonical.meta);
+  linear->outer = backend_.upload(canonical.outer);
   linear->view.codes = linear->codes.data;
   linear->view.scales = linear->scales.data;
   linear->view.zeros = linear->zeros.data;
+  linear->view.meta = linear->meta.data;
+  linear->view.outer = linear->outer.data;
 }
 
 Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
@@ -152,7 +164,7 @@ DeviceBytes WeightLoader::table(const std::string& tensor, int64_t n, int64_t k,
   const QTensor plain =
       stored.format.quantized() ? quantize(stored, format_of(FormatId::kBF16), tensor) : stored;
   *table_view = view(plain);
-  DeviceBytes bytes = plan_only_ ? DeviceBytes{nullptr, plane_sizes(plain.format, n, k).codes, {}}
+  DeviceBytes bytes = plan_only_ ? DeviceBytes{nullptr, tensor_bytes(plain.format, n, k), {}}
                                  : backend_.upload(plain.codes);
   table_view->codes = bytes.data;
   memory_.embedding += bytes.size;

@@ -15,7 +15,7 @@ namespace lowbit {
 
 struct LoadOptions {
   std::optional<FormatPair> format;  // of every Linear, head included; nullopt: as stored
-  const Quantizer* quantizer = &kQuantizers[0];  // rtn
+  const Quantizer* quantizer = &quantizers()[0];  // rtn
   FormatId kv_format = FormatId::kBF16;
   int32_t max_step_tokens = 512;
   // Reads no weights: plans, memory use and state are as they would be, forward() must not be
@@ -35,9 +35,11 @@ struct Linear {
   int64_t n = 0, k = 0;
   LinearPlan plan;
   WeightView view{};
-  DeviceBytes codes, scales, zeros, bias;
+  DeviceBytes codes, scales, zeros, meta, outer, bias;
 
-  size_t bytes() const { return codes.size + scales.size + zeros.size + bias.size; }
+  size_t bytes() const {
+    return codes.size + scales.size + zeros.size + meta.size + outer.size + bias.size;
+  }
 };
 
 struct MemoryUse {

@@ -24,6 +24,8 @@ struct WeightView {
   const void* codes;
   const void* scales;  // [n_blocks, k_blocks] in the canonical layout
   const void* zeros;
+  const void* meta;  // 2:4: positions of the kept codes, canonical layout
+  const void* outer;
   int64_t row_bytes;  // of the codes of one row, canonical layout
   int32_t k_blocks;   // blocks along k
   int32_t block_n;    // codes per scale along n: 1, or 0 for the whole extent
@@ -33,6 +35,8 @@ struct WeightView {
   uint8_t bits;
   Scale scale;
   Zero zero;
+  Outer outer_kind;
+  bool sparse24;
 };
 
 enum class Epilogue : uint8_t { kStore, kAdd };  // y = v, y += v

@@ -19,7 +19,7 @@ OutBuffer out_of(const Act& act, int64_t rows, int64_t cols) {
 
 OpCost cost(const LinearArgs& a) {
   const double out = product(a.m, a.n, sizeof(float));
-  return {.bytes_read = static_cast<double>(plane_sizes(format_of(a.w), a.n, a.k).total()) +
+  return {.bytes_read = static_cast<double>(tensor_bytes(format_of(a.w), a.n, a.k)) +
                         product(a.m, a.k, element_bytes(a.x.format)) +
                         (a.epilogue == Epilogue::kAdd ? out : 0),
           .bytes_written = out,

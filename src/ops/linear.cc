@@ -83,6 +83,8 @@ WeightView view(const QTensor& t) {
   return {.codes = t.codes.data.data(),
           .scales = t.scales.data.data(),
           .zeros = t.zeros.data.data(),
+          .meta = t.meta.data.data(),
+          .outer = t.outer.data.data(),
           .row_bytes = row_bytes(t.format, t.k),
           .k_blocks = static_cast<int32_t>(blocks_along_k(t.format, t.k)),
           .block_n = t.format.block.n,
@@ -91,7 +93,9 @@ WeightView view(const QTensor& t) {
           .code = t.format.code,
           .bits = t.format.bits,
           .scale = t.format.scale,
-          .zero = t.format.zero};
+          .zero = t.format.zero,
+          .outer_kind = t.format.outer,
+          .sparse24 = t.format.sparse24};
 }
 
 }  // namespace lowbit

@@ -16,26 +16,33 @@ std::byte* row_at(const Act& act, int64_t row) {
 
 Format format_of(const WeightView& w) {
   Format format = format_of(w.format);
-  format.block = {w.block_n, w.block_k};
   format.code = w.code;
+  format.bits = w.bits;
+  format.scale = w.scale;
+  format.block = {w.block_n, w.block_k};
   format.zero = w.zero;
+  format.outer = w.outer_kind;
+  format.sparse24 = w.sparse24;
   return format;
 }
 
-void decode_row(const WeightView& w, int64_t n, int64_t k, float* out) {
+QTensor tensor_of(const WeightView& w, int64_t n, int64_t k) {
   const Format format = format_of(w);
-  const auto bytes = [](const void* p, int64_t size) -> Bytes {
-    return {{static_cast<const std::byte*>(p), static_cast<size_t>(size)}, nullptr};
+  QTensor tensor{format, n, k};
+  const auto set = [&](Plane plane, const void* data) {
+    tensor.plane(plane) = {
+        {static_cast<const std::byte*>(data), plane_shape(format, plane, n, k).bytes()}, nullptr};
   };
-  // One row is enough for the codec; scales are addressed from the plane's start.
-  const PlaneSizes sizes = plane_sizes(format, n + 1, k);
-  const QTensor tensor{format,
-                       n + 1,
-                       k,
-                       bytes(w.codes, static_cast<int64_t>(sizes.codes)),
-                       bytes(w.scales, static_cast<int64_t>(sizes.scales)),
-                       bytes(w.zeros, static_cast<int64_t>(sizes.zeros))};
-  decode_row(tensor, n, out);
+  set(Plane::kCodes, w.codes);
+  set(Plane::kScales, w.scales);
+  set(Plane::kZeros, w.zeros);
+  set(Plane::kMeta, w.meta);
+  set(Plane::kOuter, w.outer);
+  return tensor;
+}
+
+void decode_row(const WeightView& w, int64_t n, int64_t k, float* out) {
+  decode_row(tensor_of(w, n + 1, k), n, out);  // planes are addressed from their start
 }
 
 void load_row(const Act& act, int64_t row, int64_t k, float* out) {

@@ -10,6 +10,9 @@ namespace lowbit {
 // The format behind a view, enough for the codec (the scale rule is its family's default).
 Format format_of(const WeightView& w);
 
+// The canonical planes behind a view, for the codec. Owns nothing.
+QTensor tensor_of(const WeightView& w, int64_t n, int64_t k);
+
 // Row `n` of a canonical weight matrix as f32.
 void decode_row(const WeightView& w, int64_t n, int64_t k, float* out);
 

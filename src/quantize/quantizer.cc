@@ -6,6 +6,15 @@
 #include "base/text.h"
 
 namespace lowbit {
+namespace {
+
+constexpr Quantizer kQuantizers[] = {
+    {"rtn", "round to nearest, scale by the format's own rule", Needs::kNothing, quantize_rtn},
+};
+
+}  // namespace
+
+std::span<const Quantizer> quantizers() { return kQuantizers; }
 
 const Quantizer& find_quantizer(std::string_view name) {
   std::vector<std::string> names;

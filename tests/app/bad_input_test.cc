@@ -82,11 +82,11 @@ std::vector<BadInput> command_cases() {
       plain("inspect_nothing", {"inspect"}, {"--model is missing"}),
       plain("inspect_twice", {"inspect", kModel, "--model", kModel}, {"give the model once"}),
       plain("inspect_output", {"inspect", kModel, "-o", "xml"}, {"-o xml", "json"}),
-      plain("formats_unknown", {"formats", "int5"},
-            {"unknown format `int5`, did you mean `int8` or `int4`"}),
-      plain("formats_parameter", {"formats", "int8-asym"}, {"unknown parameter `-asym`"}),
+      plain("formats_unknown", {"formats", "int9"},
+            {"unknown format `int9`, did you mean `int8` or `int7`"}),
+      plain("formats_parameter", {"formats", "fp8-asym"}, {"unknown parameter `-asym`"}),
       plain("formats_group", {"formats", "int4-g48"}, {"group size `g48`", "power of two"}),
-      plain("formats_activations", {"formats", "int8+int4"}, {"cannot hold activations"}),
+      plain("formats_activations", {"formats", "int8+int3"}, {"cannot hold activations"}),
       plain("formats_empty", {"formats", ""}, {"unknown format ``"}),
       plain("formats_two", {"formats", "int8", "int4"}, {"unexpected argument `int4`"}),
       plain("formats_markdown_name", {"formats", "int8", "--markdown"}, {"--markdown"}),
@@ -347,8 +347,8 @@ TEST(Process, ErrorsAreOneLineAndExitCodeTwo) {
       fixtures::run_binary({"generate", "--model", "/no/such/model", "--prompt-ids", "1", "--ids"}),
       {"/no/such/model"});
   expect_one_error_line(fixtures::run_binary({}), {"no command"});
-  expect_one_error_line(fixtures::run_binary({"formats", "int5"}),
-                        {"did you mean `int8` or `int4`"});
+  expect_one_error_line(fixtures::run_binary({"formats", "int9"}),
+                        {"did you mean `int8` or `int7`"});
   expect_one_error_line(fixtures::run_binary({"eval", "--model", "synthetic:tiny", "--text", "/x"}),
                         {"random weights"});
   expect_one_error_line(fixtures::run_binary({"bench", "model=/no/such/model"}), {});

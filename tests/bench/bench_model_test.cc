@@ -126,7 +126,7 @@ TEST(BenchModel, ARequestThatMakesNoSenseIsAnErrorAtOnce) {
   config.models = {"synthetic:tinny"};
   EXPECT_THROW(bench_models(config, ref_backend()), Error);
   config = tiny_config();
-  config.formats = {"int5"};
+  config.formats = {"int9"};
   EXPECT_THROW(bench_models(config, ref_backend()), Error);
   config = tiny_config();
   config.text = "/nonexistent";

@@ -50,9 +50,9 @@ TEST(Format, WrongNamesGetSuggestions) {
   EXPECT_NE(error_of("imt8").find("did you mean `int8`"), std::string::npos);
   EXPECT_NE(error_of("int4-g48").find("power of two"), std::string::npos);
   EXPECT_NE(error_of("int4-g512").find("power of two"), std::string::npos);
-  EXPECT_NE(error_of("int8-sym").find("int8 takes"), std::string::npos);
+  EXPECT_NE(error_of("fp8-sym").find("fp8 takes"), std::string::npos);
   EXPECT_NE(error_of("bf16-g64").find("takes no parameters"), std::string::npos);
-  EXPECT_NE(error_of("int8+int4").find("cannot hold activations"), std::string::npos);
+  EXPECT_NE(error_of("int8+int3").find("cannot hold activations"), std::string::npos);
   EXPECT_NE(error_of("int4-g64-asym-sym").find("second time"), std::string::npos);
   EXPECT_NE(error_of("int4-g32-row").find("second time"), std::string::npos);
   EXPECT_NE(error_of("int4-g064").find("power of two"), std::string::npos);

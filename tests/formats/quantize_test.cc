@@ -45,7 +45,7 @@ TEST(Rtn, ErrorStaysWithinHalfAStep) {
   const std::vector<float> w = gaussian(n * k, 0.02f, 1);
   for (const char* text : kQuantized) {
     const Format f = parse_format(text);
-    const QTensor q = quantize_rtn(tensor_of(w, n, k), f, "w");
+    const QTensor q = quantize_rtn(tensor_of(w, n, k), f, {"w"});
     const std::vector<float> back = decode_rows(q);
     for (int64_t row = 0; row < n; ++row) {
       for (int64_t i = 0; i < k; ++i) {
@@ -64,7 +64,8 @@ TEST(Rtn, ErrorStaysWithinHalfAStep) {
 TEST(Rtn, GaussianQualityAgreesWithTheTools) {
   const std::vector<float> w = gaussian(512 * 1024, 0.02f, 2);
   const auto db = [&](const char* text) {
-    return sqnr_db(w, decode_rows(quantize_rtn(tensor_of(w, 128, 4096), parse_format(text), "w")));
+    return sqnr_db(w,
+                   decode_rows(quantize_rtn(tensor_of(w, 128, 4096), parse_format(text), {"w"})));
   };
   EXPECT_NEAR(db("int8"), 41.3, 0.6);
   EXPECT_NEAR(db("int4"), 20.9, 0.4);
@@ -78,9 +79,9 @@ TEST(Rtn, QuantizingAgainChangesNothing) {
   const std::vector<float> w = gaussian(4 * 256, 0.02f, 3);
   for (const char* text : {"int8", "q8_0"}) {
     const Format f = parse_format(text);
-    const QTensor once = quantize_rtn(tensor_of(w, 4, 256), f, "w");
+    const QTensor once = quantize_rtn(tensor_of(w, 4, 256), f, {"w"});
     const std::vector<float> back = decode_rows(once);
-    const std::vector<float> twice = decode_rows(quantize_rtn(tensor_of(back, 4, 256), f, "w"));
+    const std::vector<float> twice = decode_rows(quantize_rtn(tensor_of(back, 4, 256), f, {"w"}));
     EXPECT_GT(sqnr_db(back, twice), 60) << text;
   }
 }
@@ -93,7 +94,7 @@ TEST(Rtn, HardBlocksStayFinite) {
   for (const char* text : {"int8", "int8-g64", "int4", "int4-sym", "int4-g32-asym"}) {
     for (const std::vector<float>& block : blocks) {
       for (const float value :
-           decode_rows(quantize_rtn(tensor_of(block, 1, 64), parse_format(text), "w"))) {
+           decode_rows(quantize_rtn(tensor_of(block, 1, 64), parse_format(text), {"w"}))) {
         ASSERT_TRUE(std::isfinite(value)) << text;
         // int4-sym clamps a positive maximum to 7/8 of itself
         ASSERT_NEAR(value, block[0], std::abs(block[0]) * 0.13f + 1e-40f) << text;
@@ -108,7 +109,7 @@ TEST(Rtn, OppositeExtremesStayFinite) {
   w[9] = -3.0e38f;
   for (const char* text : {"int8", "int4", "int4-sym", "int4-g32-asym"}) {
     const std::vector<float> back =
-        decode_rows(quantize_rtn(tensor_of(w, 1, 64), parse_format(text), "w"));
+        decode_rows(quantize_rtn(tensor_of(w, 1, 64), parse_format(text), {"w"}));
     for (const float value : back) ASSERT_TRUE(std::isfinite(value)) << text;
   }
 }
@@ -117,7 +118,7 @@ TEST(Rtn, NanAndInfinityAreReportedByTensorAndRow) {
   std::vector<float> w(3 * 64, 1.0f);
   w[64 + 5] = std::numeric_limits<float>::quiet_NaN();
   try {
-    quantize_rtn(tensor_of(w, 3, 64), parse_format("int4"), "model.layers.0.mlp.up_proj.weight");
+    quantize_rtn(tensor_of(w, 3, 64), parse_format("int4"), {"model.layers.0.mlp.up_proj.weight"});
     FAIL();
   } catch (const Error& error) {
     const std::string message = error.what();

@@ -31,29 +31,47 @@ inline Bytes exact_copy(std::span<const std::byte> data) {
   return {{memory->data(), memory->size()}, memory};
 }
 
+// Random numbers of a format that nothing quantizes to.
+inline QTensor random_import(const Format& format, int64_t n, int64_t k, uint64_t seed) {
+  const QTensorBuilder out = build_qtensor(format, n, k);
+  Rng rng(seed, 3);
+  for (const Plane plane : {Plane::kScales, Plane::kZeros}) {
+    std::byte* bytes = out.plane(plane);
+    for (size_t i = 0; i < out.tensor.plane(plane).data.size(); ++i) {
+      bytes[i] = static_cast<std::byte>(rng.next() & 0xff);
+    }
+  }
+  for (size_t i = 0; i < out.tensor.outer.data.size() / 2; ++i) {
+    store_scale(Scale::kF16, out.outer, static_cast<int64_t>(i), 0.01 + rng.next_uniform());
+  }
+  return out.tensor;
+}
+
 // Scales and zeros as RTN chooses them; codes of quantized formats are random, so that all occur
 // but those that stand for no finite number.
 inline QTensor random_weights(const Format& format, int64_t n, int64_t k, uint64_t seed) {
   QTensorBuilder source = build_qtensor(format_of(FormatId::kF32), n, k);
   const std::vector<float> values = gaussian(n * k, seed, 1);
   encode_plain(FormatId::kF32, values.data(), n * k, source.codes);
-  QTensor w = quantize_rtn(source.tensor, format, "w");
+  QTensor w = format.rule == ScaleRule::kImport ? random_import(format, n, k, seed)
+                                                : quantize_rtn(source.tensor, format, {"w"});
   std::vector<std::byte> codes(w.codes.data.begin(), w.codes.data.end());
   if (format.quantized()) {
     const Rng rng(seed, 2);
-    std::vector<uint32_t> row(static_cast<size_t>(k));
+    std::vector<uint32_t> row(static_cast<size_t>(stored_codes(format, k)));
     for (int64_t r = 0; r < n; ++r) {
-      for (int64_t i = 0; i < k; ++i) {
-        const auto code = static_cast<uint32_t>(rng.bits(static_cast<uint64_t>(r * k + i))) &
+      for (size_t i = 0; i < row.size(); ++i) {
+        const auto code = static_cast<uint32_t>(rng.bits(static_cast<uint64_t>(r * k) + i)) &
                           ((1u << format.bits) - 1u);
-        row[static_cast<size_t>(i)] = std::isfinite(decode_code(format, code)) ? code : 0;
+        row[i] = std::isfinite(decode_code(format, code)) ? code : 0;
       }
-      store_codes(codes.data() + r * row_bytes(format, k), format.bits, row);
+      pack_codes(format, row, codes.data() + r * row_bytes(format, k));
     }
   }
   w.codes = exact_copy(codes);
-  w.scales = exact_copy(w.scales.data);
-  w.zeros = exact_copy(w.zeros.data);
+  for (const Plane plane : {Plane::kScales, Plane::kZeros, Plane::kMeta, Plane::kOuter}) {
+    w.plane(plane) = exact_copy(w.plane(plane).data);
+  }
   return w;
 }
 

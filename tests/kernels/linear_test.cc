@@ -135,6 +135,7 @@ class LinearFormat : public testing::TestWithParam<Format> {};
 
 TEST_P(LinearFormat, EveryRowAgreesWithTheReferenceOnRaggedShapes) {
   for (const LinearShape& shape : kRaggedLinearShapes) {
+    if (!cannot_take(GetParam(), shape.n, shape.k).empty()) continue;
     for (const FormatId act : {FormatId::kF32, FormatId::kBF16, FormatId::kF16}) {
       const int32_t m_max = act == FormatId::kF32 ? 128 : 9;
       Problem p(GetParam(), act, m_max, shape);
@@ -154,7 +155,9 @@ TEST_P(LinearFormat, EveryRowAgreesWithTheReferenceOnRaggedShapes) {
 
 // The reference kernel itself, where the double sum above is the oracle.
 TEST_P(LinearFormat, ReferenceKernelIsWithinItsOwnBound) {
-  Problem p(GetParam(), FormatId::kBF16, 3, {9, 200, "short last block"});
+  const bool whole = GetParam().outer == Outer::kSuper;
+  Problem p(GetParam(), FormatId::kBF16, 3,
+            whole ? LinearShape{9, 512, "whole blocks"} : LinearShape{9, 200, "short last block"});
   for (const LinearKernel& kernel : ref_backend().linear_kernels) {
     run_and_check(kernel, p, p.w, 3, true, Epilogue::kAdd);
   }

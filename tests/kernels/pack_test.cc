@@ -18,6 +18,7 @@ TEST(Pack, EveryLayoutUnpacksToTheCanonicalCodes) {
     for (const Format& format : every_weight_format()) {
       if (!packer.accepts(format)) continue;
       for (const LinearShape& shape : kRaggedLinearShapes) {
+        if (!cannot_take(format, shape.n, shape.k).empty()) continue;
         const QTensor w = random_weights(format, shape.n, shape.k, 3);
         const QTensor packed = in_layout(w, packer.layout, cpu_backend().packers);
         std::vector<std::byte> back(w.codes.data.size(), std::byte{0xaa});

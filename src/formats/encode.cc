@@ -1,0 +1,218 @@
+#include "formats/encode.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/check.h"
+
+namespace lowbit {
+namespace {
+
+struct Range {
+  float lo, hi;
+  float amax() const { return std::max(std::abs(lo), std::abs(hi)); }
+};
+
+Range range_of(std::span<const float> w) {
+  const auto [lo, hi] = std::minmax_element(w.begin(), w.end());
+  return {*lo, *hi};
+}
+
+Grid min_max_grid(const Format& format, Range r) {
+  const auto q_max = static_cast<float>(code_range(format).max);
+  if (format.zero == Zero::kInt) {  // zero must be on the grid
+    const float lo = std::min(r.lo, 0.0f), hi = std::max(r.hi, 0.0f);
+    const float scale = hi / q_max - lo / q_max;
+    return {scale, scale > 0 ? std::clamp(std::nearbyint(-lo / scale), 0.0f, q_max) : 0};
+  }
+  const float scale = r.hi / q_max - r.lo / q_max;  // hi - lo could overflow
+  if (format.zero == Zero::kOffset) return {scale, r.lo};
+  if (format.zero == Zero::kFloat) return {scale, r.lo + scale * ((q_max + 1) / 2)};
+  if (scale > 0) return {scale, -r.lo / scale};
+  return {std::abs(r.lo), r.lo == 0 ? 0 : std::copysign(1.0f, -r.lo)};  // one number: code 0
+}
+
+// floor(log2(x)) of a positive finite x, and what is left of it in [1, 2).
+struct Binade {
+  int exponent;
+  double mantissa;
+};
+Binade binade(float x) {
+  int exponent = 0;
+  const double half = std::frexp(double{x}, &exponent);
+  return {exponent - 1, 2 * half};
+}
+
+// Powers of two, exactly: no logarithm is rounded.
+Grid power_grid(const Format& format, float amax) {
+  constexpr int kLowest = -127, kHighest = 127;
+  if (amax == 0) return {static_cast<float>(power_of_two(kLowest)), 0};
+  const MiniFloat f = mini_float(format.code);
+  const Binade largest = binade(static_cast<float>(code_range(format).max)), at = binade(amax);
+  int exponent = at.exponent - largest.exponent;
+  if (format.rule == ScaleRule::kCeil) exponent += at.mantissa > 1;
+  if (format.rule == ScaleRule::kRceil) exponent += at.mantissa > largest.mantissa;
+  if (format.rule == ScaleRule::kEven) {
+    exponent += at.mantissa + power_of_two(-f.mantissa_bits - 1) >= 2;
+  }
+  return {static_cast<float>(power_of_two(std::clamp(exponent, kLowest, kHighest))), 0};
+}
+
+double mean_magnitude(std::span<const float> w) {
+  double sum = 0;
+  for (const float value : w) sum += std::abs(double{value});
+  return sum / static_cast<double>(w.size());
+}
+
+constexpr float kMinE4M3Scale = 0x1p-6f, kMaxE4M3Scale = 448;
+
+}  // namespace
+
+Grid choose_grid(const Format& format, std::span<const float> w, float outer) {
+  const Range r = range_of(w);
+  const CodeRange range = code_range(format);
+  const auto q_min = static_cast<float>(range.min), q_max = static_cast<float>(range.max);
+  switch (format.rule) {
+    case ScaleRule::kAmaxOverMax:
+      return {r.amax() / q_max, 0};
+    case ScaleRule::kAmaxOverMin:
+      return {r.amax() / -q_min, 0};
+    case ScaleRule::kExtreme:
+      return {(std::abs(r.lo) >= std::abs(r.hi) ? r.lo : r.hi) / q_min, 0};
+    case ScaleRule::kMinMax:
+      return min_max_grid(format, r);
+    case ScaleRule::kMean:
+      return {static_cast<float>(mean_magnitude(w)), 0};
+    case ScaleRule::kFloor:
+    case ScaleRule::kCeil:
+    case ScaleRule::kEven:
+    case ScaleRule::kRceil:
+      return power_grid(format, r.amax());
+    case ScaleRule::kTwoLevel: {
+      const float scale = outer == 0 ? 0 : r.amax() / q_max / outer;
+      return {std::clamp(scale, kMinE4M3Scale, kMaxE4M3Scale), 0};
+    }
+    case ScaleRule::kNone:
+    case ScaleRule::kImport:
+      break;
+  }
+  LB_CHECK(false, "{} has no scale rule", name(format));
+  __builtin_unreachable();
+}
+
+float choose_outer(const Format& format, float amax) {
+  return amax / (kMaxE4M3Scale * static_cast<float>(code_range(format).max));
+}
+
+bool store_grid(const QTensorBuilder& out, int64_t row, int64_t block_k, const Grid& grid) {
+  const QTensor& t = out.tensor;
+  const int64_t block_n = t.format.block.n == 0 ? 0 : row / t.format.block.n;
+  const auto row_of = [&](Plane plane) {
+    return out.plane(plane) + block_n * plane_shape(t.format, plane, t.n, t.k).row_bytes;
+  };
+  store_scale(t.format.scale, row_of(Plane::kScales), block_k, grid.scale);
+  if (t.format.zero == Zero::kInt) {
+    row_of(Plane::kZeros)[block_k] = static_cast<std::byte>(grid.zero);
+  } else if (t.format.zero != Zero::kNone) {
+    store_scale(t.format.scale, row_of(Plane::kZeros), block_k, grid.zero);
+  }
+  const BlockParams stored = load_block(t, row, block_k);
+  return std::isfinite(stored.scale) && std::isfinite(stored.offset) && std::isfinite(stored.shift);
+}
+
+uint32_t nearest_code(const Format& format, const BlockParams& p, double w) {
+  const double inverse = p.scale == 0 ? 0 : 1 / p.scale;
+  return encode_code(format, (w - p.offset) * inverse + p.shift);
+}
+
+std::vector<uint32_t> keep_2_of_4(std::span<const float> row) {
+  LB_CHECK(row.size() % 4 == 0, "{}", row.size());
+  std::vector<uint32_t> kept;
+  kept.reserve(row.size() / 2);
+  for (size_t quad = 0; quad < row.size(); quad += 4) {
+    uint32_t order[] = {0, 1, 2, 3};
+    std::stable_sort(order, order + 4, [&](uint32_t a, uint32_t b) {
+      return std::abs(row[quad + a]) > std::abs(row[quad + b]);
+    });
+    kept.push_back(std::min(order[0], order[1]));
+    kept.push_back(std::max(order[0], order[1]));
+  }
+  return kept;
+}
+
+namespace {
+
+float magnitude(std::span<const float> w) { return w.empty() ? 0 : range_of(w).amax(); }
+
+float load_outer(const QTensorBuilder& out, int64_t row) {
+  float outer = 1;
+  if (out.tensor.format.outer != Outer::kNone) {
+    const int64_t at = out.tensor.format.outer == Outer::kRow ? row : 0;
+    std::memcpy(&outer, out.outer + at * static_cast<int64_t>(sizeof outer), sizeof outer);
+  }
+  return outer;
+}
+
+// The numbers that get a code: all, or the kept ones of a 2:4 row, whose positions are stored.
+std::vector<float> coded_numbers(std::span<const float> row, int64_t at,
+                                 const QTensorBuilder& out) {
+  const Format& f = out.tensor.format;
+  if (!f.sparse24) return {row.begin(), row.end()};
+  const std::vector<uint32_t> kept = keep_2_of_4(row);
+  store_codes(out.meta + at * plane_shape(f, Plane::kMeta, out.tensor.n, out.tensor.k).row_bytes, 2,
+              kept);
+  std::vector<float> numbers(kept.size());
+  for (size_t i = 0; i < kept.size(); ++i) numbers[i] = row[i / 2 * 4 + kept[i]];
+  return numbers;
+}
+
+}  // namespace
+
+int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
+                    const QTensorBuilder& out) {
+  const Format& f = out.tensor.format;
+  const int64_t k = out.tensor.k;
+  const auto bad =
+      std::find_if_not(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+  if (bad != values.end()) return first + (bad - values.begin()) / k;
+
+  const int64_t width = stored_codes(f, k);  // codes of a row
+  std::vector<float> w;                      // [rows, width]
+  for (int64_t r = 0; r < rows; ++r) {
+    const auto row = values.subspan(static_cast<size_t>(r * k), static_cast<size_t>(k));
+    const std::vector<float> coded = coded_numbers(row, first + r, out);
+    w.insert(w.end(), coded.begin(), coded.end());
+    if (f.outer == Outer::kRow) {
+      const float outer = choose_outer(f, magnitude(coded));
+      std::memcpy(out.outer + (first + r) * static_cast<int64_t>(sizeof outer), &outer,
+                  sizeof outer);
+    }
+  }
+  std::vector<uint32_t> codes(w.size());
+  std::vector<float> block;
+  const int64_t step = f.block.k == 0 ? width : stored_codes(f, f.block.k);
+  for (int64_t begin = 0; begin < width; begin += step) {
+    const int64_t end = std::min(width, begin + step), block_k = begin / step;
+    block.clear();
+    for (int64_t r = 0; r < rows; ++r) {
+      block.insert(block.end(), w.begin() + r * width + begin, w.begin() + r * width + end);
+    }
+    const Grid grid = choose_grid(f, block, load_outer(out, first));
+    if (!store_grid(out, first, block_k, grid)) return first;
+    for (int64_t r = 0; r < rows; ++r) {
+      const BlockParams stored = load_block(out.tensor, first + r, block_k);
+      for (int64_t i = r * width + begin; i < r * width + end; ++i) {
+        codes[static_cast<size_t>(i)] = nearest_code(f, stored, w[static_cast<size_t>(i)]);
+      }
+    }
+  }
+  for (int64_t r = 0; r < rows; ++r) {
+    pack_codes(f,
+               std::span(codes).subspan(static_cast<size_t>(r * width), static_cast<size_t>(width)),
+               out.codes + (first + r) * row_bytes(f, k));
+  }
+  return -1;
+}
+
+}  // namespace lowbit

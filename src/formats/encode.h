@@ -1,0 +1,48 @@
+// Round to nearest: what a format's own rule (formats/ids.h: ScaleRule) makes of a block of
+// numbers. Scales and zeros are chosen in f32, rounded to their storage type, and codes are the
+// nearest on the stored grid. Quantizers that choose otherwise use the parts.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "formats/codec.h"
+
+namespace lowbit {
+
+// A block's scale and zero (in the meaning of the format's Zero) before rounding to their types.
+struct Grid {
+  float scale = 0, zero = 0;
+};
+
+// The format's rule on the numbers of one block; `outer` is the stored outer scale above it (1 if
+// there is none). Not for ScaleRule::kImport.
+Grid choose_grid(const Format& format, std::span<const float> w, float outer = 1);
+
+// Outer::kTensor and kRow: the scale above blocks whose largest magnitude is `amax`.
+float choose_outer(const Format& format, float amax);
+
+// Writes a block's scale and zero, rounded to their storage types. False if one does not fit.
+bool store_grid(const QTensorBuilder& out, int64_t row, int64_t block_k, const Grid& grid);
+
+// The code nearest to `w` on a stored grid. A block whose scale is 0 decodes to its offset whatever
+// the code: the code is then that of the shift.
+uint32_t nearest_code(const Format& format, const BlockParams& stored, double w);
+
+// Of each four numbers along a row the two of largest magnitude, of equal ones the earlier:
+// positions 0 to 3, two for each four, ascending. k must be a multiple of 4.
+std::vector<uint32_t> keep_2_of_4(std::span<const float> row);
+
+// Encodes rows [first, first + rows) of `out.tensor` from `values` [rows, k]: as many rows as share
+// scales (block.n, or all). Outer::kTensor must have been stored; Outer::kRow is chosen here.
+// Returns the first row that holds a NaN, an infinity or a number beyond the scales, or -1.
+int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
+                    const QTensorBuilder& out);
+
+// Rows that are encoded together.
+inline int64_t band_rows(const Format& format, int64_t n) {
+  return format.block.n == 0 ? n : format.block.n;
+}
+
+}  // namespace lowbit
