@@ -109,10 +109,13 @@ LB_HOST_DEVICE constexpr uint32_t double_to_minifloat(MiniFloat f, double value)
   int exponent = static_cast<int>(std::bit_cast<uint64_t>(magnitude) >> 52) - 1023;
   if (exponent < 1 - f.bias()) exponent = 1 - f.bias();
   const double step = power_of_two(exponent - f.mantissa_bits);
-  const double steps = (magnitude / step + 0x1p52) - 0x1p52;  // rounds to an integer, ties to even
-  // Counted in steps, codes continue over the edge of a binade: the carry makes the next exponent.
-  const auto first = static_cast<uint32_t>(exponent + f.bias() - 1) << f.mantissa_bits;
-  const uint32_t code = first + static_cast<uint32_t>(steps);
+  const double steps = magnitude / step;  // exact, less than 2^(mantissa bits + 1)
+  const auto below = static_cast<uint32_t>(steps);
+  const double rest = steps - below;
+  // Counted in steps, codes continue over the edge of a binade: a carry makes the next exponent.
+  const uint32_t lower =
+      (static_cast<uint32_t>(exponent + f.bias() - 1) << f.mantissa_bits) + below;
+  const uint32_t code = lower + (rest > 0.5 || (rest == 0.5 && (lower & 1u)) ? 1u : 0u);
   return sign | (code < f.max_code ? code : f.max_code);
 }
 

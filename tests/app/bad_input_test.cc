@@ -83,7 +83,7 @@ std::vector<BadInput> command_cases() {
       plain("inspect_twice", {"inspect", kModel, "--model", kModel}, {"give the model once"}),
       plain("inspect_output", {"inspect", kModel, "-o", "xml"}, {"-o xml", "json"}),
       plain("formats_unknown", {"formats", "int9"},
-            {"unknown format `int9`, did you mean `int8` or `int7`"}),
+            {"unknown format `int9`, did you mean `int8`, `int7` or `int6`"}),
       plain("formats_parameter", {"formats", "fp8-asym"}, {"unknown parameter `-asym`"}),
       plain("formats_group", {"formats", "int4-g48"}, {"group size `g48`", "power of two"}),
       plain("formats_activations", {"formats", "int8+int3"}, {"cannot hold activations"}),
@@ -348,7 +348,7 @@ TEST(Process, ErrorsAreOneLineAndExitCodeTwo) {
       {"/no/such/model"});
   expect_one_error_line(fixtures::run_binary({}), {"no command"});
   expect_one_error_line(fixtures::run_binary({"formats", "int9"}),
-                        {"did you mean `int8` or `int7`"});
+                        {"did you mean `int8`, `int7` or `int6`"});
   expect_one_error_line(fixtures::run_binary({"eval", "--model", "synthetic:tiny", "--text", "/x"}),
                         {"random weights"});
   expect_one_error_line(fixtures::run_binary({"bench", "model=/no/such/model"}), {});

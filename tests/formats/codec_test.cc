@@ -6,18 +6,12 @@
 #include <numeric>
 
 #include "base/rng.h"
+#include "bench/linear_cases.h"
 
 namespace lowbit {
 namespace {
 
-std::vector<Format> all_formats() {
-  std::vector<Format> formats;
-  for (const FormatRow& row : kFormats) formats.push_back(row.defaults);
-  for (const char* name : {"int8-g64", "int8-tensor", "int4-sym", "int4-g32-asym", "int4-row"}) {
-    formats.push_back(parse_format(name));
-  }
-  return formats;
-}
+std::vector<Format> all_formats() { return every_weight_format(); }
 
 TEST(Codec, EveryCodeDecodesAndEncodesBack) {
   for (const Format& f : all_formats()) {
@@ -25,7 +19,7 @@ TEST(Codec, EveryCodeDecodesAndEncodesBack) {
     for (uint64_t i = 0; i < codes; ++i) {
       const auto code = static_cast<uint32_t>(f.bits == 32 ? i << 16 : i);
       const double value = decode_code(f, code);
-      if (std::isnan(value)) continue;
+      if (!std::isfinite(value)) continue;
       ASSERT_EQ(encode_code(f, value), code) << name(f);
       if (f.quantized()) {
         ASSERT_GE(value, code_range(f).min);
@@ -33,6 +27,62 @@ TEST(Codec, EveryCodeDecodesAndEncodesBack) {
       }
     }
   }
+}
+
+// Every number half-way between two neighbours and beside it, for codes that are small floats.
+TEST(Codec, SmallFloatsRoundToNearestEven) {
+  for (const Format& f : all_formats()) {
+    if (!is_mini_float(f.code)) continue;
+    const MiniFloat mini = mini_float(f.code);
+    for (uint32_t code = 0; code < mini.max_code; ++code) {
+      const double lo = decode_code(f, code), hi = decode_code(f, code + 1);
+      const double middle = (lo + hi) / 2, step = (hi - lo) / 1024;
+      ASSERT_LT(lo, hi) << name(f) << " " << code;
+      EXPECT_EQ(encode_code(f, middle - step), code) << name(f);
+      EXPECT_EQ(encode_code(f, middle + step), code + 1) << name(f);
+      EXPECT_EQ(encode_code(f, middle), code % 2 == 0 ? code : code + 1) << name(f);
+      EXPECT_EQ(encode_code(f, -middle - step), (code + 1) | 1u << (f.bits - 1)) << name(f);
+    }
+    EXPECT_EQ(encode_code(f, 1e30), mini.max_code) << name(f);
+    EXPECT_EQ(encode_code(f, INFINITY), mini.max_code) << name(f);
+  }
+}
+
+// The numbers that the standards print.
+TEST(Codec, SmallFloatsHaveTheLimitsOfTheirStandards) {
+  const auto limits = [](const char* text) {
+    const Format f = parse_format(text);
+    double smallest = 1e9;
+    for (uint32_t code = 1; code < (1u << (f.bits - 1)); ++code) {
+      smallest = std::min(smallest, decode_code(f, code));
+    }
+    return std::pair(code_range(f).max, smallest);
+  };
+  EXPECT_EQ(limits("fp8"), std::pair(448.0, 0x1p-9));
+  EXPECT_EQ(limits("fp8-e5m2"), std::pair(57344.0, 0x1p-16));
+  EXPECT_EQ(limits("fp6"), std::pair(28.0, 0.0625));
+  EXPECT_EQ(limits("fp6-e2m3"), std::pair(7.5, 0.125));
+  EXPECT_EQ(limits("fp4"), std::pair(6.0, 0.5));
+  EXPECT_EQ(limits("fp3"), std::pair(4.0, 1.0));
+  EXPECT_TRUE(std::isnan(decode_code(parse_format("fp8"), 0x7f)));
+  EXPECT_TRUE(std::isinf(decode_code(parse_format("fp8-e5m2"), 0x7c)));
+}
+
+TEST(Codec, FiveTritsShareAByte) {
+  const Format f = parse_format("ternary5");
+  for (const int64_t k : {1, 4, 5, 6, 64, 243}) {
+    std::vector<uint32_t> codes(static_cast<size_t>(k)), back(codes.size());
+    for (size_t i = 0; i < codes.size(); ++i) codes[i] = static_cast<uint32_t>((i * i + i / 5) % 3);
+    std::vector<std::byte> row(static_cast<size_t>(row_bytes(f, k)));
+    EXPECT_EQ(row.size(), static_cast<size_t>((k + 4) / 5));
+    pack_codes(f, codes, row.data());
+    unpack_codes(f, row.data(), back);
+    EXPECT_EQ(back, codes);
+  }
+  const uint32_t digits[] = {1, 2, 0, 1, 2};
+  std::byte byte{};
+  pack_codes(f, digits, &byte);
+  EXPECT_EQ(std::to_integer<int>(byte), 1 + 2 * 3 + 0 * 9 + 1 * 27 + 2 * 81);
 }
 
 TEST(Codec, EncodeTakesTheNearestCodeAndClamps) {
@@ -77,44 +127,75 @@ TEST(Codec, Int4BlockDecodesByItsFormula) {
   for (size_t i = 8; i < 10; ++i) EXPECT_EQ(w[i], (static_cast<float>(i) - 8) * 2.0f - 3.0f);
 }
 
+// A row or tensor scale is not in the nominal figure; 3840 is a multiple of 256 and of 5.
 TEST(QTensor, PlaneSizesAreWhatFormatsPromise) {
+  constexpr int64_t n = 256, k = 3840;
   for (const Format& f : all_formats()) {
-    const int64_t n = 48, k = 4096;
     const QTensor t = build_qtensor(f, n, k).tensor;
-    const double extra = f.block.k == 0 && f.quantized()
-                             ? static_cast<double>(f.scale_bits()) / (f.block.n == 0 ? n * k : k)
-                             : 0;
-    const double zero = f.block.k == 0 ? static_cast<double>(f.zero_bits()) / k : 0;
-    EXPECT_NEAR(t.bits_per_weight(), f.bits_per_weight() + extra + zero, 1e-12) << name(f);
+    double bits = f.bits_per_weight() * n * k;
+    if (f.quantized() && f.block.k == 0) {
+      bits += static_cast<double>((f.block.n == 0 ? 1 : n) * (f.scale_bits() + f.zero_bits()));
+    }
+    if (f.outer == Outer::kTensor) bits += 32;
+    EXPECT_DOUBLE_EQ(static_cast<double>(t.bytes()) * 8, bits) << name(f);
+    EXPECT_EQ(t.bytes(), tensor_bytes(f, n, k));
   }
 }
 
-TEST(QTensor, SliceStackAndPermuteMoveWholeRows) {
-  for (const char* text : {"bf16", "int8", "int4-g32", "q4_0", "int4-sym"}) {
-    const Format f = parse_format(text);
-    QTensorBuilder b = build_qtensor(f, 6, 40);
-    Rng rng(3);
-    for (size_t i = 0; i < b.tensor.codes.data.size(); ++i) {
-      b.codes[i] = static_cast<std::byte>(rng.next() & 0x3f);
+QTensor quantized_ramp(const Format& f, int64_t n, int64_t k) {
+  QTensorBuilder b = build_qtensor(f, n, k);
+  Rng rng(3);
+  for (const Plane plane : {Plane::kCodes, Plane::kMeta}) {
+    for (size_t i = 0; i < b.tensor.plane(plane).data.size(); ++i) {
+      b.plane(plane)[i] = static_cast<std::byte>(rng.next() & 0x11);  // valid in every format
     }
-    if (f.quantized()) {
-      for (int64_t i = 0; i < 6 * blocks_along_k(f, 40); ++i) {
-        store_scale(f.scale, b.scales, i, 0.25 + rng.next_uniform());
-        if (f.zero == Zero::kFloat) store_scale(f.scale, b.zeros, i, rng.next_uniform());
+  }
+  if (f.sparse24) {  // positions 0 and 1 of each four
+    for (size_t i = 0; i < b.tensor.meta.data.size(); ++i) b.meta[i] = std::byte{0x44};
+  }
+  for (int64_t row = 0; row < plane_shape(f, Plane::kScales, n, k).rows; ++row) {
+    for (const Plane plane : {Plane::kScales, Plane::kZeros}) {
+      const PlaneShape shape = plane_shape(f, plane, n, k);
+      for (int64_t i = 0; shape.rows > 0 && i < blocks_along_k(f, k); ++i) {
+        const bool integer = plane == Plane::kZeros && f.zero == Zero::kInt;
+        std::byte* at = b.plane(plane) + row * shape.row_bytes;
+        if (integer) at[i] = static_cast<std::byte>(rng.next() % 3);
+        if (!integer) store_scale(f.scale, at, i, static_cast<double>(1 + (row + i) % 4));
       }
     }
-    const std::vector<float> all = decode_rows(b.tensor);
-    const auto row = [&](int64_t n) {
-      return std::vector<float>(all.begin() + n * 40, all.begin() + (n + 1) * 40);
-    };
-    const QTensor parts[] = {slice_rows(b.tensor, 4, 6), slice_rows(b.tensor, 0, 4)};
-    const std::vector<float> stacked = decode_rows(stack_rows(parts));
-    const int64_t order[] = {4, 5, 0, 1, 2, 3};
-    EXPECT_EQ(stacked, decode_rows(permute_rows(b.tensor, order))) << text;
-    for (int64_t i = 0; i < 6; ++i) {
-      const std::vector<float> got(stacked.begin() + i * 40, stacked.begin() + (i + 1) * 40);
-      EXPECT_EQ(got, row(order[i])) << text;
+  }
+  for (int64_t i = 0; i < plane_shape(f, Plane::kOuter, n, k).rows; ++i) {
+    const bool super = f.outer == Outer::kSuper;
+    store_scale(super ? Scale::kF16 : Scale::kF32, b.outer, i, 1 + static_cast<double>(i));
+  }
+  return b.tensor;
+}
+
+TEST(QTensor, SliceStackAndPermuteMoveWholeRowsOfEveryFormat) {
+  constexpr int64_t k = 512, cut = 128, n = 131;
+  for (const Format& f : all_formats()) {
+    const QTensor whole = quantized_ramp(f, n, k);
+    const std::vector<float> all = decode_rows(whole);
+    const std::vector<float> head(all.begin(), all.begin() + cut * k);
+    EXPECT_EQ(decode_rows(slice_rows(whole, 0, cut)), head) << name(f);
+
+    std::vector<int64_t> order;
+    for (int64_t i = 0; i < n; ++i) order.push_back((i * 7 + 3) % n);
+    const std::vector<float> permuted = decode_rows(permute_rows(whole, order));
+    for (int64_t i = 0; i < n; ++i) {
+      ASSERT_TRUE(std::equal(permuted.begin() + i * k, permuted.begin() + (i + 1) * k,
+                             all.begin() + order[static_cast<size_t>(i)] * k))
+          << name(f) << " row " << i;
     }
+
+    // Parts that end inside a block of rows, and parts with different scales per tensor.
+    const QTensor parts[] = {quantized_ramp(f, 5, k), whole, quantized_ramp(f, 7, k)};
+    std::vector<float> expected;
+    for (const QTensor& part : parts) {
+      const std::vector<float> numbers = decode_rows(part);
+      expected.insert(expected.end(), numbers.begin(), numbers.end());
+    }
+    EXPECT_EQ(decode_rows(stack_rows(parts)), expected) << name(f);
   }
 }
 
