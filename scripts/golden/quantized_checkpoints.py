@@ -12,7 +12,8 @@ reciprocal is rounded to f32 first, as lowbit keeps it.
 
 compressed-tensors, torchao, HQQ and BitNet are packed by those packages, and their own
 dequantization is compared. The layouts of GPTQ and AWQ are written out below, with the scales of a
-plain round to nearest: their packages need a GPU to be built. So is that of `fp8` (quant_method of
+plain round to nearest, as their packages need a GPU to be built; AutoGPTQ 0.7.1 packs the same
+numbers to the same bytes, and AutoAWQ 0.2.9 reads them back. So is that of `fp8` (a quant_method of
 transformers).
 """
 
