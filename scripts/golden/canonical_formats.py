@@ -1,8 +1,8 @@
 """lowbit's canonical formats in numpy: a second implementation to compare the C++ one with.
 
-Written from docs/formats.md and not from the C++ code. `quantize(name, w)` rounds f32 weights [n, k]
-to nearest: scale and zero in f32, rounded to their storage type, then codes in f64 on the stored
-grid. `decode(q)` gives the f32 numbers back. pip install numpy==2.4.6 ml_dtypes==0.6.0
+Written from the definitions and not from the C++ code. `quantize(name, w)` rounds f32 weights
+[n, k] to nearest: scale and zero in f32, rounded to their storage type, then codes in f64 on the
+stored grid; `decoded` is in f64, rounded once. pip install numpy==2.4.6 ml_dtypes==0.6.0
 """
 
 import re

@@ -13,8 +13,9 @@
     inputs     weights.f32, weights.bf16 [8, 320]; weights.mild.f32 [8, 320] (rows of one size, for
                scales per tensor); weights.edges.f32 [7, 224] (blocks where a scale of MX steps)
     canonical  lowbit's own formats by canonical_formats.py, from weights.f32 (NAME@mild: from
-               weights.mild.f32, and so on): NAME.codes, one stored code a byte; NAME.scales, .zeros, .meta,
-               .outer as stored; NAME.decoded for some
+               weights.mild.f32, and so on; NAME@activations: every row on its own): NAME.codes,
+               one stored code a byte; NAME.scales, .zeros, .meta, .outer as stored; NAME.decoded
+               for some
     codes      NAME: the value of every code of a small float
     gguf       TYPE.blocks, TYPE.decoded by the `gguf` package
     torchao09, torchao, hqq, gemlite   METHOD.codes, .scales, .zeros, .outer, .decoded as that tool
@@ -188,6 +189,12 @@ def write_canonical(folder: Path) -> None:
             out.add(name + suffix, q.decoded, name + suffix in DECODED_KEPT,
                     note={"input": source}, codes=q.codes, scales=q.scales, zeros=q.zeros,
                     meta=q.meta, outer=q.outer)
+    w = inputs["weights.f32"]
+    rows = [canonical.quantize("nvfp4", w[i : i + 1]) for i in range(N)]  # a scale per token
+    out.add("nvfp4@activations", np.concatenate([q.decoded for q in rows]), False,
+            note={"input": "weights.f32"}, codes=np.concatenate([q.codes for q in rows]),
+            scales=np.concatenate([q.scales for q in rows]),
+            outer=np.concatenate([q.outer for q in rows]))
     out.write()
 
 

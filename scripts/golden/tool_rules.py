@@ -62,11 +62,18 @@ def int8_activations(w):  # torchao 0.9.0
     return np.clip(q, -127, 127), s, None
 
 
-def int8_018(w):
+def int8_018(w, group=None):
     """The amax is divided in bf16, everything after that is f32."""
-    lo, hi = rows(blocks(w, w.shape[1]))
+    group = group or w.shape[1]
+    lo, hi = rows(blocks(w, group))
     s = np.maximum(bf16(np.maximum(-lo, hi) / F32(127.5)), F32_EPS)
-    return np.clip(np.rint(f32(w * (1 / s))), -128, 127), s, None
+    return np.clip(np.rint(f32(w * spread(1 / s, group))), -128, 127), s, None
+
+
+def intx_018(w, bits, group, eps):
+    top = 2 ** (bits - 1)
+    s, q = torchao_symmetric(w, group, top - 0.5, eps, bf16)
+    return np.clip(q, -top, top - 1).astype(np.int64) & (2 * top - 1), s, None
 
 
 def int4wo(w, group, eps):  # tinygemm
@@ -197,7 +204,7 @@ def compare(name, golden, result, allowed=0, scale_tolerance=0.0, **kind) -> boo
     want = np.asarray(codes).astype(np.int64) & 0xFF
     wrong = int((got != want).sum())
     scales = scale_values(golden[name + ".scales"], **kind)
-    off = float((np.abs(scales - s) / np.abs(s)).max())
+    off = float((np.abs(scales - s) / np.maximum(np.abs(s), 1e-30)).max())
     if z is not None:  # in units of a code where it is smaller than one
         zeros = golden[name + ".zeros"].astype(F32)
         off = max(off, float((np.abs(zeros - z) / np.maximum(np.abs(z), 1)).max()))
@@ -228,7 +235,12 @@ def main(folder: Path) -> int:
         compare("sparse-marlin", old, sparse_marlin(half, 128)),
         compare("sparse-marlin-row", old, sparse_marlin(half, 256)),
         compare("Int8WeightOnlyConfig", new, int8_018(w)),
-        *[compare(f"Int4WeightOnlyConfig-{g}", new, int4wo(w, g, tiny)) for g in (32, 64, 128, 256)],
+        *[compare(f"Int4WeightOnlyConfig-{g}", new, int4wo(w, g, tiny))
+          for g in (32, 64, 128, 256)],
+        *[compare(f"IntxWeightOnlyConfig-int{b}-32", new, intx_018(w, b, 32, tiny))
+          for b in (4, 2)],
+        compare("Int8WeightOnlyConfig-g64", new, int8_018(w, 64)),
+        compare("Int8DynamicActivationInt8WeightConfig:activations", new, int8_018(w)),
         compare("Float8WeightOnlyConfig", new, float8_018(w)),
         compare("A16W8_INT8", gem, (lambda q, s, _: (q, bf16(s), None))(*gemlite_int8(w))),
         compare("A8W8_INT8", gem, gemlite_int8(w)),
