@@ -62,14 +62,13 @@ class SmallFloat:
         return np.where(code & sign, -1.0, 1.0) * magnitude[code & (sign - 1)]
 
     def encode(self, value: np.ndarray) -> np.ndarray:
-        """Nearest, ties to even, saturating; the sign of zero stays. Without a mantissa bit no
-        significand is even, so a tie goes away from zero (IEEE 754-2019, 4.3.1)."""
+        """Nearest, saturating; the sign of zero stays. Ties go to the even code, also where there is
+        no mantissa to be even."""
         v = self.magnitudes()
         magnitude = np.minimum(np.abs(value), v[-1])
         low = np.clip(np.searchsorted(v, magnitude, side="right") - 1, 0, len(v) - 2)
         middle = (v[low] + v[low + 1]) / 2  # exact
-        up_on_tie = (low & 1) == 1 if self.mantissa else low > 0
-        code = low + ((magnitude > middle) | ((magnitude == middle) & up_on_tie))
+        code = low + ((magnitude > middle) | ((magnitude == middle) & ((low & 1) == 1)))
         return (code | (np.signbit(value).astype(np.int64) << (self.bits - 1))).astype(np.uint8)
 
 

@@ -110,16 +110,7 @@ def float8_018(w):
 def fpx(w, element):  # torchao 0.9.0
     small = SMALL_FLOATS[element]
     s = bf16(np.maximum(np.abs(w).max(1, keepdims=True), F32(1e-12)) / F32(small.max))
-    v = f32(w / s).astype(np.float64)
-    code = small.encode(v)
-    if small.mantissa == 0:  # here a tie goes to the even code
-        values = small.magnitudes()
-        middle = (values[1:] + values[:-1]) / 2
-        for i, m in enumerate(middle):
-            tie = np.abs(v) == m
-            even = i if i % 2 == 0 else i + 1
-            code = np.where(tie, even | (code & (1 << (small.bits - 1))), code).astype(np.uint8)
-    return code, s, None
+    return small.encode(f32(w / s).astype(np.float64)), s, None
 
 
 def sparse_marlin(w, group):  # torchao 0.9.0, in f16
