@@ -203,7 +203,10 @@ def choose(f: Format, w: np.ndarray, outer: np.float32) -> tuple[np.ndarray, np.
     q_min, q_max = (F32(v) for v in code_limits(f))
     none = np.zeros_like(amax)
     if f.rule == "mean":
-        return np.abs(w).astype(np.float64).mean(1).astype(F32), none
+        mean = np.abs(w).astype(np.float64).mean(1).astype(F32)
+        if f.code == "ternary":  # numbers that are 0 or +-m already stay as they are
+            mean = np.where(((np.abs(w) == amax[:, None]) | (w == 0)).all(1), amax, mean)
+        return mean, none
     if f.rule == "amax/max":
         return amax / q_max, none
     if f.rule == "amax/min":
@@ -222,7 +225,8 @@ def choose(f: Format, w: np.ndarray, outer: np.float32) -> tuple[np.ndarray, np.
         return scale, np.where(flat, F32(0), np.clip(np.rint(-lo / divisor), F32(0), q_max))
     if f.zero == "float":
         return scale, lo + scale * F32(2 ** (f.bits - 1))
-    return divisor, -lo / divisor  # a flat block is kept by its zero alone, as HQQ does
+    # A block of one number: code 0 is that number.
+    return np.where(flat, np.abs(lo), scale), np.where(flat, -np.sign(lo), -lo / divisor)
 
 
 def store(kind: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
