@@ -226,7 +226,7 @@ def choose(f: Format, w: np.ndarray, outer: np.float32) -> tuple[np.ndarray, np.
     if f.zero == "float":
         return scale, lo + scale * F32(2 ** (f.bits - 1))
     # A block of one number: code 0 is that number.
-    return np.where(flat, np.abs(lo), scale), np.where(flat, -np.sign(lo), -lo / divisor)
+    return np.where(flat, np.abs(lo), scale), np.where(flat, 0 - np.sign(lo), -lo / divisor)
 
 
 def store(kind: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
