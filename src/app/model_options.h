@@ -24,7 +24,8 @@ void visit(Visitor& v, ModelOptions& c) {
   v.field("format", c.format,
           "weight format, or weights+activations (`lowbit formats`); empty: as stored");
   v.field("device", c.device, "cpu or ref; empty: cpu");
-  v.field("kv_format", c.kv_format, "of the key/value cache: bf16, f16 or f32");
+  v.field("kv_format", c.kv_format,
+          "of the key/value cache: bf16, f32, int8, fp8, int4, mxfp8, ...");
   v.field("threads", c.threads, "of the cpu backend; 0: one per core");
 }
 

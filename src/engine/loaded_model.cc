@@ -22,7 +22,7 @@ std::string format_summary(const Model& model) {
   std::set<std::string> distinct;
   for (const Linear* linear : model.linears()) {
     std::string text = name(linear->format);
-    if (linear->activations) text += "+" + std::string(row_of(*linear->activations).name);
+    if (linear->activations) text += "+" + name(*linear->activations);
     if (linear->resident != linear->format) text += " (resident: " + name(linear->resident) + ")";
     distinct.insert(std::move(text));
   }

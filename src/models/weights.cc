@@ -111,7 +111,7 @@ void WeightLoader::pack(Linear* linear, const QTensor& canonical) const {
 Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
   Linear result;
   result.name = name;
-  if (format_ && format_->activations) result.activations = format_->activations->id;
+  if (format_ && format_->activations) result.activations = format_->activations;
   result.k = k;
   bool has_bias = false;
   std::vector<float> bias;

@@ -16,7 +16,7 @@ namespace lowbit {
 struct LoadOptions {
   std::optional<FormatPair> format;  // of every Linear, head included; nullopt: as stored
   const Quantizer* quantizer = &quantizers()[0];  // rtn
-  FormatId kv_format = FormatId::kBF16;
+  Format kv_format = format_of(FormatId::kBF16);
   int32_t max_step_tokens = 512;
   // Reads no weights: plans, memory use and state are as they would be, forward() must not be
   // called.
@@ -28,10 +28,10 @@ struct LoadOptions {
 
 // One weight matrix on the device and the kernels that will multiply it.
 struct Linear {
-  std::string name;                     // "layers.3.qkv"
-  Format format{};                      // what the user asked for, or what the file holds
-  Format resident{};                    // what is in memory: bf16 where no kernel reads `format`
-  std::optional<FormatId> activations;  // what the user asked its input to be rounded to
+  std::string name;                   // "layers.3.qkv"
+  Format format{};                    // what the user asked for, or what the file holds
+  Format resident{};                  // what is in memory: bf16 where no kernel reads `format`
+  std::optional<Format> activations;  // what the user asked its input to be rounded to
   int64_t n = 0, k = 0;
   LinearPlan plan;
   WeightView view{};
