@@ -10,17 +10,6 @@
 #include "base/thread_pool.h"
 
 namespace lowbit {
-namespace {
-
-FormatId parse_kv_format(const std::string& text) {
-  const Format format = with_context("--kv-format", [&] { return parse_format(text); });
-  if (format.quantized()) {
-    throw_error("--kv-format {}: the key/value cache is bf16, f16 or f32", name(format));
-  }
-  return format.id;
-}
-
-}  // namespace
 
 const Backend& chosen_backend(const ModelOptions& options) {
   if (!options.device.empty()) {
@@ -66,7 +55,8 @@ LoadOptions load_options(const ModelOptions& options) {
   if (!options.quantize.format.empty()) {
     load.activations = parse_format_flag("--format", options.quantize.format).activations;
   }
-  load.kv_format = parse_kv_format(options.kv_format);
+  load.kv_format =
+      with_context("--kv-format", [&] { return parse_cache_format(options.kv_format); });
   return load;
 }
 

@@ -48,7 +48,8 @@ void visit(Visitor& v, ModelOptions& c) {
           "Hugging Face folder, .gguf file, embedded:NAME or synthetic:NAME[@SEED]");
   visit(v, c.quantize);
   v.field("device", c.device, "cpu or ref; empty: cpu");
-  v.field("kv_format", c.kv_format, "of the key/value cache: bf16, f16 or f32");
+  v.field("kv_format", c.kv_format,
+          "of the key/value cache: bf16, f32, int8, fp8, int4, mxfp8, ...");
   v.field("threads", c.threads, "of the cpu backend; 0: one per core");
 }
 

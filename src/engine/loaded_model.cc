@@ -22,7 +22,7 @@ namespace {
 
 std::string what_it_is(const Linear& linear) {
   std::string text = name(linear.format);
-  if (linear.activations) text += "+" + std::string(row_of(*linear.activations).name);
+  if (linear.activations) text += "+" + name(*linear.activations);
   if (linear.resident != linear.format) text += " (resident: " + name(linear.resident) + ")";
   return text;
 }

@@ -123,7 +123,7 @@ DeviceTensor WeightLoader::upload(const QTensor& canonical, const Packer* packer
 Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
   Linear result;
   result.name = name;
-  if (options_.activations) result.activations = options_.activations->id;
+  result.activations = options_.activations;
   result.k = k;
   bool has_bias = false;
   std::vector<float> bias;

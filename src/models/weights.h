@@ -17,7 +17,7 @@ namespace lowbit {
 struct LoadOptions {
   LayerPolicy policy = {};                 // what every layer is quantized to
   std::optional<Format> activations = {};  // of every Linear's input; nullopt: the engine's own
-  FormatId kv_format = FormatId::kBF16;
+  Format kv_format = format_of(FormatId::kBF16);
   int32_t max_step_tokens = 512;
   // Reads no weights: plans, memory use and state are as they would be, forward() must not be
   // called.
@@ -46,10 +46,10 @@ struct DeviceTensor {
 
 // One weight matrix on the device and the kernels that will multiply it.
 struct Linear {
-  std::string name;                     // "layers.3.qkv"
-  Format format{};                      // what the user asked for, or what the file holds
-  Format resident{};                    // what is in memory: bf16 where no kernel reads `format`
-  std::optional<FormatId> activations;  // what the user asked its input to be rounded to
+  std::string name;                   // "layers.3.qkv"
+  Format format{};                    // what the user asked for, or what the file holds
+  Format resident{};                  // what is in memory: bf16 where no kernel reads `format`
+  std::optional<Format> activations;  // what the user asked its input to be rounded to
   int64_t n = 0, k = 0;
   LinearPlan plan;
   DeviceTensor weight;
