@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -11,7 +12,9 @@
 #include "load/checkpoint.h"
 #include "load/containers.h"
 #include "load/files.h"
+#include "load/gguf_blocks.h"
 #include "load/json.h"
+#include "load/safetensors.h"
 
 namespace lowbit {
 namespace {
@@ -39,6 +42,17 @@ Shape shape_of(const std::string& name) {
   if (is("k_proj") || is("v_proj")) return {32, 32};
   if (is("down_proj") || is("o_proj")) return {32, 64};
   return {64, 32};
+}
+
+// The shapes of blocks.gguf.
+Shape wide_shape_of(const std::string& name) {
+  const auto is = [&](std::string_view part) { return name.find(part) != std::string::npos; };
+  if (is("norm")) return {1, 256};
+  if (is("embed")) return {288, 256};
+  if (is("q_proj")) return {64, 256};
+  if (is("k_proj") || is("v_proj")) return {32, 256};
+  if (is("o_proj")) return {256, 64};
+  return {256, 256};
 }
 
 class GoldenGguf : public testing::TestWithParam<const char*> {};
@@ -97,6 +111,52 @@ TEST(Gguf, FormatsAreThoseOfTheFile) {
   EXPECT_EQ(format_in("q8_0.gguf"), "q8_0");
   EXPECT_EQ(format_in("q4_0.gguf"), "q4_0");
   EXPECT_EQ(format_in("source"), "f16");
+}
+
+// Raw blocks of every type against what the gguf package decodes them to.
+TEST(Gguf, BlocksOfEveryTypeKeepTheirNumbersAndTheirSize) {
+  const std::string path = LB_SOURCE_DIR "/tests/golden/formats/gguf.safetensors";
+  const StoredTensors golden = parse_safetensors(path, map_file(path));
+  const int64_t n = 4, k = 512;
+  int types = 0;
+  for (const GgufType& type : gguf_types()) {
+    std::string stem(type.name);
+    for (char& c : stem) c = static_cast<char>(std::tolower(c));
+    const auto blocks = golden.find(stem + ".blocks");
+    if (blocks == golden.end()) continue;
+    SCOPED_TRACE(stem);
+    ++types;
+    StoredTensor stored = blocks->second;
+    stored.type = type.name;
+    stored.shape = {n, k};
+    const QTensor tensor = gguf_tensor(stem, stored, n, k);
+    EXPECT_EQ(name(tensor.format), stem);
+    const QTensor decoded = plain_tensor(stem, golden.at(stem + ".decoded"), n, k, "F32");
+    EXPECT_EQ(hash(tensor), hash(decoded));
+    // Digits of TQ1_0 are packed more tightly here: five to a byte across blocks.
+    const size_t bytes = stored.data.data.size();
+    EXPECT_EQ(tensor.bytes(), type.name == "TQ1_0" ? bytes - 4 : bytes);
+  }
+  EXPECT_EQ(types, 13);
+}
+
+TEST(Gguf, EveryMatrixOfAModelMayHaveAnotherType) {
+  const auto expected =
+      parse_json("expected.json", map_file(kGolden + "expected.json").text())["blocks.gguf"];
+  ASSERT_EQ(expected.size(), 11u);
+  const auto checkpoint = open_checkpoint(kGolden + "blocks.gguf");
+  EXPECT_EQ(checkpoint->tensor_names().size(), expected.size());  // scales are not weights
+  for (const auto& [name, golden] : expected.items()) {
+    const auto [n, k] = wide_shape_of(name);
+    const QTensor tensor = checkpoint->tensor(name, n, k);
+    EXPECT_EQ(hash(tensor), golden.get<std::string>()) << name;
+    EXPECT_EQ(checkpoint->outline(name, n, k).format, tensor.format) << name;
+  }
+  const std::string layer = "model.layers.0.";
+  EXPECT_EQ(checkpoint->outline(layer + "self_attn.q_proj.weight", 64, 256).format,
+            format_of(FormatId::kQ4_K));
+  EXPECT_EQ(checkpoint->outline(layer + "self_attn.o_proj.weight", 256, 64).format,
+            format_of(FormatId::kNvFp4));
 }
 
 // Version 2 has the layout of version 3; no tool writes it any more.
