@@ -11,17 +11,17 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "files are read as they lie in memory");
 
-std::string print_shape(const std::vector<int64_t>& shape) {
-  std::vector<std::string> parts;
-  for (const int64_t size : shape) parts.push_back(std::to_string(size));
-  return "[" + join(parts, ", ") + "]";
-}
-
 bool aligned(const Bytes& bytes, size_t alignment) {
   return reinterpret_cast<uintptr_t>(bytes.data.data()) % alignment == 0;
 }
 
 }  // namespace
+
+std::string print_shape(const std::vector<int64_t>& shape) {
+  std::vector<std::string> parts;
+  for (const int64_t size : shape) parts.push_back(std::to_string(size));
+  return "[" + join(parts, ", ") + "]";
+}
 
 void check_shape(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k) {
   if (n < 1 || k < 1) {

@@ -160,7 +160,6 @@ DeviceBytes WeightLoader::vector(const std::string& tensor, int64_t k) {
 DeviceBytes WeightLoader::table(const std::string& tensor, int64_t n, int64_t k,
                                 WeightView* table_view) {
   const QTensor stored = read(tensor, n, k);
-  LB_CHECK(!stored.format.quantized() || stored.format.block.n == 1);
   const QTensor plain =
       stored.format.quantized() ? quantize(stored, format_of(FormatId::kBF16), tensor) : stored;
   *table_view = view(plain);

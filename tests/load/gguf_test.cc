@@ -13,6 +13,7 @@
 #include "load/containers.h"
 #include "load/files.h"
 #include "load/gguf_blocks.h"
+#include "load/hash.h"
 #include "load/json.h"
 #include "load/safetensors.h"
 
@@ -20,17 +21,6 @@ namespace lowbit {
 namespace {
 
 const std::string kGolden = LB_SOURCE_DIR "/tests/golden/gguf/";
-
-// FNV-1a, 64 bits, of a tensor's numbers as little-endian f32, as 16 hexadecimal digits.
-std::string hash(const QTensor& tensor) {
-  std::vector<float> numbers = decode_rows(tensor);
-  for (float& x : numbers) x += 0.0f;  // a zero code times a negative scale may be -0 or 0
-  uint64_t h = 0xcbf29ce484222325u;
-  for (const std::byte b : std::as_bytes(std::span(numbers))) {
-    h = (h ^ static_cast<uint64_t>(b)) * 0x100000001b3u;
-  }
-  return fmt::format("{:016x}", h);
-}
 
 struct Shape {
   int64_t n, k;
@@ -65,7 +55,7 @@ TEST_P(GoldenGguf, TensorsEqualThoseOfTheGgufPackageInHuggingFaceOrder) {
   const auto checkpoint = open_checkpoint(kGolden + file);
   for (const auto& [name, golden] : expected.items()) {
     const auto [n, k] = shape_of(name);
-    EXPECT_EQ(hash(checkpoint->tensor(name, n, k)), golden.get<std::string>()) << name;
+    EXPECT_EQ(hash_of_numbers(checkpoint->tensor(name, n, k)), golden.get<std::string>()) << name;
     EXPECT_TRUE(checkpoint->has(name));
   }
 }
@@ -132,7 +122,7 @@ TEST(Gguf, BlocksOfEveryTypeKeepTheirNumbersAndTheirSize) {
     const QTensor tensor = gguf_tensor(stem, stored, n, k);
     EXPECT_EQ(name(tensor.format), stem);
     const QTensor decoded = plain_tensor(stem, golden.at(stem + ".decoded"), n, k, "F32");
-    EXPECT_EQ(hash(tensor), hash(decoded));
+    EXPECT_EQ(hash_of_numbers(tensor), hash_of_numbers(decoded));
     // Digits of TQ1_0 are packed more tightly here: five to a byte across blocks.
     const size_t bytes = stored.data.data.size();
     EXPECT_EQ(tensor.bytes(), type.name == "TQ1_0" ? bytes - 4 : bytes);
@@ -149,7 +139,7 @@ TEST(Gguf, EveryMatrixOfAModelMayHaveAnotherType) {
   for (const auto& [name, golden] : expected.items()) {
     const auto [n, k] = wide_shape_of(name);
     const QTensor tensor = checkpoint->tensor(name, n, k);
-    EXPECT_EQ(hash(tensor), golden.get<std::string>()) << name;
+    EXPECT_EQ(hash_of_numbers(tensor), golden.get<std::string>()) << name;
     EXPECT_EQ(checkpoint->outline(name, n, k).format, tensor.format) << name;
   }
   const std::string layer = "model.layers.0.";
@@ -170,7 +160,8 @@ TEST(Gguf, Version2ReadsLikeVersion3) {
   EXPECT_EQ(v3->container(), "gguf v3");
   for (const std::string& name : v3->tensor_names()) {
     const auto [n, k] = shape_of(name);
-    EXPECT_EQ(hash(v2->tensor(name, n, k)), hash(v3->tensor(name, n, k))) << name;
+    EXPECT_EQ(hash_of_numbers(v2->tensor(name, n, k)), hash_of_numbers(v3->tensor(name, n, k)))
+        << name;
   }
 }
 
