@@ -31,7 +31,7 @@ FormatPair parse_format_flag(const std::string& flag, const std::string& text) {
 LoadOptions load_options(const ModelOptions& options) {
   LoadOptions load;
   if (!options.format.empty()) {
-    load.format = parse_format_flag("--format", options.format);
+    load.set_format(parse_format_flag("--format", options.format));
   }
   load.kv_format =
       with_context("--kv-format", [&] { return parse_cache_format(options.kv_format); });

@@ -53,7 +53,7 @@ LoadedModel load_case(const Case& golden, const Backend& backend, const std::str
                       const std::string& format) {
   LoadOptions options;
   options.kv_format = parse_cache_format(kv_format);
-  if (!format.empty()) options.format = parse_format_pair(format);
+  if (!format.empty()) options.set_format(parse_format_pair(format));
   return load(golden.path(), backend, options);
 }
 
