@@ -74,8 +74,7 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
   std::vector<float> inv_freq = c_.inv_freq;
   if (checkpoint.has("rope_freqs.weight")) {
     // GGUF keeps Llama 3.1's rope scaling as divisors of the plain frequencies.
-    std::vector<float> divisors(inv_freq.size());
-    decode_row(checkpoint.tensor("rope_freqs.weight", 1, c_.head_dim / 2), 0, divisors.data());
+    const std::vector<float> divisors = loader.floats("rope_freqs.weight", c_.head_dim / 2);
     for (size_t i = 0; i < inv_freq.size(); ++i) {
       if (!(divisors[i] > 0)) {
         throw_error("{}: tensor rope_freqs.weight: element {} is {}, not above 0",
@@ -87,7 +86,7 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
   inv_freq_ = loader.upload_floats(inv_freq);
 
   for (const std::string& name : loader.unused()) {
-    if (name.ends_with("rotary_emb.inv_freq") || name == "rope_freqs.weight") continue;
+    if (name.ends_with("rotary_emb.inv_freq")) continue;
     if (tied && name == "lm_head.weight") continue;  // a copy of the embedding
     throw_error(
         "{}: tensor {} belongs to no layer of this architecture ({} layers); "

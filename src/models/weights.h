@@ -93,6 +93,8 @@ class WeightLoader {
 
   // The parts stacked along n as one weight of [sum n, k].
   Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k);
+  // A vector of k numbers on the host, also when planning.
+  std::vector<float> floats(const std::string& tensor, int64_t k);
   // A vector of k numbers as f32.
   DeviceBytes vector(const std::string& tensor, int64_t k);
   // A table [n, k] in canonical order.
@@ -109,7 +111,6 @@ class WeightLoader {
 
  private:
   QTensor read(const TensorUse& use);
-  void read_floats(const std::string& tensor, std::span<float> values);
   // The tensor in the format of its choice; notes why not where the format cannot take it.
   QTensor read_as_chosen(TensorUse use);
   QTensor quantize(const QTensor& source, const Format& target, const Quantizer& quantizer,
