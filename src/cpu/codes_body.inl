@@ -1,8 +1,7 @@
-// Numbers to codes and back for formats with scales, 16 at a time: the including file chooses
-// the ISA by its compile flags and provides, inside its anonymous namespace, Vec, a vector of up to
-// 16 floats, and Vec f16_load(const uint16_t*), which loads one. Compiled without
-// contraction to FMA: every product of the codec (formats/codec.h) is rounded, so codes are its
-// own.
+// Numbers to codes and back for formats with scales, 16 at a time: the including file chooses the
+// ISA by its compile flags and provides, inside its anonymous namespace, Vec, a vector of up to 16
+// floats, and Vec f16_load(const uint16_t*), which loads one. Compiled without contraction to FMA:
+// the codec (formats/codec.h) rounds every product, and these codes must be its codes.
 
 namespace lowbit::cpu {
 namespace {
