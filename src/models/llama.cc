@@ -93,7 +93,8 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
   }
   memory_ = loader.memory();
   // One copy serves both where the head keeps the table's numbers and the host's memory.
-  const bool shared = options.plan_only ? tied && head_.resident.id == embedding_view_.format
+  const Format stored = checkpoint.outline("model.embed_tokens.weight", c_.vocab, c_.hidden).format;
+  const bool shared = options.plan_only ? tied && !stored.quantized() && head_.resident == stored
                                         : head_.codes.data == embedding_.data;
   if (shared) memory_.embedding = 0;
   parameters_ = loader.parameters();
