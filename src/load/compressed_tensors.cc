@@ -185,7 +185,7 @@ class CompressedTensorsReader final : public QuantizedReader {
       parts.fail("weight_packed",
                  fmt::format("has shape {}, which is no [{}, {}] in 2 to 8 bits as "
                              "config_groups have them",
-                             print_shape(codes.shape), n, k));
+                             shape_text(codes.shape), n, k));
     }
     if (parts.has("weight_shape")) {
       const StoredTensor& shape = parts.get("weight_shape", {"I64"}, {2});
@@ -193,7 +193,7 @@ class CompressedTensorsReader final : public QuantizedReader {
         parts.fail("weight_shape",
                    fmt::format("is [{}, {}], the model's hyperparameters ask for {}",
                                element<int64_t>(shape, 0), element<int64_t>(shape, 1),
-                               print_shape({n, k})));
+                               shape_text({n, k})));
       }
     }
     const ScaleGrid grid = read_scale_grid(parts, "weight_scale", n, k, false);

@@ -1,9 +1,13 @@
 // A Hugging Face model folder, on disk or linked into the binary.
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "base/text.h"
 #include "load/containers.h"
+#include "load/gguf_tokenizer.h"
+#include "load/json.h"
+#include "load/lowbit_container.h"
 #include "load/quantized.h"
 #include "load/safetensors.h"
 #include "tokenizer/load.h"
@@ -13,15 +17,23 @@ namespace {
 
 constexpr std::string_view kSupported = "F32, F16, BF16";
 
+// Everything that is neither weights nor config.json.
+bool is_side_file(std::string_view name) {
+  for (const std::string_view weights :
+       {".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth",
+        ".gguf", ".h5", ".msgpack", ".onnx"}) {
+    if (name.ends_with(weights) && name != kTokenizerGguf) return false;
+  }
+  return name != "config.json";
+}
+
 class HfCheckpoint final : public Checkpoint {
  public:
   HfCheckpoint(const std::string& model, std::unique_ptr<Folder> folder)
       : model_(model), folder_(std::move(folder)), config_(read_config(*folder_)) {
     check_weight_files();
     tensors_ = open_safetensors(*folder_);
-    if (const auto quantization = config_.child("quantization_config")) {
-      quantized_.emplace(QuantizedFiles{*folder_, tensors_, *quantization});
-    }
+    read_quantization();
     eos_ids_ = read_eos_ids(config_);
     if (const auto file = folder_->find("generation_config.json")) {
       const std::string path = folder_->path_of("generation_config.json");
@@ -37,34 +49,60 @@ class HfCheckpoint final : public Checkpoint {
   }
   const Hyperparams& config() const override { return config_; }
   std::vector<int32_t> eos_ids() const override { return eos_ids_; }
-  std::unique_ptr<Tokenizer> tokenizer() const override { return load_tokenizer(*folder_); }
+  std::unique_ptr<Tokenizer> tokenizer() const override {
+    const std::string gguf(kTokenizerGguf);
+    if (const auto file = folder_->find(gguf)) {
+      return load_gguf_tokenizer(GgufFile(folder_->path_of(gguf), *file));
+    }
+    return load_tokenizer(*folder_);
+  }
 
   std::vector<std::string> tensor_names() const override {
     std::vector<std::string> names;
     if (quantized_) names = quantized_->names();
     for (const auto& [name, tensor] : tensors_) {
       const bool packed = quantized_ && (quantized_->has(name) || quantized_->is_part(name));
-      if (!packed) names.push_back(name);
+      if (!packed && !is_plane(name)) names.push_back(name);
     }
+    for (const auto& [name, format] : formats_) names.push_back(name);
     std::sort(names.begin(), names.end());
     return names;
   }
   bool has(const std::string& name) const override {
-    return tensors_.contains(name) || (quantized_ && quantized_->has(name));
+    return tensors_.contains(name) || formats_.contains(name) ||
+           (quantized_ && quantized_->has(name));
   }
 
   QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
     if (quantized_ && quantized_->has(name)) return quantized_->tensor(name, n, k);
+    if (const auto format = formats_.find(name); format != formats_.end()) {
+      return container_tensor(folder_->path(), tensors_, name, format->second, n, k);
+    }
     return plain_tensor(name, find(name), n, k, kSupported);
   }
   QTensor outline(const std::string& name, int64_t n, int64_t k) const override {
     if (quantized_ && quantized_->has(name)) return quantized_->outline(name, n, k);
+    if (const auto format = formats_.find(name); format != formats_.end()) {
+      QTensor planes = container_tensor(folder_->path(), tensors_, name, format->second, n, k);
+      return {planes.format, n, k};
+    }
     return plain_outline(name, find(name), n, k, kSupported);
   }
   std::vector<std::string> remarks() const override {
     return quantized_ ? quantized_->remarks() : std::vector<std::string>();
   }
   std::vector<StoredType> stored_types() const override { return count_types(tensors_); }
+
+  std::string config_json() const override {
+    return std::string(folder_->open("config.json").text());
+  }
+  std::vector<SideFile> side_files() const override {
+    std::vector<SideFile> files;
+    for (const std::string& name : folder_->names()) {
+      if (is_side_file(name)) files.push_back({name, folder_->open(name)});
+    }
+    return files;
+  }
 
  private:
   const StoredTensor& find(const std::string& name) const {
@@ -88,6 +126,24 @@ class HfCheckpoint final : public Checkpoint {
         folder.path());
   }
 
+  void read_quantization() {
+    const auto quantization = config_.child("quantization_config");
+    if (!quantization) return;
+    if (quantization->text("quant_method") != "lowbit") {
+      quantized_.emplace(QuantizedFiles{*folder_, tensors_, *quantization});
+      return;
+    }
+    const std::string path = folder_->path_of("config.json");
+    const nlohmann::json config = parse_json(path, folder_->open("config.json").text());
+    formats_ = read_container_formats(path, config["quantization_config"]);
+  }
+
+  // NAME.codes and the like of a quantized NAME.
+  bool is_plane(const std::string& name) const {
+    const size_t dot = name.rfind('.');
+    return dot != std::string::npos && formats_.contains(name.substr(0, dot));
+  }
+
   void check_weight_files() const {
     std::string other;
     for (const std::string& name : folder_->names()) {
@@ -108,7 +164,8 @@ class HfCheckpoint final : public Checkpoint {
   std::unique_ptr<Folder> folder_;
   Hyperparams config_;
   StoredTensors tensors_;
-  std::optional<QuantizedWeights> quantized_;  // views folder_ and tensors_
+  std::optional<QuantizedWeights> quantized_;  // by another tool; views folder_ and tensors_
+  std::map<std::string, Format> formats_;      // of the tensors that lowbit quantized
   std::vector<int32_t> eos_ids_;
 };
 

@@ -34,8 +34,8 @@ const StoredTensor& PackedParts::get(std::string_view part,
                                      std::initializer_list<int64_t> shape) const {
   const StoredTensor& stored = get(part, types);
   if (!std::equal(stored.shape.begin(), stored.shape.end(), shape.begin(), shape.end())) {
-    fail(part, fmt::format("has shape {}, config.json asks for {}", print_shape(stored.shape),
-                           print_shape(shape)));
+    fail(part, fmt::format("has shape {}, config.json asks for {}", shape_text(stored.shape),
+                           shape_text(shape)));
   }
   return stored;
 }
@@ -45,7 +45,7 @@ double PackedParts::number(std::string_view part) const {
   const bool one =
       std::all_of(stored.shape.begin(), stored.shape.end(), [](int64_t size) { return size == 1; });
   if (!one) {
-    fail(part, fmt::format("has shape {}, expected one number", print_shape(stored.shape)));
+    fail(part, fmt::format("has shape {}, expected one number", shape_text(stored.shape)));
   }
   if (stored.type == "U8") return element<uint8_t>(stored, 0);
   if (stored.type == "I32") return element<int32_t>(stored, 0);
@@ -86,11 +86,11 @@ ScaleGrid read_scale_grid(const PackedParts& parts, std::string_view part, int64
     grid = {&scales, group_word(k / shape[1], k), shape[1], k / shape[1]};
   }
   if (grid.words.empty()) {
-    parts.fail(part,
-               fmt::format("has shape {}; supported for a weight of {}: one scale, one a row, "
-                           "groups of 8 columns or more{}",
-                           print_shape(shape), print_shape({n, k}),
-                           blocks ? ", blocks of 128 x 128" : ""));
+    parts.fail(
+        part,
+        fmt::format("has shape {}; supported for a weight of {}: one scale, one a row, "
+                    "groups of 8 columns or more{}",
+                    shape_text(shape), shape_text({n, k}), blocks ? ", blocks of 128 x 128" : ""));
   }
   grid.words += "-" + std::string(scale_word(scales));
   return grid;
@@ -106,8 +106,8 @@ const StoredTensor* read_zero_points(const PackedParts& parts, std::string_view 
   }
   parts.get(part, {"I8"});
   if (zeros->shape != grid.scales->shape) {
-    parts.fail(part, fmt::format("has shape {}, the scales have {}", print_shape(zeros->shape),
-                                 print_shape(grid.scales->shape)));
+    parts.fail(part, fmt::format("has shape {}, the scales have {}", shape_text(zeros->shape),
+                                 shape_text(grid.scales->shape)));
   }
   return zeros;
 }

@@ -45,7 +45,7 @@ TEST(Containers, WeightsOfOtherToolsRunAsTheNumbersThatTheyHold) {
   }
   EXPECT_GE(models.size(), 30u);
   LoadOptions decoded, plan;
-  decoded.format = parse_format_pair("f32");
+  decoded.set_format(parse_format_pair("f32"));
   plan.plan_only = true;
   for (const Backend* backend : backends()) {
     for (const std::string& model : models) {
