@@ -1,8 +1,8 @@
 """lowbit's canonical formats in numpy: a second implementation to compare the C++ one with.
 
-Written from docs/formats.md and not from the C++ code. `quantize(name, w)` rounds f32 weights [n, k]
-to nearest: scale and zero in f32, rounded to their storage type, then codes in f64 on the stored
-grid. `decode(q)` gives the f32 numbers back. pip install numpy==2.4.6 ml_dtypes==0.6.0
+Written from the definitions and not from the C++ code. `quantize(name, w)` rounds f32 weights
+[n, k] to nearest: scale and zero in f32, rounded to their storage type, then codes in f64 on the
+stored grid; `decoded` is in f64, rounded once. pip install numpy==2.4.6 ml_dtypes==0.6.0
 """
 
 import re
@@ -62,14 +62,13 @@ class SmallFloat:
         return np.where(code & sign, -1.0, 1.0) * magnitude[code & (sign - 1)]
 
     def encode(self, value: np.ndarray) -> np.ndarray:
-        """Nearest, ties to even, saturating; the sign of zero stays. Without a mantissa bit no
-        significand is even, so a tie goes away from zero (IEEE 754-2019, 4.3.1)."""
+        """Nearest, saturating; the sign of zero stays. Ties go to the even code, also where there is
+        no mantissa to be even."""
         v = self.magnitudes()
         magnitude = np.minimum(np.abs(value), v[-1])
         low = np.clip(np.searchsorted(v, magnitude, side="right") - 1, 0, len(v) - 2)
         middle = (v[low] + v[low + 1]) / 2  # exact
-        up_on_tie = (low & 1) == 1 if self.mantissa else low > 0
-        code = low + ((magnitude > middle) | ((magnitude == middle) & up_on_tie))
+        code = low + ((magnitude > middle) | ((magnitude == middle) & ((low & 1) == 1)))
         return (code | (np.signbit(value).astype(np.int64) << (self.bits - 1))).astype(np.uint8)
 
 
@@ -204,7 +203,10 @@ def choose(f: Format, w: np.ndarray, outer: np.float32) -> tuple[np.ndarray, np.
     q_min, q_max = (F32(v) for v in code_limits(f))
     none = np.zeros_like(amax)
     if f.rule == "mean":
-        return np.abs(w).astype(np.float64).mean(1).astype(F32), none
+        mean = np.abs(w).astype(np.float64).mean(1).astype(F32)
+        if f.code == "ternary":  # numbers that are 0 or +-m already stay as they are
+            mean = np.where(((np.abs(w) == amax[:, None]) | (w == 0)).all(1), amax, mean)
+        return mean, none
     if f.rule == "amax/max":
         return amax / q_max, none
     if f.rule == "amax/min":
@@ -223,7 +225,8 @@ def choose(f: Format, w: np.ndarray, outer: np.float32) -> tuple[np.ndarray, np.
         return scale, np.where(flat, F32(0), np.clip(np.rint(-lo / divisor), F32(0), q_max))
     if f.zero == "float":
         return scale, lo + scale * F32(2 ** (f.bits - 1))
-    return divisor, -lo / divisor  # a flat block is kept by its zero alone, as HQQ does
+    # A block of one number: code 0 is that number.
+    return np.where(flat, np.abs(lo), scale), np.where(flat, 0 - np.sign(lo), -lo / divisor)
 
 
 def store(kind: str, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

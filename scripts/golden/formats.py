@@ -10,11 +10,12 @@
 
 (The two torchao versions need two environments; none needs a GPU.) Files, all safetensors:
 
-    inputs     weights.f32, weights.bf16 [8, 320] and weights.mild.f32 [8, 320] (rows of one size,
-               for scales per tensor)
+    inputs     weights.f32, weights.bf16 [8, 320]; weights.mild.f32 [8, 320] (rows of one size, for
+               scales per tensor); weights.edges.f32 [7, 224] (blocks where a scale of MX steps)
     canonical  lowbit's own formats by canonical_formats.py, from weights.f32 (NAME@mild: from
-               weights.mild.f32): NAME.codes, one stored code a byte; NAME.scales, .zeros, .meta,
-               .outer as stored; NAME.decoded for some
+               weights.mild.f32, and so on; NAME@activations: every row on its own): NAME.codes,
+               one stored code a byte; NAME.scales, .zeros, .meta, .outer as stored; NAME.decoded
+               for some
     codes      NAME: the value of every code of a small float
     gguf       TYPE.blocks, TYPE.decoded by the `gguf` package
     torchao09, torchao, hqq, gemlite   METHOD.codes, .scales, .zeros, .outer, .decoded as that tool
@@ -53,11 +54,13 @@ CANONICAL = [
     "nvfp4",
     "int4-sym-24", "int4-g128-sym-24", "int4-24", "int4-asym-24", "int8-24", "fp8-24",
 ]
+EDGES = [f"{family}-{rule}" for family in ("mxfp8", "mxfp6", "mxfp6-e3m2", "mxfp4")
+         for rule in ("even", "rceil")]
 MILD = ["int8-tensor", "ternary", "ternary5", "fp8-tensor", "fp8-b128x128", "nvfp4", "int4",
         "mxfp4", "int8-tensor-24"]
 # The others have a hash of theirs in the manifest.
-DECODED_KEPT = {"int8", "int8-asym", "int8-rzero", "int3", "int4", "int4-asym", "int4-rzero",
-                "int4-sym", "int4-g128", "int1", "ternary-row", "fp8", "fp8-b128x128", "fp6",
+DECODED_KEPT = {"int8", "int8-rzero", "int3", "int4", "int4-asym", "int4-rzero",
+                "int4-sym", "int1", "ternary-row", "fp8", "fp8-b128x128", "fp6",
                 "mxfp8-rceil", "mxfp4-floor", "int4-sym-24", "int4-24", "int8-tensor@mild",
                 "ternary@mild", "nvfp4@mild"}
 
@@ -102,6 +105,21 @@ def make_weights() -> tuple[np.ndarray, np.ndarray]:
     mild[4] *= 0.05
     mild[5, [3, 77, 300]] = [0.4, -0.35, 0.3]
     return w, mild
+
+
+def make_edges() -> np.ndarray:
+    """Blocks of 32 whose largest magnitude is one where a power-of-two scale steps, and 1 to 3 ulp
+    to both sides: rows for the largest number of e4m3, e2m3, e3m2, e2m1, then half a step below 2
+    with 3, 2 and 1 bits of mantissa."""
+    rng = np.random.default_rng(20240813)
+    tops = [448, 7.5, 28, 6, 1.9375, 1.875, 1.75]
+    rows = rng.uniform(-0.9, 0.9, (len(tops), 7, 32))
+    for row, top in zip(rows, tops):
+        top = np.float32(top * 2.0**-9)
+        row *= top
+        for ulps, block in zip(range(-3, 4), row):
+            block[5] = (top.view(np.uint32) + np.int64(ulps)).astype(np.uint32).view(np.float32)
+    return rows.reshape(len(tops), -1).astype(np.float32)
 
 
 def versions(*packages: str) -> dict[str, str]:
@@ -154,7 +172,7 @@ def write_inputs(folder: Path) -> None:
     w, mild = make_weights()
     out = Output(folder, "inputs")
     out.tensors = {"weights.f32": w, "weights.bf16": w.astype(ml_dtypes.bfloat16),
-                   "weights.mild.f32": mild}
+                   "weights.mild.f32": mild, "weights.edges.f32": make_edges()}
     out.section["entries"] = {name: {"shape": list(t.shape)} for name, t in out.tensors.items()}
     out.write()
 
@@ -163,13 +181,20 @@ def write_canonical(folder: Path) -> None:
     inputs = load_file(folder / "inputs.safetensors")
     out = Output(folder, "canonical")
     for table, source, suffix in [(CANONICAL, "weights.f32", ""),
-                                  (MILD, "weights.mild.f32", "@mild")]:
+                                  (MILD, "weights.mild.f32", "@mild"),
+                                  (EDGES, "weights.edges.f32", "@edges")]:
         for name in table:
             q = canonical.quantize(name, inputs[source])
             assert np.isfinite(q.decoded).all(), name
             out.add(name + suffix, q.decoded, name + suffix in DECODED_KEPT,
                     note={"input": source}, codes=q.codes, scales=q.scales, zeros=q.zeros,
                     meta=q.meta, outer=q.outer)
+    w = inputs["weights.f32"]
+    rows = [canonical.quantize("nvfp4", w[i : i + 1]) for i in range(N)]  # a scale per token
+    out.add("nvfp4@activations", np.concatenate([q.decoded for q in rows]), False,
+            note={"input": "weights.f32"}, codes=np.concatenate([q.codes for q in rows]),
+            scales=np.concatenate([q.scales for q in rows]),
+            outer=np.concatenate([q.outer for q in rows]))
     out.write()
 
 

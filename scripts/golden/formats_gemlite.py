@@ -1,9 +1,9 @@
 """What gemlite 0.5.1 makes of weights.bf16[:, :256]. See formats.py.
 
-The package asks for a GPU when it is imported and for its tables; it gets none here, and its PyTorch
-functions run on the CPU, uncompiled. The functions that it really calls for activations are Triton
-kernels: their rules are written out here, and marked "rule" in the manifest (X:activations; the
-PyTorch function of the same name is X:activations-torch).
+The package asks for a GPU when it is imported and for its tables; it gets none here, and its
+PyTorch functions run on the CPU, uncompiled. The functions that it really calls for activations are
+Triton kernels: their rules are written out here, and marked "rule" in the manifest (X:activations;
+the PyTorch function of the same name is X:activations-torch).
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What hqq 0.2.8.post1 makes of weights.f32[:, :256], on the CPU in f32 with axis 1. See formats.py.
+"""What hqq 0.2.8.post1 makes of weights.f32[:, :256], on the CPU in f32, axis 1. See formats.py.
 
 value = (code - zero) * scale; hqq's defaults per number of bits (4 bits: rounded zero).
 """

@@ -72,7 +72,8 @@ def add_integers(out: Output, w: torch.Tensor, note: dict) -> None:
                                               output_dtype=w.dtype)
         out.add(f"Int4WeightOnlyConfig-{group}", floats(decoded), False,
                 note=note | {"decoded in": "bfloat16"}, codes=codes.to(torch.uint8).numpy(),
-                scales=bits(scale), zeros=bits(zero))
+                scales=bits(scale.reshape(w.shape[0], -1)),
+                zeros=bits(zero.reshape(w.shape[0], -1)))
 
 
 def write(folder: Path) -> None:
@@ -90,6 +91,13 @@ def write(folder: Path) -> None:
             decoded = to_dtype(codes, scale, element, 32, torch.float32)
             plain = nibbles(codes) if name == "mxfp4" else codes.view(torch.uint8).numpy()
             out.add(f"{name}-{mode.value}", floats(decoded), False, note={"input": "weights.f32"},
+                    codes=plain, scales=bits(scale.view(torch.uint8)))
+    edges = inputs["weights.edges.f32"]
+    for name in ("mxfp8", "mxfp6", "mxfp6-e3m2", "mxfp4"):
+        for mode in (ScaleCalculationMode.EVEN, ScaleCalculationMode.RCEIL):
+            scale, codes = to_mx(edges, MX[name], 32, mode)
+            plain = nibbles(codes) if name == "mxfp4" else codes.view(torch.uint8).numpy()
+            out.add(f"{name}-{mode.value}@edges", None, note={"input": "weights.edges.f32"},
                     codes=plain, scales=bits(scale.view(torch.uint8)))
     for source, suffix in (("weights.f32", ""), ("weights.mild.f32", "@mild")):
         x = inputs[source]

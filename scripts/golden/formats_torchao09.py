@@ -60,6 +60,19 @@ def sparse_marlin(w: torch.Tensor, group: int) -> torch.Tensor:
         zero_point_domain=ZeroPointDomain.INT, _layout=PlainLayout())
 
 
+def add_qqq(out: Output, w: torch.Tensor, note: dict) -> None:
+    """marlin_qqq: value = (code - 8) * scale * outer, by row: code (signed) * outer * 16."""
+    for name, group in (("marlin_qqq", 128), ("marlin_qqq-row", -1)):
+        codes, s_group, s_channel, _ = quant_primitives.choose_qparams_and_quantize_affine_qqq(
+            w.clone(), 4, group)
+        decoded = quant_primitives.dequantize_affine_qqq(codes, s_group, s_channel, 4, group,
+                                                         torch.float16)
+        out.add(name, floats(decoded), False, note=note | {"decoded in": "float16"},
+                codes=(codes & 15).to(torch.uint8).numpy(),
+                scales=bits(s_group.reshape(w.shape[0], -1)) if group > 0 else None,
+                outer=bits(s_channel))
+
+
 def write(folder: Path) -> None:
     w = read_inputs(folder)["weights.bf16"][:, :256].contiguous()
     note = {"input": "weights.bf16[:, :256]"}
@@ -85,11 +98,13 @@ def write(folder: Path) -> None:
                                        Float8Layout(mm_config=None), torch.float32)
         add(out, f"float8dq-{name}", q, {"input": "bf16(weights.mild.f32[:, :256])"})
     half = w.float()
-    half[4:6] = half[4:6].clamp(-6e4, 6e4)
+    # A group of zeros is NaN here: its scale is clamped to 1e-6, whose reciprocal no f16 can hold.
+    half[4], half[5] = half[0] / 2, half[5].clamp(-6e4, 6e4)
     half = half.to(torch.float16)
     for name, group in (("sparse-marlin", 128), ("sparse-marlin-row", 256)):
         add(out, name, sparse_marlin(half, group),
-            note | {"note": "input as f16, rows 4 and 5 clamped to +-6e4; all 4 codes of a quad"})
+            note | {"note": "as f16, row 4 is row 0 / 2, row 5 clamped to +-6e4; 4 codes a quad"})
+    add_qqq(out, half, note | {"note": "input as that of sparse-marlin"})
     for name, (e, m) in FPX.items():
         scale = quant_primitives.choose_qparams_affine_floatx(w, e, m)
         codes = quant_primitives.quantize_affine_floatx(w, scale, e, m)

@@ -42,7 +42,7 @@ FormatPair parse_format_flag(const std::string& flag, const std::string& text) {
 LoadOptions load_options(const ModelOptions& options) {
   LoadOptions load;
   if (!options.format.empty()) {
-    load.format = parse_format_flag("--format", options.format);
+    load.set_format(parse_format_flag("--format", options.format));
   }
   load.kv_format = parse_kv_format(options.kv_format);
   return load;

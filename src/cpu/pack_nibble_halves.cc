@@ -52,7 +52,7 @@ void unpack(const Format&, int64_t n, int64_t k, const std::byte* packed, std::b
   convert(n, k, packed, out, unpack_run);
 }
 
-bool accepts(const Format& f) { return f.bits == 4; }
+bool accepts(const Format& f) { return f.bits == 4 && !f.sparse24; }
 
 }  // namespace
 

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "formats/codec.h"
+#include "ops/view.h"
 
 namespace lowbit {
 namespace {
@@ -30,6 +31,7 @@ class Llama final : public Model {
   int32_t max_context() const override { return c_.max_context; }
   const MemoryUse& memory() const override { return memory_; }
   int64_t parameters() const override { return parameters_; }
+  const std::vector<TensorUse>& tensors() const override { return uses_; }
   std::vector<StateSpec> state() const override {
     return {{"kv", kv_format_, c_.layers, c_.kv_heads, c_.head_dim, true}};
   }
@@ -45,19 +47,20 @@ class Llama final : public Model {
   LlamaConfig c_;
   FormatId kv_format_;
   FormatId act_;
-  DeviceBytes embedding_, final_norm_, inv_freq_;
-  WeightView embedding_view_{};
+  DeviceTensor embedding_;
+  DeviceBytes final_norm_, inv_freq_;
   std::vector<Layer> layers_;
   Linear head_;
   MemoryUse memory_;
   int64_t parameters_ = 0;
+  std::vector<TensorUse> uses_;
 };
 
 Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
     : c_(read_llama_config(checkpoint.config())), kv_format_(options.kv_format) {
   WeightLoader loader(checkpoint, backend, options);
   act_ = loader.activations().id;
-  embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden, &embedding_view_);
+  embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden);
   for (int32_t i = 0; i < c_.layers; ++i) {
     layers_.push_back(load_layer(loader, i));
     if (options.progress) options.progress(options.progress_context, i + 1, c_.layers + 1);
@@ -93,10 +96,13 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
   }
   memory_ = loader.memory();
   // One copy serves both where the head keeps the table's numbers and the host's memory.
-  const bool shared = options.plan_only ? tied && head_.resident.id == embedding_view_.format
-                                        : head_.codes.data == embedding_.data;
+  const bool same_numbers = head_.resident == format_of(embedding_.view);
+  const bool shared = options.plan_only
+                          ? tied && same_numbers
+                          : head_.weight.view.codes == embedding_.view.codes && same_numbers;
   if (shared) memory_.embedding = 0;
   parameters_ = loader.parameters();
+  uses_ = loader.uses();
 }
 
 Layer Llama::load_layer(WeightLoader& loader, int32_t index) const {
@@ -170,7 +176,7 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
     run(x, tag, "rmsnorm", op.rmsnorm, {rows, c_.hidden, h, floats(w), c_.norm_eps, out});
   };
 
-  run(x, {"embed"}, "embed", op.embed, {t, c_.hidden, b.tokens, embedding_view_, s.h});
+  run(x, {"embed"}, "embed", op.embed, {t, c_.hidden, b.tokens, embedding_.view, s.h});
   run(x, {"rotary"}, "rotary_table", op.rotary_table,
       {t, half, b.pos, floats(inv_freq_), s.cos_sin});
   for (int32_t l = 0; l < c_.layers; ++l) {

@@ -219,7 +219,7 @@ TEST(Inspect, PlansWhatALoadDoes) {
     for (const char* format : {"", "bf16", "int8", "int8-tensor", "int4", "q4_0"}) {
       const std::string path = kSource + "/tests/golden/llama/" + name;
       LoadOptions options;
-      if (*format) options.format = parse_format_pair(format);
+      if (*format) options.set_format(parse_format_pair(format));
       const LoadedModel loaded = load(path, find_backend("cpu"), options);
       const json plan = json::parse(
           run_here({"inspect", path, "--format", format, "-o", "json", "--device", "cpu"}).out);

@@ -53,7 +53,7 @@ LoadedModel load_case(const Case& golden, const Backend& backend, FormatId kv_fo
                       const std::string& format) {
   LoadOptions options;
   options.kv_format = kv_format;
-  if (!format.empty()) options.format = parse_format_pair(format);
+  if (!format.empty()) options.set_format(parse_format_pair(format));
   return load(golden.path(), backend, options);
 }
 
