@@ -20,6 +20,12 @@ constexpr Quantizer kQuantizers[] = {
      quantize_gptq_search},
     {"gptq-order", "gptq-mse, grids first, then columns by falling mean square", Needs::kHessian,
      quantize_gptq_order},
+    {"torchao-0.9.0", "as torchao 0.9.0, in the type that scales are stored in", Needs::kNothing,
+     quantize_torchao_0_9_0},
+    {"torchao-0.18.0", "as torchao 0.18.0 does on bf16 weights", Needs::kNothing,
+     quantize_torchao_0_18_0},
+    {"gemlite-0.5.1", "as gemlite 0.5.1", Needs::kNothing, quantize_gemlite_0_5_1},
+    {"gguf-0.19.0", "as the gguf package 0.19.0", Needs::kNothing, quantize_gguf_0_19_0},
 };
 
 }  // namespace

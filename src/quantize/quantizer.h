@@ -75,6 +75,17 @@ QTensor quantize_gptq_search(const QTensor& source, const Format& target,
 QTensor quantize_gptq_order(const QTensor& source, const Format& target,
                             const QuantizeContext& context);
 
+// What other tools make of it, bit by bit, arithmetic type included: see their files. Error for a
+// format that the tool does not have.
+QTensor quantize_torchao_0_9_0(const QTensor& source, const Format& target,
+                               const QuantizeContext& context);
+QTensor quantize_torchao_0_18_0(const QTensor& source, const Format& target,
+                                const QuantizeContext& context);
+QTensor quantize_gemlite_0_5_1(const QTensor& source, const Format& target,
+                               const QuantizeContext& context);
+QTensor quantize_gguf_0_19_0(const QTensor& source, const Format& target,
+                             const QuantizeContext& context);
+
 // Whether numbers are ternary already: all 0 or +-m, with one m for the tensor (*scale, which may
 // be null, is then m; 0 if all are 0) or one for each row.
 bool is_ternary(const QTensor& source, float* scale);
