@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "base/thread_pool.h"
+#include "models/method_policy.h"
 
 namespace lowbit {
 namespace {
@@ -18,6 +19,14 @@ FormatId parse_kv_format(const std::string& text) {
     throw_error("--kv-format {}: the key/value cache is bf16, f16 or f32", name(format));
   }
   return format.id;
+}
+
+// Another tool's name and whose rule it is; "" for our own names, which the formats say.
+std::string asked_for(const std::string& format) {
+  if (format.empty()) return "";
+  const Method method = parse_method(format);
+  return method.tool.empty() ? ""
+                             : fmt::format(" ({}: {})", printable(format), description(method));
 }
 
 }  // namespace
@@ -33,16 +42,17 @@ const Backend& chosen_backend(const ModelOptions& options) {
   return find_backend("ref");
 }
 
-FormatPair parse_format_flag(const std::string& flag, const std::string& text) {
+Method parse_format_flag(const std::string& flag, const std::string& text) {
   const bool is_pair = text.find('+') != std::string::npos;
   return with_context(is_pair ? fmt::format("{} {}", flag, printable(text)) : flag,
-                      [&] { return parse_format_pair(text); });
+                      [&] { return parse_method(text); });
 }
 
 LoadOptions load_options(const ModelOptions& options) {
   LoadOptions load;
   if (!options.format.empty()) {
-    load.set_format(parse_format_flag("--format", options.format));
+    const Method method = parse_format_flag("--format", options.format);
+    with_context("--format", [&] { set_method(method, &load); });
   }
   load.kv_format = parse_kv_format(options.kv_format);
   return load;
@@ -75,9 +85,9 @@ std::vector<std::string> kernels_used(const Model& model) {
 }
 
 std::string what_runs(const LoadedModel& loaded, const ModelOptions& options) {
-  return fmt::format("{}: {} on {}, KV {}, kernels {}{}", loaded.checkpoint->source(),
-                     format_summary(*loaded.model), loaded.backend->name, options.kv_format,
-                     join(kernels_used(*loaded.model), ", "),
+  return fmt::format("{}: {}{} on {}, KV {}, kernels {}{}", loaded.checkpoint->source(),
+                     format_summary(*loaded.model), asked_for(options.format), loaded.backend->name,
+                     options.kv_format, join(kernels_used(*loaded.model), ", "),
                      loaded.checkpoint->synthetic() ? "; random weights" : "");
 }
 

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "engine/loaded_model.h"
+#include "quantize/method.h"
 
 namespace lowbit {
 
@@ -21,8 +22,9 @@ template <class Visitor>
 void visit(Visitor& v, ModelOptions& c) {
   v.field("model", c.model,
           "Hugging Face folder, .gguf file, embedded:NAME or synthetic:NAME[@SEED]");
-  v.field("format", c.format,
-          "weight format, or weights+activations (`lowbit formats`); empty: as stored");
+  v.field(
+      "format", c.format,
+      "weights, weights+activations, or another tool's name (`lowbit formats`); empty: as stored");
   v.field("device", c.device, "cpu or ref; empty: cpu");
   v.field("kv_format", c.kv_format, "of the key/value cache: bf16, f16 or f32");
   v.field("threads", c.threads, "of the cpu backend; 0: one per core");
@@ -32,7 +34,7 @@ void visit(Visitor& v, ModelOptions& c) {
 const Backend& chosen_backend(const ModelOptions& options);
 
 // What `flag` says; its error names the flag, and all of a pair of which one half is wrong.
-FormatPair parse_format_flag(const std::string& flag, const std::string& text);
+Method parse_format_flag(const std::string& flag, const std::string& text);
 
 // What --format and --kv-format ask for. Error for names that are not formats.
 LoadOptions load_options(const ModelOptions& options);
