@@ -209,7 +209,7 @@ void append_coded(std::span<const float> row, int64_t at, const QTensorBuilder& 
 }  // namespace
 
 int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
-                    const QTensorBuilder& out, const EncodeOptions& options) {
+                    const QTensorBuilder& out, const RowOptions& options) {
   const Format& f = out.tensor.format;
   const int64_t k = out.tensor.k;
   const auto bad =

@@ -24,7 +24,8 @@ OpCost cost(const LinearArgs& a) {
                         (a.epilogue == Epilogue::kAdd ? out : 0),
           .bytes_written = out,
           .flops = 2 * product(a.m, a.n, a.k),
-          .outputs = {{a.y, a.m, a.n, a.ldy, FormatId::kF32}}};
+          .outputs = {{a.y, a.m, a.n, a.ldy, FormatId::kF32}},
+          .inputs = {out_of(a.x, a.m, a.k)}};
 }
 
 OpCost cost(const EmbedArgs& a) {

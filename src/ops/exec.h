@@ -20,7 +20,7 @@ struct OpTag {
   }
 };
 
-// A buffer that an op writes: what taps dump and lockstep compares.
+// A buffer that an op writes: what taps dump and lockstep compares; or one that it reads.
 struct OutBuffer {
   void* data;
   int64_t rows, cols, ld;  // elements
@@ -31,6 +31,7 @@ struct OutBuffer {
 struct OpCost {
   double bytes_read = 0, bytes_written = 0, flops = 0;
   std::vector<OutBuffer> outputs = {};
+  std::vector<OutBuffer> inputs = {};  // of a Linear: its x
 };
 
 OpCost cost(const LinearArgs&);
