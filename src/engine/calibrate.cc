@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/thread_pool.h"
 #include "formats/codec.h"
+#include "ops/view.h"
 #include "quantize/matrix.h"
 
 namespace lowbit {
@@ -41,16 +42,18 @@ class Collector final : public Trace {
 };
 
 std::vector<float> Collector::read(const OutBuffer& x) const {
-  const Format& format = format_of(x.format);
+  const Format format = format_of(x.values);
   if (format.quantized()) {
-    throw_error("calibration reads plain activations, not {}", name(format));
+    throw_error("calibration reads plain activations, not {}; load the model without them",
+                name(format));
   }
   std::vector<float> values(static_cast<size_t>(x.rows * x.cols));
   std::vector<std::byte> row(static_cast<size_t>(row_bytes(format, x.cols)));
   for (int64_t r = 0; r < x.rows; ++r) {
-    const std::byte* from = static_cast<const std::byte*>(x.data) + r * row_bytes(format, x.ld);
+    const auto* from =
+        static_cast<const std::byte*>(x.values.data) + r * row_bytes(format, x.values.ld);
     backend_.copy_out(row.data(), from, row.size(), nullptr);
-    decode_plain(x.format, row.data(), x.cols, &values[r * x.cols]);
+    decode_plain(format.id, row.data(), x.cols, &values[r * x.cols]);
   }
   return values;
 }
