@@ -13,14 +13,6 @@
 namespace lowbit {
 namespace {
 
-FormatId parse_kv_format(const std::string& text) {
-  const Format format = with_context("--kv-format", [&] { return parse_format(text); });
-  if (format.quantized()) {
-    throw_error("--kv-format {}: the key/value cache is bf16, f16 or f32", name(format));
-  }
-  return format.id;
-}
-
 // Another tool's name and whose rule it is; "" for our own names, which the formats say.
 std::string asked_for(const std::string& format) {
   if (format.empty()) return "";
@@ -48,13 +40,41 @@ Method parse_format_flag(const std::string& flag, const std::string& text) {
                       [&] { return parse_method(text); });
 }
 
-LoadOptions load_options(const ModelOptions& options) {
-  LoadOptions load;
+LayerPolicy layer_policy(const QuantizeOptions& options) {
+  LayerPolicy policy;
   if (!options.format.empty()) {
     const Method method = parse_format_flag("--format", options.format);
-    with_context("--format", [&] { set_method(method, &load); });
+    policy = with_context("--format", [&] { return policy_of(method); });
   }
-  load.kv_format = parse_kv_format(options.kv_format);
+  if (!options.quantizer.empty()) {
+    policy.all.quantizer =
+        with_context("--quantizer", [&] { return &find_quantizer(options.quantizer); });
+    for (LayerRule& rule : policy.rules) rule.choice.quantizer = policy.all.quantizer;
+  }
+  if (!options.head.empty()) {
+    policy.head = with_context("--head", [&] { return parse_tensor_policy(options.head); });
+  }
+  if (!options.embedding.empty()) {
+    policy.embedding =
+        with_context("--embedding", [&] { return parse_tensor_policy(options.embedding); });
+  }
+  policy.allow_skip = options.allow_skip;
+  if (!options.mixed.empty()) read_mixed(options.mixed, &policy);
+  if (!options.quantizer.empty() && !policy.changes_anything()) {
+    throw_error("--quantizer {}: no format is asked for; give --format or --mixed",
+                printable(options.quantizer));
+  }
+  return policy;
+}
+
+LoadOptions load_options(const ModelOptions& options) {
+  LoadOptions load;
+  load.policy = layer_policy(options.quantize);
+  if (!options.quantize.format.empty()) {
+    load.activations = parse_format_flag("--format", options.quantize.format).formats.activations;
+  }
+  load.kv_format =
+      with_context("--kv-format", [&] { return parse_cache_format(options.kv_format); });
   return load;
 }
 
@@ -86,8 +106,9 @@ std::vector<std::string> kernels_used(const Model& model) {
 
 std::string what_runs(const LoadedModel& loaded, const ModelOptions& options) {
   return fmt::format("{}: {}{} on {}, KV {}, kernels {}{}", loaded.checkpoint->source(),
-                     format_summary(*loaded.model), asked_for(options.format), loaded.backend->name,
-                     options.kv_format, join(kernels_used(*loaded.model), ", "),
+                     format_summary(*loaded.model), asked_for(options.quantize.format),
+                     loaded.backend->name, options.kv_format,
+                     join(kernels_used(*loaded.model), ", "),
                      loaded.checkpoint->synthetic() ? "; random weights" : "");
 }
 

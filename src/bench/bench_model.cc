@@ -58,7 +58,7 @@ FormatPair stored_pair() { return {format_of(FormatId::kBF16), std::nullopt}; }
 LoadOptions load_options(const BenchConfig& config, const std::string& format) {
   LoadOptions options;
   if (format != "stored") set_method(parse_method(format), &options);
-  options.kv_format = parse_format(config.kv_format).id;
+  options.kv_format = parse_cache_format(config.kv_format);
   return options;
 }
 

@@ -40,7 +40,7 @@ bool is_nibble(const Format& f) {
 }
 // What some SIMD row reads, so that the same formats run on any x86-64; others are decoded to bf16.
 bool has_simd_row(const Format& f) { return !f.quantized() || is_int8(f) || is_nibble(f); }
-bool unscaled(const Format& f) { return !f.quantized(); }
+bool any_format(const Format&) { return true; }
 
 template <uint32_t kIsa>
 std::string needs(const LinearSpec&, const DeviceInfo& device) {
@@ -53,7 +53,7 @@ std::string needs(const LinearSpec&, const DeviceInfo& device) {
 
 int64_t padded_k(int64_t k) { return (k + kRun - 1) / kRun * kRun; }
 
-// x as the bodies read it may be what the caller has.
+// x as the bodies read it may be what the caller has; anything else is decoded to f32 first.
 bool readable_as_is(FormatId activations, int64_t k) {
   return activations == FormatId::kF32 && k % kRun == 0;
 }
@@ -93,7 +93,7 @@ constexpr LinearKernel avx2(std::string_view name, bool (*weights)(const Format&
                             LayoutId layout = LayoutId::kCanonical) {
   return {.name = name,
           .weights = weights,
-          .activations = unscaled,
+          .activations = any_format,
           .layout = layout,
           .rank = kRankAvx2,
           .u_acc = kSingle,
@@ -107,7 +107,7 @@ constexpr LinearKernel avx512(std::string_view name, bool (*weights)(const Forma
                               LayoutId layout = LayoutId::kCanonical) {
   return {.name = name,
           .weights = weights,
-          .activations = unscaled,
+          .activations = any_format,
           .layout = layout,
           .rank = kRankAvx512,
           .u_acc = kSingle,
@@ -131,7 +131,7 @@ constexpr LinearKernel kKernels[] = {
     avx2<linear_int4_avx2>("cpu.linear.int4.avx2", is_nibble, kHalves),
     {.name = "cpu.linear.any.baseline",
      .weights = has_simd_row,
-     .activations = unscaled,
+     .activations = any_format,
      .rank = kRankBaseline,
      .u_acc = kSingle,
      .workspace = workspace,

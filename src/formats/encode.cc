@@ -16,7 +16,7 @@ struct Range {
 
 Range range_of(std::span<const float> w) {
   const auto [lo, hi] = std::minmax_element(w.begin(), w.end());
-  return {*lo, *hi};
+  return {*lo + 0.0f, *hi + 0.0f};  // no zero is negative: scales do not depend on the order
 }
 
 Grid min_max_grid(const Format& format, Range r) {
@@ -209,7 +209,7 @@ void append_coded(std::span<const float> row, int64_t at, const QTensorBuilder& 
 }  // namespace
 
 int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
-                    const QTensorBuilder& out, const EncodeOptions& options) {
+                    const QTensorBuilder& out, const RowOptions& options) {
   const Format& f = out.tensor.format;
   const int64_t k = out.tensor.k;
   const auto bad =

@@ -47,7 +47,7 @@ struct BlockNumbers {
 };
 
 // How encode_rows departs from the format's rule.
-struct EncodeOptions {
+struct RowOptions {
   Grid (*choose)(const Format& format, const BlockNumbers& block) = nullptr;  // null: choose_grid
   std::span<const float> importance = {};                                     // [k] or empty
 };
@@ -56,7 +56,7 @@ struct EncodeOptions {
 // scales (block.n, or all). Outer::kTensor must have been stored; Outer::kRow is chosen here.
 // Returns the first row that holds a NaN, an infinity or a number beyond the scales, or -1.
 int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
-                    const QTensorBuilder& out, const EncodeOptions& options = {});
+                    const QTensorBuilder& out, const RowOptions& options = {});
 
 // The stored outer scale above row `row`; 1 without one. Not for Outer::kSuper.
 float load_outer(const QTensorBuilder& out, int64_t row);

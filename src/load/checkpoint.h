@@ -17,6 +17,12 @@
 
 namespace lowbit {
 
+// A file of a model that holds no weights: tokenizer, generation settings, ...
+struct SideFile {
+  std::string name;
+  Bytes data;
+};
+
 class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
@@ -40,6 +46,11 @@ class Checkpoint {
 
   // What the files hold, by type. Empty for synthetic weights.
   virtual std::vector<StoredType> stored_types() const = 0;
+
+  // What a Hugging Face folder with the same model needs beside its weights: the text of
+  // config.json, and every other file. Not for synthetic weights.
+  virtual std::string config_json() const = 0;
+  virtual std::vector<SideFile> side_files() const = 0;
 
   // nullptr if the model has none (synthetic weights, a bare folder).
   virtual std::unique_ptr<Tokenizer> tokenizer() const = 0;

@@ -307,9 +307,10 @@ GgufFile::GgufFile(const std::string& path, const Bytes& file)
   // The shortest tensor entry: name length, one dimension, type, offset. The shortest pair: key
   // length, type, one byte.
   const uint64_t tensor_count = reader.count("number of tensors", 8 + 4 + 8 + 4 + 8);
-  const uint64_t pair_count = reader.count("number of metadata pairs", 8 + 4 + 1);
+  pair_count_ = reader.count("number of metadata pairs", 8 + 4 + 1);
+  const uint64_t pairs_begin = reader.position();
   json values = json::object();
-  for (uint64_t i = 0; i < pair_count; ++i) {
+  for (uint64_t i = 0; i < pair_count_; ++i) {
     const std::string key(reader.text("metadata key"));
     const std::string what = printable(key, 200);
     const ValueType type = read_type(reader, what + ": type");
@@ -319,6 +320,7 @@ GgufFile::GgufFile(const std::string& path, const Bytes& file)
       reader.fail(what + ": the key appears twice");
     }
   }
+  pairs_ = file_.data.subspan(pairs_begin, reader.position() - pairs_begin);
   values_ = Hyperparams::from_tree(path, std::move(values));
   const auto alignment = static_cast<uint64_t>(
       values_.integer_or("general.alignment", kDefaultAlignment, 1, INT32_MAX));
@@ -355,6 +357,18 @@ GgufFile::GgufFile(const std::string& path, const Bytes& file)
     extents.push_back({offset, offset + size, &at->first});
   }
   check_no_overlap(reader, std::move(extents));
+}
+
+std::string GgufFile::without_tensors() const {
+  std::string bytes = "GGUF";
+  const auto append = [&](const auto& value) {
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  append(version_);
+  append(uint64_t{0});
+  append(pair_count_);
+  bytes.append(reinterpret_cast<const char*>(pairs_.data()), pairs_.size());
+  return bytes;
 }
 
 const GgufArray* GgufFile::find_array(std::string_view key) const {

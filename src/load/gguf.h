@@ -38,6 +38,9 @@ class GgufFile {
   std::vector<float> floats(std::string_view key) const;
   std::vector<int32_t> integers(std::string_view key) const;  // int32 or uint32
 
+  // A GGUF file with the same metadata and no tensors: what a tokenizer needs.
+  std::string without_tensors() const;
+
   // GGUF's own names; shapes outermost first (the file has them innermost first).
   const StoredTensors& tensors() const { return tensors_; }
 
@@ -47,6 +50,8 @@ class GgufFile {
   std::string path_;
   Bytes file_;
   uint32_t version_ = 0;
+  uint64_t pair_count_ = 0;
+  std::span<const std::byte> pairs_;  // as they lie in the file
   Hyperparams values_;
   std::map<std::string, GgufArray, std::less<>> arrays_;
   StoredTensors tensors_;

@@ -168,6 +168,16 @@ class GgufCheckpoint final : public Checkpoint {
   }
   std::vector<StoredType> stored_types() const override { return count_types(tensors_); }
 
+  std::string config_json() const override {
+    json config = json::parse(config_.json_text());
+    config["eos_token_id"] = eos_ids();
+    return config.dump();
+  }
+  std::vector<SideFile> side_files() const override {
+    auto text = std::make_shared<const std::string>(file_.without_tensors());
+    return {{std::string(kTokenizerGguf), {std::as_bytes(std::span(*text)), text}}};
+  }
+
   std::vector<int32_t> eos_ids() const override {
     std::vector<int32_t> ids;
     for (const char* key : {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",

@@ -1,7 +1,13 @@
 // A Hugging Face model folder, on disk or linked into the binary.
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
 #include "base/check.h"
 #include "base/text.h"
 #include "load/containers.h"
+#include "load/gguf_tokenizer.h"
+#include "load/json.h"
+#include "load/lowbit_container.h"
 #include "load/safetensors.h"
 #include "tokenizer/load.h"
 
@@ -10,12 +16,23 @@ namespace {
 
 constexpr std::string_view kSupported = "F32, F16, BF16";
 
+// Everything that is neither weights nor config.json.
+bool is_side_file(std::string_view name) {
+  for (const std::string_view weights :
+       {".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth",
+        ".gguf", ".h5", ".msgpack", ".onnx"}) {
+    if (name.ends_with(weights) && name != kTokenizerGguf) return false;
+  }
+  return name != "config.json";
+}
+
 class HfCheckpoint final : public Checkpoint {
  public:
   HfCheckpoint(const std::string& model, std::unique_ptr<Folder> folder)
       : model_(model), folder_(std::move(folder)), config_(read_config(*folder_)) {
     check_weight_files();
     tensors_ = open_safetensors(*folder_);
+    read_container();
     eos_ids_ = read_eos_ids(config_);
     if (const auto file = folder_->find("generation_config.json")) {
       const std::string path = folder_->path_of("generation_config.json");
@@ -28,26 +45,56 @@ class HfCheckpoint final : public Checkpoint {
   std::string container() const override { return "safetensors"; }
   const Hyperparams& config() const override { return config_; }
   std::vector<int32_t> eos_ids() const override { return eos_ids_; }
-  std::unique_ptr<Tokenizer> tokenizer() const override { return load_tokenizer(*folder_); }
+  std::unique_ptr<Tokenizer> tokenizer() const override {
+    const std::string gguf(kTokenizerGguf);
+    if (const auto file = folder_->find(gguf)) {
+      return load_gguf_tokenizer(GgufFile(folder_->path_of(gguf), *file));
+    }
+    return load_tokenizer(*folder_);
+  }
 
   std::vector<std::string> tensor_names() const override {
     std::vector<std::string> names;
-    for (const auto& [name, tensor] : tensors_) names.push_back(name);
+    for (const auto& [name, tensor] : tensors_) {
+      if (!is_plane(name)) names.push_back(name);
+    }
+    for (const auto& [name, format] : formats_) names.push_back(name);
+    std::sort(names.begin(), names.end());
     return names;
   }
-  bool has(const std::string& name) const override { return tensors_.contains(name); }
+  bool has(const std::string& name) const override {
+    return tensors_.contains(name) || formats_.contains(name);
+  }
 
   QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
+    if (const auto format = formats_.find(name); format != formats_.end()) {
+      return container_tensor(folder_->path(), tensors_, name, format->second, n, k);
+    }
     const auto at = tensors_.find(name);
     if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
     return plain_tensor(name, at->second, n, k, kSupported);
   }
   QTensor outline(const std::string& name, int64_t n, int64_t k) const override {
+    if (const auto format = formats_.find(name); format != formats_.end()) {
+      QTensor planes = container_tensor(folder_->path(), tensors_, name, format->second, n, k);
+      return {planes.format, n, k};
+    }
     const auto at = tensors_.find(name);
     if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
     return plain_outline(name, at->second, n, k, kSupported);
   }
   std::vector<StoredType> stored_types() const override { return count_types(tensors_); }
+
+  std::string config_json() const override {
+    return std::string(folder_->open("config.json").text());
+  }
+  std::vector<SideFile> side_files() const override {
+    std::vector<SideFile> files;
+    for (const std::string& name : folder_->names()) {
+      if (is_side_file(name)) files.push_back({name, folder_->open(name)});
+    }
+    return files;
+  }
 
  private:
   static Hyperparams read_config(const Folder& folder) {
@@ -63,6 +110,26 @@ class HfCheckpoint final : public Checkpoint {
         "{}: has no config.json; a model folder holds config.json, *.safetensors and "
         "tokenizer files",
         folder.path());
+  }
+
+  void read_container() {
+    const std::string path = folder_->path_of("config.json");
+    const nlohmann::json config = parse_json(path, folder_->open("config.json").text());
+    const auto quantization = config.find("quantization_config");
+    if (quantization == config.end() || quantization->is_null()) return;
+    const nlohmann::json method =
+        quantization->is_object() ? quantization->value("quant_method", nlohmann::json()) : nullptr;
+    if (method != "lowbit") {
+      throw_error("{}: quantization_config: quant_method: is {}; supported: lowbit", path,
+                  describe(method));
+    }
+    formats_ = read_container_formats(path, *quantization);
+  }
+
+  // NAME.codes and the like of a quantized NAME.
+  bool is_plane(const std::string& name) const {
+    const size_t dot = name.rfind('.');
+    return dot != std::string::npos && formats_.contains(name.substr(0, dot));
   }
 
   void check_weight_files() const {
@@ -85,6 +152,7 @@ class HfCheckpoint final : public Checkpoint {
   std::unique_ptr<Folder> folder_;
   Hyperparams config_;
   StoredTensors tensors_;
+  std::map<std::string, Format> formats_;  // of the tensors that lowbit quantized
   std::vector<int32_t> eos_ids_;
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "formats/codec.h"
+#include "models/activation.h"
 #include "ops/view.h"
 
 namespace lowbit {
@@ -18,7 +19,7 @@ struct Layer {
 // One step's intermediates.
 struct Buffers {
   float *h, *cos_sin, *qkv, *gate_up, *last;
-  Act normed, attended, gated, last_normed;
+  Activation normed, attended, gated, last_normed;
 };
 
 const float* floats(const DeviceBytes& bytes) { return static_cast<const float*>(bytes.data); }
@@ -45,8 +46,7 @@ class Llama final : public Model {
   Buffers take_buffers(Scratch& scratch, int32_t n_tok, int32_t n_logits) const;
 
   LlamaConfig c_;
-  FormatId kv_format_;
-  FormatId act_;
+  Format kv_format_, act_;
   DeviceTensor embedding_;
   DeviceBytes final_norm_, inv_freq_;
   std::vector<Layer> layers_;
@@ -59,7 +59,7 @@ class Llama final : public Model {
 Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
     : c_(read_llama_config(checkpoint.config())), kv_format_(options.kv_format) {
   WeightLoader loader(checkpoint, backend, options);
-  act_ = loader.activations().id;
+  act_ = loader.activations();
   embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden);
   for (int32_t i = 0; i < c_.layers; ++i) {
     layers_.push_back(load_layer(loader, i));
@@ -74,8 +74,7 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
   std::vector<float> inv_freq = c_.inv_freq;
   if (checkpoint.has("rope_freqs.weight")) {
     // GGUF keeps Llama 3.1's rope scaling as divisors of the plain frequencies.
-    std::vector<float> divisors(inv_freq.size());
-    decode_row(checkpoint.tensor("rope_freqs.weight", 1, c_.head_dim / 2), 0, divisors.data());
+    const std::vector<float> divisors = loader.floats("rope_freqs.weight", c_.head_dim / 2);
     for (size_t i = 0; i < inv_freq.size(); ++i) {
       if (!(divisors[i] > 0)) {
         throw_error("{}: tensor rope_freqs.weight: element {} is {}, not above 0",
@@ -87,7 +86,7 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
   inv_freq_ = loader.upload_floats(inv_freq);
 
   for (const std::string& name : loader.unused()) {
-    if (name.ends_with("rotary_emb.inv_freq") || name == "rope_freqs.weight") continue;
+    if (name.ends_with("rotary_emb.inv_freq")) continue;
     if (tied && name == "lm_head.weight") continue;  // a copy of the embedding
     throw_error(
         "{}: tensor {} belongs to no layer of this architecture ({} layers); "
@@ -142,20 +141,16 @@ uint32_t Llama::variant(std::span<const int32_t> pos) const {
 Buffers Llama::take_buffers(Scratch& s, int32_t n_tok, int32_t n_logits) const {
   const int64_t t = n_tok, q = int64_t{c_.heads} * c_.head_dim;
   const int64_t qkv = q + 2 * int64_t{c_.kv_heads} * c_.head_dim;
-  const auto act = [&](int64_t rows, int64_t k) -> Act {
-    return {s.take_bytes(static_cast<size_t>(rows * row_bytes(format_of(act_), k))), nullptr, k,
-            act_};
-  };
   Buffers b{};
   b.h = s.take<float>(t * c_.hidden);
   b.cos_sin = s.take<float>(t * c_.head_dim);
   b.qkv = s.take<float>(t * qkv);
   b.gate_up = s.take<float>(t * 2 * c_.intermediate);
   b.last = s.take<float>(int64_t{n_logits} * c_.hidden);
-  b.normed = act(t, c_.hidden);
-  b.attended = act(t, q);
-  b.gated = act(t, c_.intermediate);
-  b.last_normed = act(n_logits, c_.hidden);
+  b.normed = take_activation(s, act_, t, c_.hidden);
+  b.attended = take_activation(s, act_, t, q);
+  b.gated = take_activation(s, act_, t, c_.intermediate);
+  b.last_normed = take_activation(s, act_, n_logits, c_.hidden);
   return b;
 }
 
@@ -172,8 +167,11 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
   const int32_t t = b.n_tok, half = c_.head_dim / 2;
   const float scale = 1 / std::sqrt(static_cast<float>(c_.head_dim));
   const auto norm = [&](const OpTag& tag, const float* h, int32_t rows, const DeviceBytes& w,
-                        const Act& out) {
-    run(x, tag, "rmsnorm", op.rmsnorm, {rows, c_.hidden, h, floats(w), c_.norm_eps, out});
+                        const Activation& out) {
+    run(x, tag, "rmsnorm", op.rmsnorm, {rows, c_.hidden, h, floats(w), c_.norm_eps, out.made});
+  };
+  const auto in = [&](const char* name, int32_t l, const Activation& made) -> const Act& {
+    return quantized(x, {name, l}, made, t);
   };
 
   run(x, {"embed"}, "embed", op.embed, {t, c_.hidden, b.tokens, embedding_.view, s.h});
@@ -183,22 +181,23 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
     const Layer& w = layers_[l];
     const KvView& kv = state.kv[l];
     norm({"attn_norm", l}, s.h, t, w.attn_norm, s.normed);
-    linear(x, {"qkv", l}, w.qkv, s.normed, t, {s.qkv});
+    linear(x, {"qkv", l}, w.qkv, in("qkv_in", l, s.normed), t, {s.qkv});
     run(x, {"rope", l}, "rope_append", op.rope_append,
         {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, s.cos_sin, b.pos, b.slot, kv});
     run(x, {"attention", l}, "attention", op.attention,
-        {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, b.pos, b.slot, kv, scale, s.attended});
-    linear(x, {"o", l}, w.o, s.attended, t, {s.h, Epilogue::kAdd});
+        {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, b.pos, b.slot, kv, scale, s.attended.made});
+    linear(x, {"o", l}, w.o, in("o_in", l, s.attended), t, {s.h, Epilogue::kAdd});
     norm({"mlp_norm", l}, s.h, t, w.mlp_norm, s.normed);
-    linear(x, {"gate_up", l}, w.gate_up, s.normed, t, {s.gate_up});
-    run(x, {"silu_mul", l}, "silu_mul", op.silu_mul, {t, c_.intermediate, s.gate_up, s.gated});
-    linear(x, {"down", l}, w.down, s.gated, t, {s.h, Epilogue::kAdd});
+    linear(x, {"gate_up", l}, w.gate_up, in("gate_up_in", l, s.normed), t, {s.gate_up});
+    run(x, {"silu_mul", l}, "silu_mul", op.silu_mul, {t, c_.intermediate, s.gate_up, s.gated.made});
+    linear(x, {"down", l}, w.down, in("down_in", l, s.gated), t, {s.h, Epilogue::kAdd});
   }
   if (b.n_logits == 0) return;
   run(x, {"last"}, "gather_rows", op.gather_rows,
       {b.n_logits, c_.hidden, s.h, b.logit_row, s.last});
   norm({"final_norm"}, s.last, b.n_logits, final_norm_, s.last_normed);
-  linear(x, {"head"}, head_, s.last_normed, b.n_logits, {logits});
+  linear(x, {"head"}, head_, quantized(x, {"head_in"}, s.last_normed, b.n_logits), b.n_logits,
+         {logits});
 }
 
 std::vector<const Linear*> Llama::linears() const {
@@ -215,6 +214,51 @@ std::vector<const Linear*> Llama::linears() const {
 std::unique_ptr<Model> load_llama(const Checkpoint& checkpoint, const Backend& backend,
                                   const LoadOptions& options) {
   return std::make_unique<Llama>(checkpoint, backend, options);
+}
+
+std::vector<ScalingGroup> llama_scaling_groups(const Checkpoint& checkpoint) {
+  const LlamaConfig c = read_llama_config(checkpoint.config());
+  const int64_t q = int64_t{c.heads} * c.head_dim, kv = int64_t{c.kv_heads} * c.head_dim;
+  std::vector<int32_t> kv_row;  // that column i of o reads
+  for (int32_t i = 0; i < q; ++i) {
+    const int32_t head = i / c.head_dim / (c.heads / c.kv_heads);
+    kv_row.push_back(head * c.head_dim + i % c.head_dim);
+  }
+  std::vector<ScalingGroup> groups;
+  for (int32_t layer = 0; layer < c.layers; ++layer) {
+    const std::string at = fmt::format("layers.{}.", layer), prefix = "model." + at;
+    const auto tensor = [&](const char* module, int64_t n, int64_t k) -> ScalingGroup::Tensor {
+      return {prefix + module + ".weight", n, k};
+    };
+    const auto bias = [&](bool has, const char* module) {
+      return has ? prefix + module + ".bias" : std::string();
+    };
+    groups.push_back(
+        {at + "attn_norm",
+         at + "qkv",
+         tensor("input_layernorm", 1, c.hidden),
+         "",
+         {tensor("self_attn.q_proj", q, c.hidden), tensor("self_attn.k_proj", kv, c.hidden),
+          tensor("self_attn.v_proj", kv, c.hidden)}});
+    groups.push_back({at + "v",
+                      at + "o",
+                      tensor("self_attn.v_proj", kv, c.hidden),
+                      bias(c.attention_bias, "self_attn.v_proj"),
+                      {tensor("self_attn.o_proj", c.hidden, q)},
+                      kv_row});
+    groups.push_back({at + "mlp_norm",
+                      at + "gate_up",
+                      tensor("post_attention_layernorm", 1, c.hidden),
+                      "",
+                      {tensor("mlp.gate_proj", c.intermediate, c.hidden),
+                       tensor("mlp.up_proj", c.intermediate, c.hidden)}});
+    groups.push_back({at + "up",
+                      at + "down",
+                      tensor("mlp.up_proj", c.intermediate, c.hidden),
+                      bias(c.mlp_bias, "mlp.up_proj"),
+                      {tensor("mlp.down_proj", c.hidden, c.intermediate)}});
+  }
+  return groups;
 }
 
 }  // namespace lowbit

@@ -30,26 +30,31 @@ void check_possible(const Method& method) {
 
 }  // namespace
 
-void set_method(const Method& method, LoadOptions* options) {
+LayerPolicy policy_of(const Method& method) {
   check_possible(method);
   const MethodScope& scope = method.scope;
-  LayerPolicy& policy = options->policy;
-  options->activations = method.formats.activations;
-  policy.all = {method.formats.weights, method.quantizer};
-  policy.head = parse_tensor_policy(scope.head);
-  policy.embedding = parse_tensor_policy(scope.embedding);
-  if (scope.include.empty()) return;
+  const LayerChoice choice = {method.formats.weights, method.quantizer};
+  LayerPolicy policy = {.all = choice,
+                        .head = parse_tensor_policy(scope.head),
+                        .embedding = parse_tensor_policy(scope.embedding)};
+  if (scope.include.empty()) return policy;
   for (const std::string_view wanted : split(scope.include, ',')) {
     for (const Module& module : kModules) {
       if (module.name != wanted) continue;
       for (const std::string_view linear : module.linears) {
-        policy.rules.push_back({std::string(linear), policy.all});
+        policy.rules.push_back({std::string(linear), choice});
       }
     }
   }
   policy.all.format = scope.others == "stored"
                           ? std::nullopt
                           : std::optional(parse_format_pair(scope.others).weights);
+  return policy;
+}
+
+void set_method(const Method& method, LoadOptions* options) {
+  options->policy = policy_of(method);
+  options->activations = method.formats.activations;
 }
 
 }  // namespace lowbit

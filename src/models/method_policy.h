@@ -6,7 +6,10 @@
 
 namespace lowbit {
 
-// Sets policy and activations. Error for what the loader cannot do, with the reason.
+// Error, with the reason, for what the loader cannot do.
+LayerPolicy policy_of(const Method& method);
+
+// Policy and activations.
 void set_method(const Method& method, LoadOptions* options);
 
 }  // namespace lowbit

@@ -15,7 +15,7 @@ namespace lowbit {
 // One kind of state that a sequence carries from step to step.
 struct StateSpec {
   std::string name;
-  FormatId format;
+  Format format;  // of one row: a head of a token
   int32_t layers, heads,
       width;  // per token (or per sequence): layers x heads x width, twice for k|v
   bool grows_with_tokens;

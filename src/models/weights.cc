@@ -42,11 +42,13 @@ QTensor WeightLoader::read_as_chosen(TensorUse use) {
   const QTensor stored = read(use);
   const std::optional<Format>& format = use.choice.format;
   if (!format || *format == stored.format) return stored;
-  std::string reason = cannot_take(*format, use.n, use.k);
-  if (reason.empty() && format->rule == ScaleRule::kImport) {
-    reason = fmt::format("{} is read from files that hold it, nothing quantizes to it",
-                         lowbit::name(*format));
+  if (format->rule == ScaleRule::kImport) {
+    throw_error(
+        "tensor {}: {} is read from files that hold it, nothing quantizes to it; this one "
+        "is {}",
+        use.tensor, lowbit::name(*format), lowbit::name(stored.format));
   }
+  std::string reason = cannot_take(*format, use.n, use.k);
   if (!reason.empty()) {
     uses_.back().skipped = std::move(reason);
     return stored;
@@ -59,7 +61,8 @@ QTensor WeightLoader::read_as_chosen(TensorUse use) {
 QTensor WeightLoader::quantize(const QTensor& source, const Format& target,
                                const Quantizer& quantizer, const std::string& tensor) const {
   if (options_.plan_only) return {target, source.n, source.k};
-  return quantizer.run(source, target, {tensor});
+  const bool ask = options_.inputs && quantizer.needs != Needs::kNothing;
+  return quantizer.run(source, target, {tensor, ask ? options_.inputs->find(tensor) : nullptr});
 }
 
 QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
@@ -121,7 +124,7 @@ DeviceTensor WeightLoader::upload(const QTensor& canonical, const Packer* packer
 Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
   Linear result;
   result.name = name;
-  if (options_.activations) result.activations = options_.activations->id;
+  result.activations = options_.activations;
   result.k = k;
   bool has_bias = false;
   std::vector<float> bias;
@@ -131,8 +134,10 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
     has_bias |= !part.bias.empty();
     tensors.push_back(
         read_as_chosen({part.weight, part.n, k, TensorRole::kLinear, name, {}, {}, ""}));
-    bias.resize(static_cast<size_t>(result.n));
-    if (!part.bias.empty()) read_floats(part.bias, std::span(bias).last(part.n));
+    const std::vector<float> part_bias = part.bias.empty()
+                                             ? std::vector<float>(static_cast<size_t>(part.n))
+                                             : floats(part.bias, part.n);
+    bias.insert(bias.end(), part_bias.begin(), part_bias.end());
   }
   // A matrix has one format: parts that the file stores in different types are widened to f32,
   // which loses nothing.
@@ -165,8 +170,7 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
 }
 
 DeviceBytes WeightLoader::vector(const std::string& tensor, int64_t k) {
-  std::vector<float> values(static_cast<size_t>(k));
-  read_floats(tensor, values);
+  const std::vector<float> values = floats(tensor, k);
   memory_.per_step += values.size() * sizeof(float);
   return upload_floats(values);
 }
@@ -179,14 +183,15 @@ DeviceTensor WeightLoader::table(const std::string& tensor, int64_t n, int64_t k
   return table;
 }
 
-void WeightLoader::read_floats(const std::string& tensor, std::span<float> values) {
-  const QTensor stored =
-      read({tensor, 1, static_cast<int64_t>(values.size()), TensorRole::kVector, "", {}, {}, ""});
-  if (options_.plan_only) return;
-  decode_row(stored, 0, values.data());
+std::vector<float> WeightLoader::floats(const std::string& tensor, int64_t k) {
+  const TensorUse use{tensor, 1, k, TensorRole::kVector, "", {}, {}, ""};
+  read(use);
+  std::vector<float> values(static_cast<size_t>(k));
+  decode_row(checkpoint_.tensor(tensor, 1, k), 0, values.data());
   if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
     throw_error("tensor {}: holds a NaN or infinite number; the file is damaged", tensor);
   }
+  return values;
 }
 
 DeviceBytes WeightLoader::upload_floats(std::span<const float> values) {

@@ -17,7 +17,8 @@ namespace lowbit {
 struct LoadOptions {
   LayerPolicy policy = {};                 // what every layer is quantized to
   std::optional<Format> activations = {};  // of every Linear's input; nullopt: the engine's own
-  FormatId kv_format = FormatId::kBF16;
+  InputStatsSource* inputs = nullptr;      // what quantizers know of inputs; may be null
+  Format kv_format = format_of(FormatId::kBF16);
   int32_t max_step_tokens = 512;
   // Reads no weights: plans, memory use and state are as they would be, forward() must not be
   // called.
@@ -46,10 +47,10 @@ struct DeviceTensor {
 
 // One weight matrix on the device and the kernels that will multiply it.
 struct Linear {
-  std::string name;                     // "layers.3.qkv"
-  Format format{};                      // what the user asked for, or what the file holds
-  Format resident{};                    // what is in memory: bf16 where no kernel reads `format`
-  std::optional<FormatId> activations;  // what the user asked its input to be rounded to
+  std::string name;                   // "layers.3.qkv"
+  Format format{};                    // what the user asked for, or what the file holds
+  Format resident{};                  // what is in memory: bf16 where no kernel reads `format`
+  std::optional<Format> activations;  // what the user asked its input to be rounded to
   int64_t n = 0, k = 0;
   LinearPlan plan;
   DeviceTensor weight;
@@ -93,6 +94,8 @@ class WeightLoader {
 
   // The parts stacked along n as one weight of [sum n, k].
   Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k);
+  // A vector of k numbers on the host, also when planning.
+  std::vector<float> floats(const std::string& tensor, int64_t k);
   // A vector of k numbers as f32.
   DeviceBytes vector(const std::string& tensor, int64_t k);
   // A table [n, k] in canonical order.
@@ -109,7 +112,6 @@ class WeightLoader {
 
  private:
   QTensor read(const TensorUse& use);
-  void read_floats(const std::string& tensor, std::span<float> values);
   // The tensor in the format of its choice; notes why not where the format cannot take it.
   QTensor read_as_chosen(TensorUse use);
   QTensor quantize(const QTensor& source, const Format& target, const Quantizer& quantizer,

@@ -57,12 +57,14 @@ Grid hqq_grid(const Format& format, const BlockNumbers& block) {
   Grid grid = rule;
   for (int round = 0; round < kRounds; ++round, beta *= kGrowth) {
     const Round next = next_round(format, block, stored, beta);
-    if (least >= 0 && !(next.error < least)) break;
-    least = next.error;
-    best = grid;
+    if (least < 0 || next.error < least) {
+      least = next.error;
+      best = grid;
+    }
     grid = to_grid(format, {scale, next.shift});
-    stored = stored_params(format, grid);
-    if (!finite(stored)) break;
+    const BlockParams moved = stored_params(format, grid);
+    if (!finite(moved) || (moved.shift == stored.shift && moved.offset == stored.offset)) break;
+    stored = moved;
   }
   return best;
 }

@@ -41,7 +41,7 @@ struct Matrix {
 Block first_grid(std::span<const float> w, float top, bool round_zero) {
   const auto [lo, hi] = std::minmax_element(w.begin(), w.end());
   const float range = *hi - *lo;
-  float scale = std::abs(range) <= kMinRange ? 1.0f : top / range;
+  float scale = std::abs(range) <= kMinRange ? 1.0f : 1 / range * top;  // in this order
   scale = std::min(scale, kMaxScale);
   const float zero = -*lo * scale;
   return {scale, round_zero ? std::nearbyint(zero) : zero};
@@ -53,17 +53,38 @@ float shrink(float x) {
   return std::copysign(std::max(0.0f, size - (1.0f / kBeta) * std::pow(size, kP - 1)), x);
 }
 
+// In the order of torch's sums along a contiguous row where vectors hold 8 numbers: four sums of
+// vectors, those added up, then their lanes; what is left over first.
+float torch_sum(std::span<const float> x) {
+  constexpr size_t kLanes = 8, kSums = 4;
+  float sums[kSums][kLanes] = {};
+  const size_t vectors = x.size() / kLanes, even = vectors / kSums * kSums;
+  for (size_t v = 0; v < vectors; ++v) {
+    for (size_t lane = 0; lane < kLanes; ++lane) {
+      sums[v < even ? v % kSums : 0][lane] += x[v * kLanes + lane];
+    }
+  }
+  float total = 0;
+  for (size_t i = vectors * kLanes; i < x.size(); ++i) total += x[i];
+  for (size_t lane = 0; lane < kLanes; ++lane) {
+    for (size_t sum = 1; sum < kSums; ++sum) sums[0][lane] += sums[sum][lane];
+    total += sums[0][lane];
+  }
+  return total;
+}
+
 // One round on one block: its new zero, and the sum of |error| before.
 double improve(const Matrix& m, std::span<const float> w, Block* block) {
   const Block b = *block;
-  double errors = 0, zeros = 0;
+  double errors = 0;
+  std::vector<float> zeros;
   for (const float value : w) {
     const float q = m.code(b, value);
     const float x = value - (q - b.zero) / b.scale;
     errors += std::abs(x);
-    zeros += q - (value - shrink(x)) * b.scale;
+    zeros.push_back(q - (value - shrink(x)) * b.scale);
   }
-  block->zero = static_cast<float>(zeros / static_cast<double>(w.size()));
+  block->zero = torch_sum(zeros) / static_cast<float>(w.size());
   return errors;
 }
 
@@ -88,8 +109,10 @@ void optimize(Matrix* m) {
   }
 }
 
-void store(const Matrix& m, const QTensorBuilder& out) {
+// The first row whose grids do not fit, or n.
+int64_t store(const Matrix& m, const QTensorBuilder& out) {
   const Format& f = out.tensor.format;
+  std::vector<uint8_t> fits(static_cast<size_t>(m.n), 1);
   thread_pool().for_ranges(m.n, 1, [&](int64_t begin, int64_t end) {
     std::vector<uint32_t> codes(static_cast<size_t>(m.k));
     for (int64_t n = begin; n < end; ++n) {
@@ -97,11 +120,14 @@ void store(const Matrix& m, const QTensorBuilder& out) {
       for (int64_t b = 0; b < m.blocks; ++b) {
         const Block& grid = m.grid[static_cast<size_t>(n * m.blocks + b)];
         for (const float w : m.numbers(n, b)) *code++ = static_cast<uint32_t>(m.code(grid, w));
-        store_grid(out, n, b, to_grid(f, {double{1 / grid.scale}, double{grid.zero}}));
+        if (!store_grid(out, n, b, to_grid(f, {double{1 / grid.scale}, double{grid.zero}}))) {
+          fits[static_cast<size_t>(n)] = 0;
+        }
       }
       pack_codes(f, codes, out.codes + n * row_bytes(f, m.k));
     }
   });
+  return std::find(fits.begin(), fits.end(), 0) - fits.begin();
 }
 
 Matrix read(const QTensor& source, const Format& target, const std::string& tensor) {
@@ -140,7 +166,8 @@ QTensor quantize_hqq_release(const QTensor& source, const Format& target,
   Matrix matrix = read(source, target, context.tensor);
   optimize(&matrix);
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
-  store(matrix, out);
+  const int64_t bad = store(matrix, out);
+  if (bad < source.n) fail_not_finite(context.tensor, bad, target);
   return out.tensor;
 }
 

@@ -7,10 +7,11 @@
 #include <string_view>
 #include <vector>
 
-#include "formats/encode.h"
 #include "formats/qtensor.h"
 
 namespace lowbit {
+
+struct RowOptions;  // formats/encode.h
 
 // What calibration saw of the inputs x [rows, k] of one matrix.
 struct InputStats {
@@ -97,7 +98,7 @@ inline bool just_converts(const QTensor& source, const Format& target) {
 }
 // For quantizers that treat every block alone: encode_rows over all rows, split over threads.
 QTensor quantize_blocks(const QTensor& source, const Format& target, const std::string& tensor,
-                        const EncodeOptions& options);
+                        const RowOptions& options);
 // For quantizers: max |w|; 0 if there are only NaNs.
 float largest_magnitude(const QTensor& source);
 // For quantizers: Error unless the context has what `quantizer` needs for rows of k numbers.

@@ -59,7 +59,7 @@ void fail_not_finite(const std::string& tensor, int64_t row, const Format& targe
 }
 
 QTensor quantize_blocks(const QTensor& source, const Format& target, const std::string& tensor,
-                        const EncodeOptions& options) {
+                        const RowOptions& options) {
   check_takes(target, source.n, source.k, tensor);
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
   if (target.outer == Outer::kTensor) {
