@@ -55,6 +55,7 @@ LayerPolicy layer_policy(const QuantizeOptions& options) {
     policy.head = with_context("--head", [&] { return parse_tensor_policy(options.head); });
   }
   if (!options.embedding.empty()) {
+    std::erase_if(policy.rules, [](const LayerRule& rule) { return rule.match == "embedding"; });
     policy.embedding =
         with_context("--embedding", [&] { return parse_tensor_policy(options.embedding); });
   }

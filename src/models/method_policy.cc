@@ -34,9 +34,10 @@ LayerPolicy policy_of(const Method& method) {
   check_possible(method);
   const MethodScope& scope = method.scope;
   const LayerChoice choice = {method.formats.weights, method.quantizer};
-  LayerPolicy policy = {.all = choice,
-                        .head = parse_tensor_policy(scope.head),
-                        .embedding = parse_tensor_policy(scope.embedding)};
+  LayerPolicy policy = {.all = choice, .head = parse_tensor_policy(scope.head)};
+  if (scope.embedding != "stored") {  // by a rule, which names the quantizer too
+    policy.rules.push_back({"embedding", {parse_format(scope.embedding), method.quantizer}});
+  }
   if (scope.include.empty()) return policy;
   for (const std::string_view wanted : split(scope.include, ',')) {
     for (const Module& module : kModules) {

@@ -111,12 +111,17 @@ Method from_row(std::string_view asked, const MethodGroup& group, const MethodRo
                 const Captures& captures) {
   if (row.formats.empty()) throw_error("{}: {}", printable(asked), row.note);
   return with_context(printable(asked), [&] {
-    return Method{.asked = std::string(asked),
+    Method method{.asked = std::string(asked),
                   .formats = parse_format_pair(replaced(row.formats, captures)),
                   .quantizer = &find_quantizer(row.quantizer.empty() ? "rtn" : row.quantizer),
                   .scope = row.scope,
                   .tool = group.tool,
                   .note = std::string(row.note)};
+    if (method.formats.activations && row.scope.head != "same") {
+      method.note += method.note.empty() ? "" : "; ";
+      method.note += "the head's input is quantized here, not there";
+    }
+    return method;
   });
 }
 

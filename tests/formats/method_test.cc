@@ -88,7 +88,7 @@ TEST(Methods, OfTheTorchaoHarness) {
       {"sparse-marlin", "int4-g128-sym-sf16-24 by torchao-0.9.0"},
       {"marlin+semi-structured", "int4-g128-sym-sf16-24 by torchao-0.9.0"},
       {"torchao:fp6", "fp6-sbf16 by torchao-0.9.0"},
-      {"embed-int8wo", "bf16"},
+      {"embed-int8wo", "bf16 by torchao-0.9.0"},
       {"uintx-1-64", "int1-asym by torchao-0.9.0"},
       {"uintx-2-8", "int2-g8-asym by torchao-0.9.0"},
       {"uintx-3-32", "int3-g32-asym by torchao-0.9.0"},
