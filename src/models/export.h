@@ -27,6 +27,9 @@ struct ExportReport {
   }
 };
 
+// The Errors of export_model() that can be known at once.
+void check_export(const Checkpoint& checkpoint, const std::string& out);
+
 // Writes the folder `out`, which must not exist: first beside it under another name, then renamed,
 // so that it is there whole or not at all. Peak memory: one tensor and its quantized form. Errors:
 // `out` exists, a model that has no folder of its own (GGUF, synthetic), what load_model() and
