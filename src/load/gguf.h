@@ -57,9 +57,10 @@ class GgufFile {
   StoredTensors tensors_;
 };
 
-// F32, F16, BF16, Q8_0 or Q4_0, shape checked. Blocks are taken apart into our planes, without
-// loss.
-QTensor gguf_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k);
+// A tensor of a type that we read (gguf_blocks.h), shape checked. Blocks are taken apart into our
+// planes, without loss. `outer`: the scale of the whole tensor, for types that have one beside it.
+QTensor gguf_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,
+                    float outer = 1);
 QTensor gguf_outline(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k);
 
 }  // namespace lowbit

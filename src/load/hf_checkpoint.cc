@@ -1,13 +1,11 @@
 // A Hugging Face model folder, on disk or linked into the binary.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "base/text.h"
 #include "load/containers.h"
 #include "load/gguf_tokenizer.h"
-#include "load/json.h"
-#include "load/lowbit_container.h"
+#include "load/quantized.h"
 #include "load/safetensors.h"
 #include "tokenizer/load.h"
 
@@ -32,7 +30,9 @@ class HfCheckpoint final : public Checkpoint {
       : model_(model), folder_(std::move(folder)), config_(read_config(*folder_)) {
     check_weight_files();
     tensors_ = open_safetensors(*folder_);
-    read_container();
+    if (const auto quantization = config_.child("quantization_config")) {
+      quantized_.emplace(QuantizedFiles{*folder_, tensors_, *quantization});
+    }
     eos_ids_ = read_eos_ids(config_);
     if (const auto file = folder_->find("generation_config.json")) {
       const std::string path = folder_->path_of("generation_config.json");
@@ -42,7 +42,10 @@ class HfCheckpoint final : public Checkpoint {
   }
 
   std::string source() const override { return model_; }
-  std::string container() const override { return "safetensors"; }
+  std::string container() const override {
+    return quantized_ ? fmt::format("safetensors, weights stored by {}", quantized_->method())
+                      : "safetensors";
+  }
   const Hyperparams& config() const override { return config_; }
   std::vector<int32_t> eos_ids() const override { return eos_ids_; }
   std::unique_ptr<Tokenizer> tokenizer() const override {
@@ -55,33 +58,28 @@ class HfCheckpoint final : public Checkpoint {
 
   std::vector<std::string> tensor_names() const override {
     std::vector<std::string> names;
+    if (quantized_) names = quantized_->names();
     for (const auto& [name, tensor] : tensors_) {
-      if (!is_plane(name)) names.push_back(name);
+      const bool packed = quantized_ && (quantized_->has(name) || quantized_->is_part(name));
+      if (!packed) names.push_back(name);
     }
-    for (const auto& [name, format] : formats_) names.push_back(name);
     std::sort(names.begin(), names.end());
     return names;
   }
   bool has(const std::string& name) const override {
-    return tensors_.contains(name) || formats_.contains(name);
+    return tensors_.contains(name) || (quantized_ && quantized_->has(name));
   }
 
   QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
-    if (const auto format = formats_.find(name); format != formats_.end()) {
-      return container_tensor(folder_->path(), tensors_, name, format->second, n, k);
-    }
-    const auto at = tensors_.find(name);
-    if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
-    return plain_tensor(name, at->second, n, k, kSupported);
+    if (quantized_ && quantized_->has(name)) return quantized_->tensor(name, n, k);
+    return plain_tensor(name, find(name), n, k, kSupported);
   }
   QTensor outline(const std::string& name, int64_t n, int64_t k) const override {
-    if (const auto format = formats_.find(name); format != formats_.end()) {
-      QTensor planes = container_tensor(folder_->path(), tensors_, name, format->second, n, k);
-      return {planes.format, n, k};
-    }
-    const auto at = tensors_.find(name);
-    if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
-    return plain_outline(name, at->second, n, k, kSupported);
+    if (quantized_ && quantized_->has(name)) return quantized_->outline(name, n, k);
+    return plain_outline(name, find(name), n, k, kSupported);
+  }
+  std::vector<std::string> remarks() const override {
+    return quantized_ ? quantized_->remarks() : std::vector<std::string>();
   }
   std::vector<StoredType> stored_types() const override { return count_types(tensors_); }
 
@@ -97,6 +95,12 @@ class HfCheckpoint final : public Checkpoint {
   }
 
  private:
+  const StoredTensor& find(const std::string& name) const {
+    const auto at = tensors_.find(name);
+    if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
+    return at->second;
+  }
+
   static Hyperparams read_config(const Folder& folder) {
     const auto file = folder.find("config.json");
     if (file) return Hyperparams::from_json(folder.path_of("config.json"), file->text());
@@ -110,26 +114,6 @@ class HfCheckpoint final : public Checkpoint {
         "{}: has no config.json; a model folder holds config.json, *.safetensors and "
         "tokenizer files",
         folder.path());
-  }
-
-  void read_container() {
-    const std::string path = folder_->path_of("config.json");
-    const nlohmann::json config = parse_json(path, folder_->open("config.json").text());
-    const auto quantization = config.find("quantization_config");
-    if (quantization == config.end() || quantization->is_null()) return;
-    const nlohmann::json method =
-        quantization->is_object() ? quantization->value("quant_method", nlohmann::json()) : nullptr;
-    if (method != "lowbit") {
-      throw_error("{}: quantization_config: quant_method: is {}; supported: lowbit", path,
-                  describe(method));
-    }
-    formats_ = read_container_formats(path, *quantization);
-  }
-
-  // NAME.codes and the like of a quantized NAME.
-  bool is_plane(const std::string& name) const {
-    const size_t dot = name.rfind('.');
-    return dot != std::string::npos && formats_.contains(name.substr(0, dot));
   }
 
   void check_weight_files() const {
@@ -152,7 +136,7 @@ class HfCheckpoint final : public Checkpoint {
   std::unique_ptr<Folder> folder_;
   Hyperparams config_;
   StoredTensors tensors_;
-  std::map<std::string, Format> formats_;  // of the tensors that lowbit quantized
+  std::optional<QuantizedWeights> quantized_;  // views folder_ and tensors_
   std::vector<int32_t> eos_ids_;
 };
 

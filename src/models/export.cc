@@ -10,7 +10,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "load/lowbit_container.h"
+#include "load/container.h"
 #include "models/model.h"
 
 namespace lowbit {
@@ -76,6 +76,10 @@ std::string new_config(const Checkpoint& checkpoint, const Plan& plan) {
     }
   }
   if (plan.untied) config["tie_word_embeddings"] = false;
+  if (formats.empty()) {
+    config.erase("quantization_config");
+    return config.dump(2) + "\n";
+  }
   config["quantization_config"] = {{"quant_method", "lowbit"},
                                    {"version", kContainerVersion},
                                    {"written_by", "lowbit " + std::string(build_info().version)},

@@ -1,5 +1,5 @@
 // Writes a model with every layer in the format that a policy gives it: lowbit's own container
-// (load/lowbit_container.h).
+// (load/container.h).
 #pragma once
 
 #include <cstdint>

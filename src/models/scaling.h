@@ -58,6 +58,8 @@ class ScaledCheckpoint final : public Checkpoint {
   std::vector<StoredType> stored_types() const override { return base_.stored_types(); }
   std::unique_ptr<Tokenizer> tokenizer() const override { return base_.tokenizer(); }
   std::vector<int32_t> eos_ids() const override { return base_.eos_ids(); }
+  std::string config_json() const override { return base_.config_json(); }
+  std::vector<SideFile> side_files() const override { return base_.side_files(); }
 
  private:
   struct Factors {
