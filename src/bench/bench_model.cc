@@ -98,6 +98,7 @@ std::string count_text(int64_t count) {
 void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper) {
   const Model& model = *loaded.model;
   record->format = distinct(model, &Linear::format);
+  if (const auto& act = model.linears().front()->activations) record->format += "+" + name(*act);
   record->resident = distinct(model, &Linear::resident);
   record->fingerprint.kernels = kernel_choices(model);
   double bytes = 0, weights = 0;

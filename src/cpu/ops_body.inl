@@ -395,6 +395,7 @@ void attention(const AttentionArgs& a, int32_t token, int32_t kv_head, float* sc
     int32_t h = kv_head * group;
     const int32_t end = h + group;
     for (; h + 4 <= end; h += 4) attend<S, 4>(a, token, kv_head, h, scratch);
+    for (; h + 2 <= end; h += 2) attend<S, 2>(a, token, kv_head, h, scratch);
     for (; h < end; ++h) attend<S, 1>(a, token, kv_head, h, scratch);
   });
 }

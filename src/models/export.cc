@@ -124,7 +124,8 @@ QTensor converted(const Checkpoint& checkpoint, const ExportOptions& options,
   const TensorUse& use = output.use;
   const QTensor source = checkpoint.tensor(use.tensor, use.n, use.k);
   if (source.format == output.format) return source;
-  const InputStats* inputs = options.inputs ? options.inputs(use) : nullptr;
+  const bool wanted = options.inputs && use.choice.quantizer->needs != Needs::kNothing;
+  const InputStats* inputs = wanted ? options.inputs->find(use.tensor) : nullptr;
   QTensor result = use.choice.quantizer->run(source, output.format, {use.tensor, inputs});
   release_pages(source);
   return result;

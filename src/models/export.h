@@ -13,8 +13,7 @@ namespace lowbit {
 
 struct ExportOptions {
   LayerPolicy policy;
-  // What calibration saw of the inputs of a tensor; null: nothing.
-  std::function<const InputStats*(const TensorUse& use)> inputs = {};
+  InputStatsSource* inputs = nullptr;  // null: no calibration
   // After each tensor; may be empty.
   std::function<void(int64_t done, int64_t total, const std::string& tensor)> progress = {};
 };

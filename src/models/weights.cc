@@ -30,8 +30,10 @@ std::string all_reasons(const LinearPlan& plan) {
 QTensor WeightLoader::read(const TensorUse& use) {
   const auto same = [&](const TensorUse& other) { return other.tensor == use.tensor; };
   if (std::none_of(uses_.begin(), uses_.end(), same)) parameters_ += use.n * use.k;
-  const QTensor tensor = options_.plan_only ? checkpoint_.outline(use.tensor, use.n, use.k)
-                                            : checkpoint_.tensor(use.tensor, use.n, use.k);
+  const bool kept = use.tensor == table_name_ && use.n == table_.n && use.k == table_.k;
+  const QTensor tensor = kept                 ? table_
+                         : options_.plan_only ? checkpoint_.outline(use.tensor, use.n, use.k)
+                                              : checkpoint_.tensor(use.tensor, use.n, use.k);
   uses_.push_back(use);
   uses_.back().stored = tensor.format;
   return tensor;
@@ -178,6 +180,10 @@ DeviceBytes WeightLoader::vector(const std::string& tensor, int64_t k) {
 DeviceTensor WeightLoader::table(const std::string& tensor, int64_t n, int64_t k) {
   const QTensor values =
       read_as_chosen({tensor, n, k, TensorRole::kTable, "embedding", {}, {}, ""});
+  if (values.format == uses_.back().stored) {
+    table_name_ = tensor;
+    table_ = values;
+  }
   DeviceTensor table = upload(values, nullptr);
   memory_.embedding += table.bytes();
   return table;

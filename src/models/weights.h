@@ -125,6 +125,10 @@ class WeightLoader {
   const LoadOptions& options_;  // plan_only: tensors are outlines, planes without numbers
   DeviceInfo device_;
   std::vector<TensorUse> uses_;
+  // The table as the file has it: a tied head shares its memory, also where reading it meant
+  // rearranging blocks.
+  std::string table_name_;
+  QTensor table_{};
   MemoryUse memory_;
   int64_t parameters_ = 0;
 };
