@@ -70,11 +70,10 @@ const QuantizedMethod& method_of(const Hyperparams& config) {
     if (method.name == name) return method;
     known.emplace_back(method.name);
   }
-  config.fail(
-      "quant_method",
-      fmt::format("weights stored by `{}` are not read{}; supported: {}. Pass the model's "
-                  "original weights and quantize them here with --format",
-                  printable(name), suggestion(name, known), join(known, ", ")));
+  config.fail("quant_method",
+              fmt::format("weights stored by `{}` are not read{}; supported: {}. Pass the model's "
+                          "original weights and quantize them here with --format",
+                          printable(name), suggestion(name, known), join(known, ", ")));
 }
 
 bool is_zero(const StoredTensor& stored) {

@@ -127,7 +127,7 @@ constexpr MethodRow kTorchao[] = {
     {"fp6", "fp6-sbf16", kAo9, "the scale is rounded to the weights' type; f16: fp6-sf16"},
     {"embed-int8wo",
      "bf16",
-     "",
+     kAo9,
      "only the token table is quantized, Linears stay bf16",
      {.head = "stored", .embedding = "int8-g64-sbf16"}},
     {"uintx-8-{g}", "int8-{g}-asym-sbf16", kAo9},
