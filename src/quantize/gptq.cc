@@ -46,7 +46,9 @@ struct Job {
   bool grids_first() const { return options.order || format().block.k == 0; }
 };
 
-// H in the job's order, dampened, factored.
+// H in the job's order, dampened, factored. A few tokens tell little about which columns move
+// together: off the diagonal H counts rows / (rows + k). Without that, int3 weights calibrated on
+// 500 tokens come out worse than by round to nearest; on thousands it makes no difference.
 void factor(const InputStats& inputs, const std::string& tensor, Job* job) {
   const int64_t k = job->k();
   const std::vector<float>& h = inputs.hessian;
@@ -61,6 +63,8 @@ void factor(const InputStats& inputs, const std::string& tensor, Job* job) {
   if (!std::isfinite(mean) || mean < 0) {
     throw_error("tensor {}: the second moments of its inputs are not finite", tensor);
   }
+  const auto trust =
+      static_cast<float>(static_cast<double>(inputs.rows) / static_cast<double>(inputs.rows + k));
   job->u.resize(static_cast<size_t>(k * k));
   // More if rounding left a pivot that is not positive; inputs of zeros only are as good as any.
   double damp = mean > 0 ? kDampening * mean : 1;
@@ -68,8 +72,8 @@ void factor(const InputStats& inputs, const std::string& tensor, Job* job) {
     thread_pool().for_ranges(k, 1, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const float* row = &h[job->order[i] * k];
-        for (int64_t j = 0; j < k; ++j) job->u[i * k + j] = row[job->order[j]];
-        job->u[i * k + i] += static_cast<float>(damp);
+        for (int64_t j = 0; j < k; ++j) job->u[i * k + j] = trust * row[job->order[j]];
+        job->u[i * k + i] = row[job->order[i]] + static_cast<float>(damp);
       }
     });
     if (!factor_udu(job->u.data(), k)) continue;

@@ -67,7 +67,8 @@ QTensor quantize_hqq_release(const QTensor& source, const Format& target,
                              const QuantizeContext& context);
 
 // GPTQ (Frantar et al. 2023, arXiv:2210.17323): columns in order, each one's error made good in
-// those that follow, as the inputs' second moments have it. Grids by the format's rule, when
+// those that follow, as the inputs' second moments have it (the fewer tokens they come from, the
+// less; gptq.cc). Grids by the format's rule, when
 // their block is reached; `search`: of least squared error, as quantize_importance has them;
 // `order`: all grids first, then columns by falling mean square.
 QTensor quantize_gptq(const QTensor& source, const Format& target, const QuantizeContext& context);
