@@ -81,8 +81,9 @@ std::map<std::string, Format> read_container_formats(const std::string& path,
       throw_error("{}: formats: {}: is {}, expected the name of a format", where,
                   printable(tensor, 200), describe(format));
     }
-    result[tensor] = with_context(fmt::format("{}: formats: {}", where, printable(tensor, 200)),
-                                  [&] { return parse_format(format.get<std::string>()); });
+    result[tensor] =
+        with_context(fmt::format("{}: formats: {}", where, printable(tensor, 200)),
+                     [&text = format] { return parse_format(text.get<std::string>()); });
   }
   return result;
 }
