@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "quantize/method.h"
 
 namespace lowbit {
 namespace {
@@ -22,6 +23,12 @@ void check_choice(const char* key, const std::string& value,
     throw_error("{} = `{}`: unknown{}; known: {}", key, printable(value), suggestion(value, known),
                 join(known, ", "));
   }
+}
+
+// Our own names in canonical form; those of other tools mean more than their formats.
+std::string method_name(const std::string& text) {
+  const Method method = parse_method(text);
+  return method.tool.empty() ? name(method.formats) : method.asked;
 }
 
 class JsonVisitor {
@@ -70,7 +77,7 @@ std::vector<std::string> expand_formats(const std::vector<std::string>& formats)
         if (row.params.weights) add(std::string(row.name));
       }
     } else {
-      add(format == "stored" ? format : name(parse_format_pair(format)));
+      add(format == "stored" ? format : method_name(format));
     }
   }
   return names;

@@ -48,13 +48,12 @@ class Checkpoint {
   // What the files hold, by type. Empty for synthetic weights.
   virtual std::vector<StoredType> stored_types() const = 0;
 
-  // One line each: what a user should know about weights that another tool has quantized.
-  virtual std::vector<std::string> remarks() const { return {}; }
-
   // What a Hugging Face folder with the same model needs beside its weights: the text of
   // config.json, and every other file. Not for synthetic weights.
   virtual std::string config_json() const = 0;
   virtual std::vector<SideFile> side_files() const = 0;
+  // One line each: what a user should know about weights that another tool has quantized.
+  virtual std::vector<std::string> remarks() const { return {}; }
 
   // nullptr if the model has none (synthetic weights, a bare folder).
   virtual std::unique_ptr<Tokenizer> tokenizer() const = 0;

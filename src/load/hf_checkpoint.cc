@@ -1,13 +1,10 @@
 // A Hugging Face model folder, on disk or linked into the binary.
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "base/text.h"
 #include "load/containers.h"
 #include "load/gguf_tokenizer.h"
-#include "load/json.h"
-#include "load/lowbit_container.h"
 #include "load/quantized.h"
 #include "load/safetensors.h"
 #include "tokenizer/load.h"
@@ -33,7 +30,9 @@ class HfCheckpoint final : public Checkpoint {
       : model_(model), folder_(std::move(folder)), config_(read_config(*folder_)) {
     check_weight_files();
     tensors_ = open_safetensors(*folder_);
-    read_quantization();
+    if (const auto quantization = config_.child("quantization_config")) {
+      quantized_.emplace(QuantizedFiles{*folder_, tensors_, *quantization});
+    }
     eos_ids_ = read_eos_ids(config_);
     if (const auto file = folder_->find("generation_config.json")) {
       const std::string path = folder_->path_of("generation_config.json");
@@ -62,30 +61,21 @@ class HfCheckpoint final : public Checkpoint {
     if (quantized_) names = quantized_->names();
     for (const auto& [name, tensor] : tensors_) {
       const bool packed = quantized_ && (quantized_->has(name) || quantized_->is_part(name));
-      if (!packed && !is_plane(name)) names.push_back(name);
+      if (!packed) names.push_back(name);
     }
-    for (const auto& [name, format] : formats_) names.push_back(name);
     std::sort(names.begin(), names.end());
     return names;
   }
   bool has(const std::string& name) const override {
-    return tensors_.contains(name) || formats_.contains(name) ||
-           (quantized_ && quantized_->has(name));
+    return tensors_.contains(name) || (quantized_ && quantized_->has(name));
   }
 
   QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
     if (quantized_ && quantized_->has(name)) return quantized_->tensor(name, n, k);
-    if (const auto format = formats_.find(name); format != formats_.end()) {
-      return container_tensor(folder_->path(), tensors_, name, format->second, n, k);
-    }
     return plain_tensor(name, find(name), n, k, kSupported);
   }
   QTensor outline(const std::string& name, int64_t n, int64_t k) const override {
     if (quantized_ && quantized_->has(name)) return quantized_->outline(name, n, k);
-    if (const auto format = formats_.find(name); format != formats_.end()) {
-      QTensor planes = container_tensor(folder_->path(), tensors_, name, format->second, n, k);
-      return {planes.format, n, k};
-    }
     return plain_outline(name, find(name), n, k, kSupported);
   }
   std::vector<std::string> remarks() const override {
@@ -126,24 +116,6 @@ class HfCheckpoint final : public Checkpoint {
         folder.path());
   }
 
-  void read_quantization() {
-    const auto quantization = config_.child("quantization_config");
-    if (!quantization) return;
-    if (quantization->text("quant_method") != "lowbit") {
-      quantized_.emplace(QuantizedFiles{*folder_, tensors_, *quantization});
-      return;
-    }
-    const std::string path = folder_->path_of("config.json");
-    const nlohmann::json config = parse_json(path, folder_->open("config.json").text());
-    formats_ = read_container_formats(path, config["quantization_config"]);
-  }
-
-  // NAME.codes and the like of a quantized NAME.
-  bool is_plane(const std::string& name) const {
-    const size_t dot = name.rfind('.');
-    return dot != std::string::npos && formats_.contains(name.substr(0, dot));
-  }
-
   void check_weight_files() const {
     std::string other;
     for (const std::string& name : folder_->names()) {
@@ -164,8 +136,7 @@ class HfCheckpoint final : public Checkpoint {
   std::unique_ptr<Folder> folder_;
   Hyperparams config_;
   StoredTensors tensors_;
-  std::optional<QuantizedWeights> quantized_;  // by another tool; views folder_ and tensors_
-  std::map<std::string, Format> formats_;      // of the tensors that lowbit quantized
+  std::optional<QuantizedWeights> quantized_;  // views folder_ and tensors_
   std::vector<int32_t> eos_ids_;
 };
 

@@ -42,6 +42,8 @@ constexpr Names kHqqParts = {"scale",
                              "unpack_view_dtype",
                              "view_as_float"};
 constexpr Names kBitnetMarkers = {"weight_scale"};
+constexpr Names kLowbitMarkers = {"weight_codes"};
+constexpr Names kLowbitParts = {"weight_scales", "weight_zeros", "weight_meta", "weight_outer"};
 // Scales of a cache of keys and values, whose format is the user's choice here.
 constexpr Names kCacheScales = {"q_scale", "k_scale", "v_scale", "k_zero_point", "v_zero_point"};
 constexpr std::span<const std::string_view> kNone = {};
@@ -56,6 +58,7 @@ constexpr QuantizedMethod kMethods[] = {
     {"torchao", kTorchaoMarkers, kTorchaoParts, kNone, open_torchao},
     {"hqq", kHqqMarkers, kHqqParts, kNone, open_hqq},
     {"bitnet", kBitnetMarkers, kNone, kNone, open_bitnet},
+    {"lowbit", kLowbitMarkers, kLowbitParts, kNone, open_container},
 };
 
 constexpr std::string_view kWeight = "weight";
@@ -67,11 +70,10 @@ const QuantizedMethod& method_of(const Hyperparams& config) {
     if (method.name == name) return method;
     known.emplace_back(method.name);
   }
-  config.fail(
-      "quant_method",
-      fmt::format("weights stored by `{}` are not read{}; supported: {}, lowbit. Pass the model's "
-                  "original weights and quantize them here with --format",
-                  printable(name), suggestion(name, known), join(known, ", ")));
+  config.fail("quant_method",
+              fmt::format("weights stored by `{}` are not read{}; supported: {}. Pass the model's "
+                          "original weights and quantize them here with --format",
+                          printable(name), suggestion(name, known), join(known, ", ")));
 }
 
 bool is_zero(const StoredTensor& stored) {

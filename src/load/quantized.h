@@ -77,5 +77,6 @@ std::unique_ptr<QuantizedReader> open_fp8(const QuantizedFiles& files);
 std::unique_ptr<QuantizedReader> open_torchao(const QuantizedFiles& files);
 std::unique_ptr<QuantizedReader> open_hqq(const QuantizedFiles& files);
 std::unique_ptr<QuantizedReader> open_bitnet(const QuantizedFiles& files);
+std::unique_ptr<QuantizedReader> open_container(const QuantizedFiles& files);
 
 }  // namespace lowbit

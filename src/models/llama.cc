@@ -219,4 +219,49 @@ std::unique_ptr<Model> load_llama(const Checkpoint& checkpoint, const Backend& b
   return std::make_unique<Llama>(checkpoint, backend, options);
 }
 
+std::vector<ScalingGroup> llama_scaling_groups(const Checkpoint& checkpoint) {
+  const LlamaConfig c = read_llama_config(checkpoint.config());
+  const int64_t q = int64_t{c.heads} * c.head_dim, kv = int64_t{c.kv_heads} * c.head_dim;
+  std::vector<int32_t> kv_row;  // that column i of o reads
+  for (int32_t i = 0; i < q; ++i) {
+    const int32_t head = i / c.head_dim / (c.heads / c.kv_heads);
+    kv_row.push_back(head * c.head_dim + i % c.head_dim);
+  }
+  std::vector<ScalingGroup> groups;
+  for (int32_t layer = 0; layer < c.layers; ++layer) {
+    const std::string at = fmt::format("layers.{}.", layer), prefix = "model." + at;
+    const auto tensor = [&](const char* module, int64_t n, int64_t k) -> ScalingGroup::Tensor {
+      return {prefix + module + ".weight", n, k};
+    };
+    const auto bias = [&](bool has, const char* module) {
+      return has ? prefix + module + ".bias" : std::string();
+    };
+    groups.push_back(
+        {at + "attn_norm",
+         at + "qkv",
+         tensor("input_layernorm", 1, c.hidden),
+         "",
+         {tensor("self_attn.q_proj", q, c.hidden), tensor("self_attn.k_proj", kv, c.hidden),
+          tensor("self_attn.v_proj", kv, c.hidden)}});
+    groups.push_back({at + "v",
+                      at + "o",
+                      tensor("self_attn.v_proj", kv, c.hidden),
+                      bias(c.attention_bias, "self_attn.v_proj"),
+                      {tensor("self_attn.o_proj", c.hidden, q)},
+                      kv_row});
+    groups.push_back({at + "mlp_norm",
+                      at + "gate_up",
+                      tensor("post_attention_layernorm", 1, c.hidden),
+                      "",
+                      {tensor("mlp.gate_proj", c.intermediate, c.hidden),
+                       tensor("mlp.up_proj", c.intermediate, c.hidden)}});
+    groups.push_back({at + "up",
+                      at + "down",
+                      tensor("mlp.up_proj", c.intermediate, c.hidden),
+                      bias(c.mlp_bias, "mlp.up_proj"),
+                      {tensor("mlp.down_proj", c.hidden, c.intermediate)}});
+  }
+  return groups;
+}
+
 }  // namespace lowbit

@@ -64,7 +64,8 @@ QTensor WeightLoader::read_as_chosen(TensorUse use) {
 QTensor WeightLoader::quantize(const QTensor& source, const Format& target,
                                const Quantizer& quantizer, const std::string& tensor) const {
   if (options_.plan_only) return {target, source.n, source.k};
-  return quantizer.run(source, target, {tensor});
+  const bool ask = options_.inputs && quantizer.needs != Needs::kNothing;
+  return quantizer.run(source, target, {tensor, ask ? options_.inputs->find(tensor) : nullptr});
 }
 
 QTensor WeightLoader::stack(std::span<const QTensor> parts) const {

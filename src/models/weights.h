@@ -17,6 +17,7 @@ namespace lowbit {
 struct LoadOptions {
   LayerPolicy policy = {};                 // what every layer is quantized to
   std::optional<Format> activations = {};  // of every Linear's input; nullopt: the engine's own
+  InputStatsSource* inputs = nullptr;      // what quantizers know of inputs; may be null
   Format kv_format = format_of(FormatId::kBF16);
   int32_t max_step_tokens = 512;
   // Reads no weights: plans, memory use and state are as they would be, forward() must not be

@@ -37,6 +37,11 @@ TEST(BenchConfig, FormatsAreCanonicalAndListedOnce) {
             (Strings{"f16", "int4", "stored", "int4-g32"}));
 }
 
+TEST(BenchConfig, NamesOfOtherToolsStayAsTheyAre) {
+  EXPECT_EQ(expand_formats({"int8wo", "int8", "int4wo-64", "fp6"}),
+            (Strings{"int8wo", "int8", "int4wo-64", "fp6"}));
+}
+
 TEST(BenchConfig, EveryBadValueNamesItsKey) {
   const struct {
     const char* key;
