@@ -203,7 +203,10 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
 std::vector<const Linear*> Llama::linears() const {
   std::vector<const Linear*> all;
   for (const Layer& layer : layers_) {
-    for (const Linear* w : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) all.push_back(w);
+    for (const Linear* w : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      if (w->pieces.empty()) all.push_back(w);
+      for (const Linear& piece : w->pieces) all.push_back(&piece);
+    }
   }
   all.push_back(&head_);
   return all;

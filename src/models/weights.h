@@ -55,8 +55,15 @@ struct Linear {
   LinearPlan plan;
   DeviceTensor weight;
   DeviceBytes bias;
+  // Where the file stores its parts in different formats, one Linear each, stacked along n; then
+  // only name, n and k above are set.
+  std::vector<Linear> pieces;
 
-  size_t bytes() const { return weight.bytes() + bias.size; }
+  size_t bytes() const {
+    size_t total = weight.bytes() + bias.size;
+    for (const Linear& piece : pieces) total += piece.bytes();
+    return total;
+  }
 };
 
 // What the model does with a tensor of the file.
@@ -92,7 +99,7 @@ class WeightLoader {
   WeightLoader(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
       : checkpoint_(checkpoint), backend_(backend), options_(options), device_(backend.info()) {}
 
-  // The parts stacked along n as one weight of [sum n, k].
+  // The parts stacked along n as one weight of [sum n, k], in pieces where their formats differ.
   Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k);
   // A vector of k numbers on the host, also when planning.
   std::vector<float> floats(const std::string& tensor, int64_t k);
@@ -117,6 +124,8 @@ class WeightLoader {
   QTensor quantize(const QTensor& source, const Format& target, const Quantizer& quantizer,
                    const std::string& tensor) const;
   QTensor stack(std::span<const QTensor> parts) const;
+  // Tensors of one format as one weight with its kernels.
+  Linear finish(const std::string& name, std::vector<QTensor> tensors, std::span<const float> bias);
   void plan(Linear* linear, const Format& format, bool has_bias) const;
   DeviceTensor upload(const QTensor& canonical, const Packer* packer) const;
 

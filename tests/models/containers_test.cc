@@ -66,5 +66,19 @@ TEST(Containers, WeightsOfOtherToolsRunAsTheNumbersThatTheyHold) {
   }
 }
 
+// llama.cpp's mixtures keep v in more bits than q and k: none of them is decoded for it.
+TEST(Containers, PartsOfOneLinearKeepFormatsOfTheirOwn) {
+  const LoadedModel loaded = load(kGolden + "gguf/blocks.gguf", *backends()[0], {});
+  std::vector<std::string> formats;
+  for (const Linear* linear : loaded.model->linears()) {
+    formats.push_back(fmt::format("{} {} {}", linear->name, linear->n, name(linear->format)));
+  }
+  EXPECT_EQ(formats,
+            (std::vector<std::string>{"layers.0.qkv 64 q4_k", "layers.0.qkv 32 q5_k",
+                                      "layers.0.qkv 32 q6_k", "layers.0.o 256 nvfp4",
+                                      "layers.0.gate_up 256 q2_k", "layers.0.gate_up 256 q3_k",
+                                      "layers.0.down 256 tq1_0", "head 288 tq2_0"}));
+}
+
 }  // namespace
 }  // namespace lowbit
