@@ -62,6 +62,15 @@ std::vector<float> correlated_inputs(int64_t rows, int64_t k, uint64_t seed) {
   return x;
 }
 
+std::vector<const Quantizer*> our_quantizers() {
+  std::vector<const Quantizer*> ours;
+  for (const Quantizer& quantizer : quantizers()) {
+    const auto follows = [&](const char* tool) { return quantizer.name.starts_with(tool); };
+    if (!follows("torchao") && !follows("gemlite") && !follows("gguf")) ours.push_back(&quantizer);
+  }
+  return ours;
+}
+
 InputStats stats_of(const std::vector<float>& x, int64_t rows, int64_t k) {
   InputStats stats{.rows = rows};
   stats.hessian.resize(static_cast<size_t>(k * k));

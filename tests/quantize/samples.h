@@ -22,6 +22,9 @@ double sqnr_db(const std::vector<float>& w, const std::vector<float>& q);
 
 // Inputs [rows, k] whose neighbours are correlated and whose channels differ in size.
 std::vector<float> correlated_inputs(int64_t rows, int64_t k, uint64_t seed);
+// The quantizers that are ours; those that follow another tool keep its edge cases too, and are
+// compared with its own results (formats/golden_test.cc).
+std::vector<const Quantizer*> our_quantizers();
 InputStats stats_of(const std::vector<float>& x, int64_t rows, int64_t k);
 InputStats identity_stats(int64_t k);
 
