@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "formats/format.h"
+#include "formats/qtensor.h"
 #include "formats/words.h"
 
 namespace lowbit {
@@ -62,6 +63,12 @@ std::vector<std::string> devices_with_kernel(const Format& format) {
   return devices;
 }
 
+// Of a matrix of 4096 x 4096, row and tensor scales and padding included.
+double stored_bits(const Format& f) {
+  constexpr int64_t kSize = 4096;
+  return static_cast<double>(tensor_bytes(f, kSize, kSize)) * 8 / (kSize * kSize);
+}
+
 ordered_json format_json(const Format& f) {
   const FormatRow& row = row_of(f.id);
   return {{"name", name(f)},
@@ -74,6 +81,7 @@ ordered_json format_json(const Format& f) {
           {"outer", word(f.outer)},
           {"rule", word(f.rule)},
           {"bits_per_weight", f.bits_per_weight()},
+          {"stored_bits", stored_bits(f)},
           {"weights", row.params.weights},
           {"activations", row.params.activations},
           {"devices", devices_with_kernel(f)},
@@ -91,13 +99,14 @@ std::vector<std::string> table_row(const FormatRow& row) {
           std::string(word(f.outer)),
           std::string(word(f.rule)),
           fmt::format("{:.4g}", f.bits_per_weight()),
+          fmt::format("{:.4g}", stored_bits(f)),
           parameter_text(row.params),
           usable_text(row.params)};
 }
 
-const std::vector<std::string> kHeader = {"format",      "bits",       "code",  "scale",
-                                          "block",       "zero",       "outer", "scale rule",
-                                          "bits/weight", "parameters", "for"};
+const std::vector<std::string> kHeader = {"format",      "bits",   "code",       "scale",
+                                          "block",       "zero",   "outer",      "scale rule",
+                                          "bits/weight", "stored", "parameters", "for"};
 
 std::string table_text() {
   std::vector<std::vector<std::string>> rows = {kHeader};
@@ -141,7 +150,7 @@ std::string markdown() {
       "[-floor|-ceil|-even|-rceil][-sf32|-sf16|-sbf16][-24]`:\nparameters that a family takes "
       "in the table below, defaults left out; `WEIGHTS+ACTIVATIONS` is a pair. A block is the "
       "codes (n x k)\nthat share one scale. Bits per weight are nominal: codes plus the share of "
-      "a full block's scale and zero.\n\n";
+      "a full block's scale and zero; stored: those of a 4096 x 4096 matrix.\n\n";
   std::vector<std::string> header = kHeader, rule(kHeader.size() + 1, "---");
   header.emplace_back("source");
   text += markdown_row(header) + markdown_row(rule);

@@ -29,7 +29,7 @@ void visit(Visitor& v, QuantizeOptions& c) {
           "how codes are chosen; empty: as the format's name says, or rtn");
   v.field("head", c.head, "output head: same (as the layers; the default), stored, or a format");
   v.field("embedding", c.embedding, "token embedding: stored (the default), same, or a format");
-  v.field("mixed", c.mixed, "YAML file that gives layers their formats (docs/formats.md)");
+  v.field("mixed", c.mixed, "YAML file that gives layers their formats (docs/quantizing.md)");
   v.field("allow_skip", c.allow_skip,
           "keep layers as stored whose shape the format cannot take, instead of an error");
 }

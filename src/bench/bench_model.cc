@@ -157,7 +157,7 @@ void run_quality(Record* record, const Case& c, const LoadedModel& loaded, Subje
   const BenchConfig& config = c.config;
   if (config.quality == "none" || record->random_weights) return;
   c.phase("scoring");
-  const LoadedModel reference = load(subject->source, c.backend, load_options(config, "stored"));
+  const LoadedModel reference = load(subject->source, c.backend, {});  // its cache in bf16
   if (!subject->text && !config.text.empty()) {
     subject->text = file_text(reference, config.text, config.ctx, config.quality_tokens);
   } else if (!subject->text) {

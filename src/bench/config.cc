@@ -74,7 +74,8 @@ std::vector<std::string> expand_formats(const std::vector<std::string>& formats)
   for (const std::string& format : formats) {
     if (format == "all") {
       for (const FormatRow& row : kFormats) {
-        if (row.params.weights) add(std::string(row.name));
+        const bool chosen = row.params.weights && row.defaults.rule != ScaleRule::kImport;
+        if (chosen) add(std::string(row.name));
       }
     } else {
       add(format == "stored" ? format : method_name(format));

@@ -46,7 +46,7 @@ class Llama final : public Model {
   Buffers take_buffers(Scratch& scratch, int32_t n_tok, int32_t n_logits) const;
 
   LlamaConfig c_;
-  Format kv_format_, act_;
+  Format kv_format_, act_, head_act_;
   DeviceTensor embedding_;
   DeviceBytes final_norm_, inv_freq_;
   std::vector<Layer> layers_;
@@ -59,7 +59,8 @@ class Llama final : public Model {
 Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
     : c_(read_llama_config(checkpoint.config())), kv_format_(options.kv_format) {
   WeightLoader loader(checkpoint, backend, options);
-  act_ = loader.activations();
+  act_ = loader.activations("layers");
+  head_act_ = loader.activations("head");
   embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden);
   for (int32_t i = 0; i < c_.layers; ++i) {
     layers_.push_back(load_layer(loader, i));
@@ -150,7 +151,7 @@ Buffers Llama::take_buffers(Scratch& s, int32_t n_tok, int32_t n_logits) const {
   b.normed = take_activation(s, act_, t, c_.hidden);
   b.attended = take_activation(s, act_, t, q);
   b.gated = take_activation(s, act_, t, c_.intermediate);
-  b.last_normed = take_activation(s, act_, n_logits, c_.hidden);
+  b.last_normed = take_activation(s, head_act_, n_logits, c_.hidden);
   return b;
 }
 

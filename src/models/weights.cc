@@ -79,12 +79,18 @@ QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
   return {stacked_format(parts[0].format, rows), n, parts[0].k};
 }
 
-Format WeightLoader::activations() const {
-  return options_.activations.value_or(format_of(backend_.activation));
+std::optional<Format> WeightLoader::asked_activations(std::string_view layer) const {
+  if (layer == "head" && !options_.policy.head.same) return std::nullopt;
+  return options_.activations;
+}
+
+Format WeightLoader::activations(std::string_view layer) const {
+  return asked_activations(layer).value_or(format_of(backend_.activation));
 }
 
 void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) const {
-  LinearSpec spec{format, activations(), linear->n, linear->k, has_bias, options_.max_step_tokens};
+  LinearSpec spec{format,   activations(linear->name), linear->n, linear->k,
+                  has_bias, options_.max_step_tokens};
   linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
   linear->resident = format;
   if (!linear->plan.buckets.empty()) return;
@@ -173,7 +179,7 @@ Linear WeightLoader::finish(const std::string& name, std::vector<QTensor> tensor
   tensors.clear();
   Linear result;
   result.name = name;
-  result.activations = options_.activations;
+  result.activations = asked_activations(name);
   result.n = canonical.n;
   result.k = canonical.k;
   result.format = canonical.format;

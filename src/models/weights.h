@@ -16,7 +16,7 @@ namespace lowbit {
 
 struct LoadOptions {
   LayerPolicy policy = {};                 // what every layer is quantized to
-  std::optional<Format> activations = {};  // of every Linear's input; nullopt: the engine's own
+  std::optional<Format> activations = {};  // of the Linears' inputs; nullopt: the engine's own
   InputStatsSource* inputs = nullptr;      // what quantizers know of inputs; may be null
   Format kv_format = format_of(FormatId::kBF16);
   int32_t max_step_tokens = 512;
@@ -109,7 +109,8 @@ class WeightLoader {
   DeviceTensor table(const std::string& tensor, int64_t n, int64_t k);
   DeviceBytes upload_floats(std::span<const float> values);
 
-  Format activations() const;
+  // What the Linear `layer` reads. A head of its own format reads the engine's own activations.
+  Format activations(std::string_view layer) const;
   // Names of the file's tensors that were never asked for.
   std::vector<std::string> unused() const;
   // What was asked for, in order. A tied head's tensor is there twice.
@@ -124,6 +125,7 @@ class WeightLoader {
   QTensor quantize(const QTensor& source, const Format& target, const Quantizer& quantizer,
                    const std::string& tensor) const;
   QTensor stack(std::span<const QTensor> parts) const;
+  std::optional<Format> asked_activations(std::string_view layer) const;
   // Tensors of one format as one weight with its kernels.
   Linear finish(const std::string& name, std::vector<QTensor> tensors, std::span<const float> bias);
   void plan(Linear* linear, const Format& format, bool has_bias) const;

@@ -117,10 +117,6 @@ Method from_row(std::string_view asked, const MethodGroup& group, const MethodRo
                   .scope = row.scope,
                   .tool = group.tool,
                   .note = std::string(row.note)};
-    if (method.formats.activations && row.scope.head != "same") {
-      method.note += method.note.empty() ? "" : "; ";
-      method.note += "the head's input is quantized here, not there";
-    }
     return method;
   });
 }
