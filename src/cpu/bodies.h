@@ -19,14 +19,22 @@ void linear_any_baseline(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_f32_avx2(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_f16_avx2(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_bf16_avx2(const LinearArgs&, int32_t n0, int32_t n1);
-void linear_int8_avx2(const LinearArgs&, int32_t n0, int32_t n1);
-void linear_int4_avx2(const LinearArgs&, int32_t n0, int32_t n1);  // LayoutId::kNibbleHalves
+void linear_codes_avx2(const LinearArgs&, int32_t n0, int32_t n1);  // every format with a scale
 
 void linear_f32_avx512(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_f16_avx512(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_bf16_avx512(const LinearArgs&, int32_t n0, int32_t n1);
-void linear_int8_avx512(const LinearArgs&, int32_t n0, int32_t n1);
-void linear_int4_avx512(const LinearArgs&, int32_t n0, int32_t n1);  // LayoutId::kNibbleHalves
+void linear_codes_avx512(const LinearArgs&, int32_t n0, int32_t n1);
+
+// With x in fixed point: `prepare` turns f32 rows [t0, t1), readable up to k, into what the rows
+// read as x.data; kFixedBytes of it for each 512 codes of k and each token, kFixedRest besides.
+using FixedPrepare = void (*)(const LinearArgs&, int32_t t0, int32_t t1, void* out);
+enum : int32_t { kFixedRun = 512, kFixedBytes = 5 * kFixedRun, kFixedRest = 128 };
+
+void prepare_fixed_avx2(const LinearArgs&, int32_t t0, int32_t t1, void* out);
+void prepare_fixed_vnni(const LinearArgs&, int32_t t0, int32_t t1, void* out);
+void linear_fixed_avx2(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_fixed_vnni(const LinearArgs&, int32_t n0, int32_t n1);
 
 // The ops beside Linear, compiled once per ISA from ops_body.inl.
 struct OpBodies {

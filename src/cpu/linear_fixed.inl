@@ -1,0 +1,362 @@
+// Linear for one or a few tokens with x in fixed point: the codes of a weight go into integer dot
+// products as they are, without becoming f32. The including file is compiled for one ISA and has
+// included its vectors (simd_*.inl) and linear_blocks.inl; it provides, in the anonymous namespace,
+//
+//   kDigitBits, kXBits       bits of a digit of x, and of x
+//   dot(acc, u, s)           acc[lane] += sum over the lane's 4 bytes of unsigned u * signed s
+//   narrow<kBits>(...)       codes of any width as bytes (Book::table or flip applied)
+//   lookup16, shift_right, load_some, Narrow
+//
+// x is cut into runs. In a run, x[i] = step * (q[i] + r), |r| <= 1/2, step a power of two, |q| <
+// 2^kXBits; q has three signed digits, each a plane of bytes. A code is an unsigned byte u, its
+// number (u - bias) * unit + center. A lane's part of a run of codes is the integer
+//
+//   sum (u - bias) q = ((sum u q2) * 2^kDigitBits + sum u q1) * 2^kDigitBits + sum u q0 - bias sum
+//   q
+//
+// exact as long as its last value fits 32 bits. Everything else is f32: a run's lanes are converted
+// once and multiplied with the scales of their blocks; zeros multiply the sums of x in their block.
+//
+// Codes narrower than a byte are not put in order: byte j of a run's codes holds P = 8 / bits
+// neighbours, and plane p is the p-th of each. x is laid out to match, and lane j has codes 4 P j
+// to 4 P j + 4 P - 1 of the run. So blocks of 4 P codes and more can be scaled lane by lane.
+
+namespace lowbit::cpu {
+namespace {
+
+constexpr int kBytes = kLanes * 4;   // of a vector
+constexpr int kMaxRun = kBytes * 8;  // codes: those of one bit
+constexpr int kMaxUnits = 256;       // units (see Shape) of a panel
+constexpr float kRound = 0x1.8p23f;  // x + kRound has the integer next to x in its low bits
+constexpr int kRoundBits = 0x4b400000;
+
+inline int log2_of(int v) { return __builtin_ctz(static_cast<uint32_t>(v)); }
+
+// How a matrix is cut. A unit is a block or, where blocks are longer than a run, a run.
+struct Shape {
+  int planes, run, run_bytes;  // codes and bytes of a run
+  int log2_unit, log2_many;    // codes of a unit, units of a run
+  int32_t runs;
+  int64_t token_bytes, start_at, scale_at, sum_at;  // of prepared x
+};
+
+inline Shape shape_of(const WeightView& w, int32_t k) {
+  Shape s = {};
+  const int bits = w.bits, log2_size = log2_block(w);
+  const bool in_planes = 8 % bits == 0 && log2_size >= 2 + log2_of(8 / bits);
+  s.planes = in_planes ? 8 / bits : 1;
+  s.run = kBytes * s.planes;
+  s.run_bytes = in_planes ? kBytes : kLanes * bits / 2;
+  const int log2_run = log2_of(s.run);
+  s.log2_unit = log2_size < log2_run ? log2_size : log2_run;
+  s.log2_many = log2_run - s.log2_unit;
+  s.runs = (k + s.run - 1) / s.run;
+  const int64_t padded = (int64_t{k} + 511) / 512 * 512;  // backend.cc counts on this
+  s.start_at = 3 * padded;
+  s.scale_at = 4 * padded;
+  s.sum_at = s.scale_at + padded / 2 + 64;
+  s.token_bytes = s.sum_at + padded / 2 + 64;
+  return s;
+}
+
+// ---- x ------------------------------------------------------------------------------------------
+
+struct Run {
+  alignas(64) float x[kMaxRun];
+  alignas(64) int32_t q[kMaxRun];
+};
+
+// Fills run->q and returns the step, NaN for a run that has a number without a value.
+inline float round_run(Run* run, int count) {
+  uint32_t top = 0;
+  for (int i = 0; i < count; ++i) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &run->x[i], sizeof bits);
+    bits &= 0x7fffffffu;
+    top = bits > top ? bits : top;
+  }
+  float amax;
+  __builtin_memcpy(&amax, &top, sizeof amax);
+  amax *= 1 + 0x1p-6f;  // the largest number of three digits is a little below 2^kXBits
+  uint32_t bits;
+  __builtin_memcpy(&bits, &amax, sizeof bits);
+  const uint32_t exponent = bits >> 23 > 40 ? bits >> 23 : 40;
+  const uint32_t step_bits = (exponent - (kXBits - 1)) << 23;
+  const uint32_t inverse_bits = (254 + (kXBits - 1) - exponent) << 23;
+  float step, inverse;
+  __builtin_memcpy(&step, &step_bits, sizeof step);
+  __builtin_memcpy(&inverse, &inverse_bits, sizeof inverse);
+  if (top >= 0x7f800000u) {
+    step = __builtin_nanf("");
+    inverse = 0;
+  }
+  for (int i = 0; i < count; ++i) {
+    const float shifted = run->x[i] * inverse + kRound;
+    int32_t q;
+    __builtin_memcpy(&q, &shifted, sizeof q);
+    run->q[i] = top >= 0x7f800000u ? 0 : q - kRoundBits;
+  }
+  return step;
+}
+
+template <int kPlanes>
+void store_digits(const int32_t* q, int8_t* out) {
+  constexpr int32_t kHalf = 1 << (kDigitBits - 1), kMask = (1 << kDigitBits) - 1;
+  for (int p = 0; p < kPlanes; ++p, out += 3 * kBytes) {
+    for (int i = 0; i < kBytes; ++i) {
+      int32_t v = q[i * kPlanes + p];
+      const int32_t low = ((v + kHalf) & kMask) - kHalf;
+      v = (v - low) >> kDigitBits;
+      const int32_t middle = ((v + kHalf) & kMask) - kHalf;
+      out[2 * kBytes + i] = static_cast<int8_t>(low);
+      out[kBytes + i] = static_cast<int8_t>(middle);
+      out[i] = static_cast<int8_t>((v - middle) >> kDigitBits);
+    }
+  }
+}
+
+// One token's x: digits [runs, planes, 3, kBytes], starts [runs, kLanes] (what a lane's sum begins
+// with), and for each unit the step of x and the sum of x.
+inline void prepare_token(const float* x, int32_t k, const Shape& s, int bias, uint8_t* out) {
+  auto* starts = reinterpret_cast<int32_t*>(out + s.start_at);
+  auto* scale = reinterpret_cast<float*>(out + s.scale_at);
+  auto* sum = reinterpret_cast<float*>(out + s.sum_at);
+  const int lane = 4 * s.planes, many = 1 << s.log2_many, lanes = kLanes >> s.log2_many;
+  Run run;
+  for (int32_t i = 0; i < s.runs; ++i) {
+    const int32_t from = i * s.run, count = min_of(s.run, k - from);
+    __builtin_memcpy(run.x, x + from, static_cast<size_t>(count) * sizeof(float));
+    for (int j = count; j < s.run; ++j) run.x[j] = 0;
+    const float step = round_run(&run, s.run);
+    auto* digits = reinterpret_cast<int8_t*>(out) + int64_t{i} * 3 * s.run;
+    if (s.planes == 1) store_digits<1>(run.q, digits);
+    if (s.planes == 2) store_digits<2>(run.q, digits);
+    if (s.planes == 4) store_digits<4>(run.q, digits);
+    if (s.planes == 8) store_digits<8>(run.q, digits);
+    int32_t part[kLanes];
+    for (int j = 0; j < kLanes; ++j) {
+      part[j] = 0;
+      for (int c = 0; c < lane; ++c) part[j] += run.q[j * lane + c];
+      starts[i * kLanes + j] = -bias * part[j];
+    }
+    for (int u = 0; u < many; ++u) {
+      int32_t total = 0;
+      for (int j = 0; j < lanes; ++j) total += part[u * lanes + j];
+      scale[i * many + u] = step;
+      sum[i * many + u] = step * static_cast<float>(total);
+    }
+  }
+  for (int j = 0; j < kLanes; ++j) scale[s.runs * many + j] = sum[s.runs * many + j] = 0;
+}
+
+// ---- codes --------------------------------------------------------------------------------------
+
+struct Book {
+  Ints table, flip;  // codes as unsigned bytes: looked up, or flipped
+  int bias;
+  float unit, center;
+  Narrow narrow;
+};
+
+// The small floats in units of their smallest number.
+inline int mini_number(int exponent_bits, int mantissa_bits, int code) {
+  const int mantissa = code & ((1 << mantissa_bits) - 1);
+  const int exponent = (code >> mantissa_bits) & ((1 << exponent_bits) - 1);
+  const int value = exponent == 0 ? mantissa : (mantissa + (1 << mantissa_bits)) << (exponent - 1);
+  return (code >> (exponent_bits + mantissa_bits)) & 1 ? -value : value;
+}
+
+inline Book book_of(const WeightView& w) {
+  Book b = {};
+  b.unit = 1;
+  int exponent = 0, mantissa = 0, flip = 0;
+  float_fields(w.code, &exponent, &mantissa);
+  const int codes = w.bits <= 6 ? 1 << w.bits : 0, middle = 1 << (w.bits - 1);
+  if (exponent > 0) {
+    for (int c = 0; c < codes; ++c) {
+      const int number = mini_number(exponent, mantissa, c);
+      b.bias = number > b.bias ? number : b.bias;
+    }
+    b.unit = 1.0f / static_cast<float>(1 << ((1 << (exponent - 1)) - 2 + mantissa));
+  } else if (w.code == Code::kInt) {
+    b.bias = flip = middle;
+  } else if (w.code == Code::kTernary || w.code == Code::kSign) {
+    b.bias = 1;
+  } else if (w.zero != Zero::kNone && w.zero != Zero::kOffset) {
+    b.bias = w.bits == 1 ? 2 : middle;
+    b.center = static_cast<float>(middle);
+  }
+  if (w.bits == 1 && w.code == Code::kUInt) b.unit = 0.5f;
+  alignas(64) uint8_t table[64] = {};
+  for (int i = 0; codes > 0 && i < 64; ++i) {
+    const int c = i % codes;
+    const int u = exponent > 0  ? mini_number(exponent, mantissa, c) + b.bias
+                  : w.bits == 1 ? 2 * c
+                                : c ^ flip;
+    table[i] = static_cast<uint8_t>(u);
+  }
+  b.table = load_ints(table);
+  for (int i = 0; i < 64; ++i) {
+    table[i] = static_cast<uint8_t>(w.bits == 4 ? flip * 0x11 : w.bits == 2 ? flip * 0x55 : flip);
+  }
+  b.flip = load_ints(table);
+  b.narrow = narrow_of(w.bits);
+  return b;
+}
+
+// One way to read a run. raw() loads its codes, of which `bytes` are there; plane() makes bytes.
+template <int kBits, bool kTable>
+struct InPlanes {
+  static constexpr int kPlanes = 8 / kBits;
+  static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
+    const Ints codes = bytes >= kBytes ? load_ints(at) : load_some(at, bytes);
+    return kTable || kBits == 1 ? codes : codes ^ book.flip;
+  }
+  static Ints plane(Ints raw, int p, const Book& book) {
+    if (kBits == 8) return raw;
+    if (kBits == 1) return shift_right(raw, p - 1) & set_bytes(2);
+    const Ints codes = shift_right(raw, p * kBits) & set_bytes((1 << kBits) - 1);
+    return kTable ? lookup16(book.table, codes) : codes;
+  }
+};
+template <int kBits>
+struct InOrder {
+  static constexpr int kPlanes = 1;
+  static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
+    return narrow<kBits>(at, bytes, book);
+  }
+  static Ints plane(Ints raw, int, const Book&) { return raw; }
+};
+
+// ---- rows ---------------------------------------------------------------------------------------
+
+// What a token's x is multiplied with in units [first, first + count) of row n; their zeros are
+// added to *sum.
+inline void load_units(const LinearArgs& a, const Shape& s, const Book& book, const uint8_t* x,
+                       int64_t n, int32_t first, int32_t count, float* out, Floats* sum) {
+  const WeightView& w = a.w;
+  const auto* x_scale = reinterpret_cast<const float*>(x + s.scale_at) + first;
+  const auto* x_sum = reinterpret_cast<const float*>(x + s.sum_at) + first;
+  const int down = w.block_k == 0 ? 30 : log2_block(w) - s.log2_unit;  // log2 of units in a block
+  Params p = {};
+  Ints index = {};
+  if (down > 0) {
+    alignas(64) int32_t at[kLanes];
+    for (int j = 0; j < kLanes; ++j) at[j] = j >> down;
+    index = load_ints(at);
+  }
+  if (w.block_k == 0) p = params_at(w, n, 0, 1);
+  for (int32_t i = 0; i < count; i += kLanes) {
+    if (w.block_k != 0) {
+      const int32_t block = (first + i) >> down;
+      const int32_t wanted = ((min_of(kLanes, count - i) - 1) >> down) + 1;
+      const int32_t present = min_of(wanted, w.k_blocks - block);
+      p = {set(0), set(0), set(0)};
+      if (present > 0) p = params_at(w, n, block, present);
+    }
+    Params spread = p;
+    if (down > 0) {
+      spread = {permute(p.scale, index), permute(p.shift, index), permute(p.offset, index)};
+    }
+    store(out + i, spread.scale * set(book.unit) * load(x_scale + i));
+    if (w.zero == Zero::kNone) continue;
+    const Floats zero = spread.offset - (spread.shift - set(book.center)) * spread.scale;
+    *sum = fma(zero, load(x_sum + i), *sum);
+  }
+}
+
+template <class W, int kRows>
+void fixed_rows(const LinearArgs& a, const Shape& s, const Book& book, int32_t t, int32_t n) {
+  const uint8_t* x = static_cast<const uint8_t*>(a.x.data) + t * s.token_bytes;
+  const uint8_t* codes = static_cast<const uint8_t*>(a.w.codes) + n * a.w.row_bytes;
+  const auto row_bytes = static_cast<int32_t>(a.w.row_bytes);
+  const int many = 1 << s.log2_many;
+  alignas(64) int32_t at[kLanes];
+  for (int j = 0; j < kLanes; ++j) at[j] = j * many / kLanes;
+  const Ints index = load_ints(at);
+  alignas(64) float scale[kRows][kMaxUnits + kLanes];
+  Floats sum[4] = {set(0), set(0), set(0), set(0)};
+  const int32_t panel = kMaxUnits >> s.log2_many;
+  for (int32_t first = 0; first < s.runs; first += panel) {
+    const int32_t end = min_of(first + panel, s.runs);
+    for (int r = 0; r < kRows; ++r) {
+      load_units(a, s, book, x, n + r, first << s.log2_many, (end - first) << s.log2_many, scale[r],
+                 &sum[r]);
+    }
+    for (int32_t run = first; run < end; ++run) {
+      const uint8_t* digits = x + int64_t{run} * (3 * kBytes * W::kPlanes);
+      const Ints start = load_ints(x + s.start_at + int64_t{run} * kBytes);
+      const int32_t byte = run * s.run_bytes, unit = (run - first) << s.log2_many;
+      for (int r = 0; r < kRows; ++r) {
+        const uint8_t* from = codes + r * a.w.row_bytes + byte;
+        prefetch(from, kRows * a.w.row_bytes);  // the rows that come next
+        const Ints raw = W::raw(from, row_bytes - byte, book);
+        Ints high = {}, middle = {}, low = start;
+        for (int p = 0; p < W::kPlanes; ++p) {
+          const Ints u = W::plane(raw, p, book);
+          high = dot(high, u, load_ints(digits + (3 * p) * kBytes));
+          middle = dot(middle, u, load_ints(digits + (3 * p + 1) * kBytes));
+          low = dot(low, u, load_ints(digits + (3 * p + 2) * kBytes));
+        }
+        const Ints total = add_ints(up_digit(add_ints(up_digit(high), middle)), low);
+        const Floats factor =
+            s.log2_many == 0 ? set(scale[r][unit]) : permute(load(scale[r] + unit), index);
+        sum[r] = fma(to_floats(total), factor, sum[r]);
+      }
+    }
+  }
+  alignas(16) float y[4];
+  _mm_store_ps(y, reduce4(sum));
+  for (int r = 0; r < kRows; ++r) write(a, t, n + r, y[r]);
+}
+
+template <class W>
+void fixed_linear(const LinearArgs& a, const Shape& s, int32_t n0, int32_t n1) {
+  const Book book = book_of(a.w);
+  int32_t n = n0;
+  for (; n + 4 <= n1; n += 4) {
+    for (int32_t t = 0; t < a.m; ++t) fixed_rows<W, 4>(a, s, book, t, n);
+  }
+  for (; n < n1; ++n) {
+    for (int32_t t = 0; t < a.m; ++t) fixed_rows<W, 1>(a, s, book, t, n);
+  }
+}
+
+inline void fixed_prepare(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
+  const Shape s = shape_of(a.w, a.k);
+  const int bias = book_of(a.w).bias;
+  for (int32_t t = t0; t < t1; ++t) {
+    prepare_token(static_cast<const float*>(a.x.data) + t * a.x.ld, a.k, s, bias,
+                  static_cast<uint8_t*>(out) + t * s.token_bytes);
+  }
+}
+
+inline void fixed_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
+  const Shape s = shape_of(a.w, a.k);
+  int exponent = 0, mantissa = 0;
+  float_fields(a.w.code, &exponent, &mantissa);
+  switch (a.w.bits) {
+    case 1:
+      return s.planes > 1 ? fixed_linear<InPlanes<1, false>>(a, s, n0, n1)
+                          : fixed_linear<InOrder<1>>(a, s, n0, n1);
+    case 2:
+      return s.planes > 1 ? fixed_linear<InPlanes<2, false>>(a, s, n0, n1)
+                          : fixed_linear<InOrder<2>>(a, s, n0, n1);
+    case 3:
+      return fixed_linear<InOrder<3>>(a, s, n0, n1);
+    case 4:
+      return exponent > 0 ? fixed_linear<InPlanes<4, true>>(a, s, n0, n1)
+                          : fixed_linear<InPlanes<4, false>>(a, s, n0, n1);
+    case 5:
+      return fixed_linear<InOrder<5>>(a, s, n0, n1);
+    case 6:
+      return fixed_linear<InOrder<6>>(a, s, n0, n1);
+    case 7:
+      return fixed_linear<InOrder<7>>(a, s, n0, n1);
+    default:
+      return fixed_linear<InPlanes<8, false>>(a, s, n0, n1);
+  }
+}
+
+}  // namespace
+}  // namespace lowbit::cpu
