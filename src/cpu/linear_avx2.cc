@@ -1,10 +1,10 @@
 // Linear in f32 for AVX2 with FMA, F16C and BMI2. House rule: this file is compiled with ISA
 // flags, so all but the exported bodies is in the anonymous namespace and nothing else than plain
 // structs and intrinsics is included.
+#include "cpu/avx2.inl"
 #include "cpu/bodies.h"
 #include "cpu/linear_blocks.inl"
 #include "cpu/linear_tiles.inl"
-#include "cpu/simd_avx2.inl"
 
 namespace lowbit::cpu {
 

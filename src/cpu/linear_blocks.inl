@@ -1,5 +1,6 @@
 // Scales and zeros of every kind, kLanes blocks at a time: value = (number - shift) * scale +
-// offset. The including file is compiled for one ISA and has included its vectors (simd_*.inl).
+// offset. The including file is compiled for one ISA and has included its vectors (avx2.inl or
+// avx512.inl).
 
 namespace lowbit::cpu {
 namespace {

@@ -1,6 +1,7 @@
 // Linear for one or a few tokens with x in fixed point: the codes of a weight go into integer dot
 // products as they are, without becoming f32. The including file is compiled for one ISA and has
-// included its vectors (simd_*.inl) and linear_blocks.inl; it provides, in the anonymous namespace,
+// included its vectors (avx2.inl or avx512.inl) and linear_blocks.inl; it provides, in the
+// anonymous namespace,
 //
 //   kDigitBits, kXBits       bits of a digit of x, and of x
 //   dot(acc, u, s)           acc[lane] += sum over the lane's 4 bytes of unsigned u * signed s
@@ -209,7 +210,7 @@ template <int kBits, bool kTable>
 struct InPlanes {
   static constexpr int kPlanes = 8 / kBits;
   static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
-    const Ints codes = bytes >= kBytes ? load_ints(at) : load_some(at, bytes);
+    const Ints codes = bytes == kBytes ? load_ints(at) : load_some(at, bytes);
     return kTable || kBits == 1 ? codes : codes ^ book.flip;
   }
   static Ints plane(Ints raw, int p, const Book& book) {
@@ -230,79 +231,123 @@ struct InOrder {
 
 // ---- rows ---------------------------------------------------------------------------------------
 
-// What a token's x is multiplied with in units [first, first + count) of row n; their zeros are
-// added to *sum.
-inline void load_units(const LinearArgs& a, const Shape& s, const Book& book, const uint8_t* x,
-                       int64_t n, int32_t first, int32_t count, float* out, Floats* sum) {
-  const WeightView& w = a.w;
-  const auto* x_scale = reinterpret_cast<const float*>(x + s.scale_at) + first;
-  const auto* x_sum = reinterpret_cast<const float*>(x + s.sum_at) + first;
-  const int down = w.block_k == 0 ? 30 : log2_block(w) - s.log2_unit;  // log2 of units in a block
-  Params p = {};
-  Ints index = {};
-  if (down > 0) {
-    alignas(64) int32_t at[kLanes];
-    for (int j = 0; j < kLanes; ++j) at[j] = j >> down;
-    index = load_ints(at);
+struct Span {
+  int32_t first, count;
+};
+
+// What every row of a call shares.
+struct Job {
+  const LinearArgs& a;
+  Shape shape;
+  Book book;
+  Ints unit_of_lane, block_of_unit;  // in a run; in kLanes units
+  int down;                          // log2 of units in a block
+};
+
+inline Job job_of(const LinearArgs& a) {
+  const Shape s = shape_of(a.w, a.k);
+  const int down = a.w.block_k == 0 ? 30 : log2_block(a.w) - s.log2_unit;
+  alignas(64) int32_t unit[kLanes], block[kLanes];
+  for (int j = 0; j < kLanes; ++j) {
+    unit[j] = (j << s.log2_many) / kLanes;
+    block[j] = j >> down;
   }
+  return {a, s, book_of(a.w), load_ints(unit), load_ints(block), down};
+}
+
+// Units [first, first + count) of row n: what a token's x is multiplied with goes to `out`; the sum
+// of zeros times x is returned.
+inline Floats load_units(const Job& job, const uint8_t* x, int64_t n, Span units, float* out) {
+  const WeightView& w = job.a.w;
+  const auto* x_scale = reinterpret_cast<const float*>(x + job.shape.scale_at) + units.first;
+  const auto* x_sum = reinterpret_cast<const float*>(x + job.shape.sum_at) + units.first;
+  Floats sum = set(0);
+  Params p = {};
   if (w.block_k == 0) p = params_at(w, n, 0, 1);
-  for (int32_t i = 0; i < count; i += kLanes) {
+  for (int32_t i = 0; i < units.count; i += kLanes) {
     if (w.block_k != 0) {
-      const int32_t block = (first + i) >> down;
-      const int32_t wanted = ((min_of(kLanes, count - i) - 1) >> down) + 1;
+      const int32_t block = (units.first + i) >> job.down;
+      const int32_t wanted = ((min_of(kLanes, units.count - i) - 1) >> job.down) + 1;
       const int32_t present = min_of(wanted, w.k_blocks - block);
       p = {set(0), set(0), set(0)};
       if (present > 0) p = params_at(w, n, block, present);
     }
     Params spread = p;
-    if (down > 0) {
-      spread = {permute(p.scale, index), permute(p.shift, index), permute(p.offset, index)};
-    }
-    store(out + i, spread.scale * set(book.unit) * load(x_scale + i));
+    if (job.down > 0) spread.scale = permute(p.scale, job.block_of_unit);
+    store(out + i, spread.scale * set(job.book.unit) * load(x_scale + i));
     if (w.zero == Zero::kNone) continue;
-    const Floats zero = spread.offset - (spread.shift - set(book.center)) * spread.scale;
-    *sum = fma(zero, load(x_sum + i), *sum);
+    if (job.down > 0) {
+      spread.shift = permute(p.shift, job.block_of_unit);
+      spread.offset = permute(p.offset, job.block_of_unit);
+    }
+    const Floats zero = spread.offset - (spread.shift - set(job.book.center)) * spread.scale;
+    sum = fma(zero, load(x_sum + i), sum);
   }
+  return sum;
+}
+
+// Runs [runs.first, runs.first + runs.count) of kRows rows from `codes` on, added to sum[kRows].
+template <class W, bool kMany, int kRows>
+void multiply(const Job& job, const uint8_t* x, const uint8_t* codes, Span runs,
+              const float (*scale)[kMaxUnits + kLanes], Floats* sum) {
+  const Shape& s = job.shape;
+  const int64_t stride = job.a.w.row_bytes;
+  const auto present = static_cast<int32_t>(stride);
+  const uint8_t* digits = x + int64_t{runs.first} * (3 * kBytes * W::kPlanes);
+  const uint8_t* starts = x + s.start_at + int64_t{runs.first} * kBytes;
+  Floats acc[kRows];
+  for (int r = 0; r < kRows; ++r) acc[r] = sum[r];
+  const auto step = [&](int32_t run, auto load_raw) {
+    const Ints start = load_ints(starts);
+    for (int r = 0; r < kRows; ++r) {
+      const uint8_t* from = codes + r * stride + run * s.run_bytes;
+      prefetch(from, kRows * stride);  // the rows that come next
+      const Ints raw = load_raw(from);
+      Ints high = {}, middle = {}, low = start;
+      for (int p = 0; p < W::kPlanes; ++p) {
+        const Ints u = W::plane(raw, p, job.book);
+        high = dot(high, u, load_ints(digits + (3 * p) * kBytes));
+        middle = dot(middle, u, load_ints(digits + (3 * p + 1) * kBytes));
+        low = dot(low, u, load_ints(digits + (3 * p + 2) * kBytes));
+      }
+      const Floats total = to_floats(add_ints(up_digit(add_ints(up_digit(high), middle)), low));
+      const int32_t unit = (run - runs.first) << s.log2_many;
+      const Floats factor =
+          kMany ? permute(load(scale[r] + unit), job.unit_of_lane) : set(scale[r][unit]);
+      acc[r] = fma(total, factor, acc[r]);
+    }
+    digits += 3 * kBytes * W::kPlanes;
+    starts += kBytes;
+  };
+  const int32_t end = runs.first + runs.count, whole = min_of(end, present / s.run_bytes);
+  for (int32_t run = runs.first; run < whole; ++run) {
+    step(run, [&](const uint8_t* from) { return W::raw(from, s.run_bytes, job.book); });
+  }
+  if (whole < end) {
+    step(whole, [&](const uint8_t* from) {
+      return W::raw(from, present - whole * s.run_bytes, job.book);
+    });
+  }
+  for (int r = 0; r < kRows; ++r) sum[r] = acc[r];
 }
 
 template <class W, int kRows>
-void fixed_rows(const LinearArgs& a, const Shape& s, const Book& book, int32_t t, int32_t n) {
+void fixed_rows(const Job& job, int32_t t, int32_t n) {
+  const LinearArgs& a = job.a;
+  const Shape& s = job.shape;
   const uint8_t* x = static_cast<const uint8_t*>(a.x.data) + t * s.token_bytes;
   const uint8_t* codes = static_cast<const uint8_t*>(a.w.codes) + n * a.w.row_bytes;
-  const auto row_bytes = static_cast<int32_t>(a.w.row_bytes);
-  const int many = 1 << s.log2_many;
-  alignas(64) int32_t at[kLanes];
-  for (int j = 0; j < kLanes; ++j) at[j] = j * many / kLanes;
-  const Ints index = load_ints(at);
   alignas(64) float scale[kRows][kMaxUnits + kLanes];
   Floats sum[4] = {set(0), set(0), set(0), set(0)};
   const int32_t panel = kMaxUnits >> s.log2_many;
   for (int32_t first = 0; first < s.runs; first += panel) {
-    const int32_t end = min_of(first + panel, s.runs);
-    for (int r = 0; r < kRows; ++r) {
-      load_units(a, s, book, x, n + r, first << s.log2_many, (end - first) << s.log2_many, scale[r],
-                 &sum[r]);
-    }
-    for (int32_t run = first; run < end; ++run) {
-      const uint8_t* digits = x + int64_t{run} * (3 * kBytes * W::kPlanes);
-      const Ints start = load_ints(x + s.start_at + int64_t{run} * kBytes);
-      const int32_t byte = run * s.run_bytes, unit = (run - first) << s.log2_many;
-      for (int r = 0; r < kRows; ++r) {
-        const uint8_t* from = codes + r * a.w.row_bytes + byte;
-        prefetch(from, kRows * a.w.row_bytes);  // the rows that come next
-        const Ints raw = W::raw(from, row_bytes - byte, book);
-        Ints high = {}, middle = {}, low = start;
-        for (int p = 0; p < W::kPlanes; ++p) {
-          const Ints u = W::plane(raw, p, book);
-          high = dot(high, u, load_ints(digits + (3 * p) * kBytes));
-          middle = dot(middle, u, load_ints(digits + (3 * p + 1) * kBytes));
-          low = dot(low, u, load_ints(digits + (3 * p + 2) * kBytes));
-        }
-        const Ints total = add_ints(up_digit(add_ints(up_digit(high), middle)), low);
-        const Floats factor =
-            s.log2_many == 0 ? set(scale[r][unit]) : permute(load(scale[r] + unit), index);
-        sum[r] = fma(to_floats(total), factor, sum[r]);
-      }
+    const Span runs = {first, min_of(panel, s.runs - first)};
+    const Span units = {first << s.log2_many, runs.count << s.log2_many};
+    for (int r = 0; r < kRows; ++r) sum[r] = sum[r] + load_units(job, x, n + r, units, scale[r]);
+    if (s.log2_many > 0) {
+      multiply<W, true, kRows>(job, x, codes, runs, scale, sum);
+    } else {
+      multiply<W, false, kRows>(job, x, codes, runs, scale, sum);
     }
   }
   alignas(16) float y[4];
@@ -311,14 +356,13 @@ void fixed_rows(const LinearArgs& a, const Shape& s, const Book& book, int32_t t
 }
 
 template <class W>
-void fixed_linear(const LinearArgs& a, const Shape& s, int32_t n0, int32_t n1) {
-  const Book book = book_of(a.w);
+void fixed_linear(const Job& job, int32_t n0, int32_t n1) {
   int32_t n = n0;
   for (; n + 4 <= n1; n += 4) {
-    for (int32_t t = 0; t < a.m; ++t) fixed_rows<W, 4>(a, s, book, t, n);
+    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 4>(job, t, n);
   }
   for (; n < n1; ++n) {
-    for (int32_t t = 0; t < a.m; ++t) fixed_rows<W, 1>(a, s, book, t, n);
+    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 1>(job, t, n);
   }
 }
 
@@ -332,29 +376,30 @@ inline void fixed_prepare(const LinearArgs& a, int32_t t0, int32_t t1, void* out
 }
 
 inline void fixed_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
-  const Shape s = shape_of(a.w, a.k);
+  const Job job = job_of(a);
+  const bool in_planes = job.shape.planes > 1;
   int exponent = 0, mantissa = 0;
   float_fields(a.w.code, &exponent, &mantissa);
   switch (a.w.bits) {
     case 1:
-      return s.planes > 1 ? fixed_linear<InPlanes<1, false>>(a, s, n0, n1)
-                          : fixed_linear<InOrder<1>>(a, s, n0, n1);
+      return in_planes ? fixed_linear<InPlanes<1, false>>(job, n0, n1)
+                       : fixed_linear<InOrder<1>>(job, n0, n1);
     case 2:
-      return s.planes > 1 ? fixed_linear<InPlanes<2, false>>(a, s, n0, n1)
-                          : fixed_linear<InOrder<2>>(a, s, n0, n1);
+      return in_planes ? fixed_linear<InPlanes<2, false>>(job, n0, n1)
+                       : fixed_linear<InOrder<2>>(job, n0, n1);
     case 3:
-      return fixed_linear<InOrder<3>>(a, s, n0, n1);
+      return fixed_linear<InOrder<3>>(job, n0, n1);
     case 4:
-      return exponent > 0 ? fixed_linear<InPlanes<4, true>>(a, s, n0, n1)
-                          : fixed_linear<InPlanes<4, false>>(a, s, n0, n1);
+      return exponent > 0 ? fixed_linear<InPlanes<4, true>>(job, n0, n1)
+                          : fixed_linear<InPlanes<4, false>>(job, n0, n1);
     case 5:
-      return fixed_linear<InOrder<5>>(a, s, n0, n1);
+      return fixed_linear<InOrder<5>>(job, n0, n1);
     case 6:
-      return fixed_linear<InOrder<6>>(a, s, n0, n1);
+      return fixed_linear<InOrder<6>>(job, n0, n1);
     case 7:
-      return fixed_linear<InOrder<7>>(a, s, n0, n1);
+      return fixed_linear<InOrder<7>>(job, n0, n1);
     default:
-      return fixed_linear<InPlanes<8, false>>(a, s, n0, n1);
+      return fixed_linear<InPlanes<8, false>>(job, n0, n1);
   }
 }
 

@@ -1,9 +1,9 @@
 // Linear with x in fixed point for AVX2: see linear_fixed.inl. House rule: this file is compiled
 // with ISA flags, so all but the exported bodies is in the anonymous namespace and nothing else
 // than plain structs and intrinsics is included.
+#include "cpu/avx2.inl"
 #include "cpu/bodies.h"
 #include "cpu/linear_blocks.inl"
-#include "cpu/simd_avx2.inl"
 
 namespace lowbit::cpu {
 namespace {

@@ -1,9 +1,9 @@
 // Linear with x in fixed point for AVX-512 with VNNI and VBMI: see linear_fixed.inl. House rule:
 // this file is compiled with ISA flags, so all but the exported bodies is in the anonymous
 // namespace and nothing else than plain structs and intrinsics is included.
+#include "cpu/avx512.inl"
 #include "cpu/bodies.h"
 #include "cpu/linear_blocks.inl"
-#include "cpu/simd_avx512.inl"
 
 namespace lowbit::cpu {
 namespace {

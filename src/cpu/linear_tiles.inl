@@ -1,6 +1,6 @@
 // Linear in f32: weights are decoded to f32 in registers (one token) or into panels that many
 // tokens share. Reads every format in its canonical layout. The including file is compiled for one
-// ISA and has included its vectors (simd_*.inl) and linear_blocks.inl.
+// ISA and has included its vectors (avx2.inl or avx512.inl) and linear_blocks.inl.
 //
 // y[t, n] is a sum of panels of kPanel products; a panel is one chain of FMAs in k order and one
 // reduction tree, the same for every tile shape: a token's result depends neither on how many
@@ -242,15 +242,23 @@ struct Coded {
       unpack_run(m.bits, r, at, unpacked);
     }
     Numbers::numbers(g, codes, w);
-    for (int i = 0; i < kVectors; ++i) {
-      const int32_t first = k + i * kLanes;
-      const Floats scale = spread(b.scale, first, g.log2_size);
-      if (Numbers::kShifted) {
-        w[i] = fma(w[i] - spread(b.shift, first, g.log2_size), scale,
-                   spread(b.offset, first, g.log2_size));
-      } else {
-        w[i] = w[i] * scale;
+    if (g.log2_size >= 6) {  // one block for the run
+      const int32_t block = k >> g.log2_size;
+      const Floats scale = set(b.scale[block]), shift = set(b.shift[block]);
+      const Floats offset = set(b.offset[block]);
+      for (int i = 0; i < kVectors; ++i) {
+        w[i] = Numbers::kShifted ? fma(w[i] - shift, scale, offset) : w[i] * scale;
       }
+    } else {
+      for (int i = 0; i < kVectors; ++i) {
+        const int32_t first = k + i * kLanes;
+        const Floats scale = spread(b.scale, first, g.log2_size);
+        w[i] = Numbers::kShifted ? fma(w[i] - spread(b.shift, first, g.log2_size), scale,
+                                       spread(b.offset, first, g.log2_size))
+                                 : w[i] * scale;
+      }
+    }
+    for (int i = 0; i < kVectors; ++i) {
       if (kWidth == kSparse) w[i] = w[i] * to_floats(widen_bytes(present + i * kLanes));
     }
   }

@@ -1,6 +1,7 @@
 // Vectors of AVX2 with FMA, F16C and BMI2 under the names that the shared kernel bodies
 // (linear_*.inl) use. Included by files that were compiled for it; all in the anonymous namespace.
 #include <immintrin.h>
+#include <stdint.h>
 
 namespace lowbit::cpu {
 namespace {

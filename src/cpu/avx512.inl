@@ -1,6 +1,7 @@
 // Vectors of AVX-512 (F, BW, DQ, VL) under the names that the shared kernel bodies (linear_*.inl)
 // use. Included by files that were compiled for it; all in the anonymous namespace.
 #include <immintrin.h>
+#include <stdint.h>
 
 namespace lowbit::cpu {
 namespace {
