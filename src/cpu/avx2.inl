@@ -23,6 +23,9 @@ inline Ints load_ints(const void* at) {
 }
 
 inline __m128i load128(const void* at) { return _mm_loadu_si128(static_cast<const __m128i*>(at)); }
+inline void store_ints(void* at, Ints v) { _mm256_storeu_si256(static_cast<__m256i*>(at), v); }
+inline Ints add_ints(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
+inline Ints sub_ints(Ints a, Ints b) { return _mm256_sub_epi32(a, b); }
 inline Ints widen_bytes(const uint8_t* at) {
   return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at)));
 }
@@ -58,21 +61,22 @@ inline Floats spread(const float* values, int32_t k, int32_t log2_size) {
 
 inline Floats permute(Floats v, Ints index) { return _mm256_permutevar8x32_ps(v, index); }
 
-// Small floats as halves (see Minis in linear_tiles.inl), 64 codes.
-inline void halves(const uint8_t* codes, const uint16_t* p, uint16_t* out) {
+// 64 small floats (Minis in linear_tiles.inl): as halves, then as floats.
+inline void from_minis(const uint8_t* codes, const uint16_t* p, Floats* out) {
   const Ints up_sign = _mm256_set1_epi16(static_cast<short>(p[0]));
   const Ints up = _mm256_set1_epi16(static_cast<short>(p[1]));
   const Ints mask = _mm256_set1_epi16(static_cast<short>(p[2]));
   const Ints nan = _mm256_set1_epi16(static_cast<short>(p[3]));
   const Ints sign_bit = _mm256_set1_epi16(static_cast<short>(0x8000));
-  for (int i = 0; i < 64; i += 16) {
-    const Ints c = _mm256_cvtepu8_epi16(load128(codes + i));
+  for (int i = 0; i < 4; ++i) {
+    const Ints c = _mm256_cvtepu8_epi16(load128(codes + 16 * i));
     const Ints sign = _mm256_and_si256(_mm256_mullo_epi16(c, up_sign), sign_bit);
     const Ints magnitude = _mm256_and_si256(_mm256_mullo_epi16(c, up), mask);
     const Ints bad =
         _mm256_and_si256(_mm256_cmpeq_epi16(magnitude, nan), _mm256_set1_epi16(0x7e00));
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + i),
-                        _mm256_or_si256(_mm256_or_si256(sign, magnitude), bad));
+    const Ints half = _mm256_or_si256(_mm256_or_si256(sign, magnitude), bad);
+    out[2 * i] = _mm256_cvtph_ps(_mm256_castsi256_si128(half));
+    out[2 * i + 1] = _mm256_cvtph_ps(_mm256_extracti128_si256(half, 1));
   }
 }
 
@@ -80,6 +84,10 @@ inline void halves(const uint8_t* codes, const uint16_t* p, uint16_t* out) {
 inline __m128 reduce4(const Floats* v) {
   const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
   return _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
+}
+inline float sum_lanes(Floats v) {
+  const Floats four[4] = {v, v, v, v};
+  return _mm_cvtss_f32(reduce4(four));
 }
 
 }  // namespace

@@ -23,6 +23,9 @@ inline Ints load_ints(const void* at) { return _mm512_loadu_si512(at); }
 inline __m256i load256(const void* at) {
   return _mm256_loadu_si256(static_cast<const __m256i*>(at));
 }
+inline void store_ints(void* at, Ints v) { _mm512_storeu_si512(at, v); }
+inline Ints add_ints(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
+inline Ints sub_ints(Ints a, Ints b) { return _mm512_sub_epi32(a, b); }
 inline Ints widen_bytes(const uint8_t* at) {
   return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
 }
@@ -60,21 +63,22 @@ inline Floats spread(const float* values, int32_t k, int32_t log2_size) {
 
 inline Floats permute(Floats v, Ints index) { return _mm512_permutexvar_ps(index, v); }
 
-// Small floats as halves (see Minis in linear_tiles.inl), 64 codes.
-inline void halves(const uint8_t* codes, const uint16_t* p, uint16_t* out) {
+// 64 small floats (Minis in linear_tiles.inl): as halves, then as floats.
+inline void from_minis(const uint8_t* codes, const uint16_t* p, Floats* out) {
   const Ints up_sign = _mm512_set1_epi16(static_cast<short>(p[0]));
   const Ints up = _mm512_set1_epi16(static_cast<short>(p[1]));
   const Ints mask = _mm512_set1_epi16(static_cast<short>(p[2]));
   const Ints nan = _mm512_set1_epi16(static_cast<short>(p[3]));
-  for (int i = 0; i < 64; i += 32) {
-    const Ints c = _mm512_cvtepu8_epi16(load256(codes + i));
+  const Ints sign_bit = _mm512_set1_epi16(static_cast<short>(0x8000));
+  for (int i = 0; i < 2; ++i) {
+    const Ints c = _mm512_cvtepu8_epi16(load256(codes + 32 * i));
     const Ints sign = _mm512_mullo_epi16(c, up_sign);
     const Ints magnitude = _mm512_and_si512(_mm512_mullo_epi16(c, up), mask);
-    const Ints value =
-        _mm512_ternarylogic_epi32(sign, magnitude, _mm512_set1_epi16(static_cast<short>(0x8000)),
-                                  0xec);  // (sign & 0x8000) | magnitude
+    Ints half = _mm512_ternarylogic_epi32(sign, magnitude, sign_bit, 0xec);  // sign & bit | mag.
     const __mmask32 bad = _mm512_cmpeq_epi16_mask(magnitude, nan);
-    _mm512_storeu_si512(out + i, _mm512_mask_mov_epi16(value, bad, _mm512_set1_epi16(0x7e00)));
+    half = _mm512_mask_mov_epi16(half, bad, _mm512_set1_epi16(0x7e00));
+    out[2 * i] = _mm512_cvtph_ps(_mm512_castsi512_si256(half));
+    out[2 * i + 1] = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(half, 1));
   }
 }
 
@@ -86,6 +90,10 @@ inline __m128 reduce4(const Floats* v) {
   const __m256 pairs = _mm256_hadd_ps(_mm256_hadd_ps(fold(v[0]), fold(v[1])),
                                       _mm256_hadd_ps(fold(v[2]), fold(v[3])));
   return _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
+}
+inline float sum_lanes(Floats v) {
+  const Floats four[4] = {v, v, v, v};
+  return _mm_cvtss_f32(reduce4(four));
 }
 
 }  // namespace

@@ -46,19 +46,8 @@ Floats narrow_scales(const uint8_t* at) {
   return to_floats(widen_bytes(reinterpret_cast<const uint8_t*>(bytes)));
 }
 
-// Entries [first, first + count) of a plane's row, count <= kLanes, and zeros after them. Entries
-// narrower than a byte: `first` is a multiple of 8.
-inline Floats scales_at(Scale type, const uint8_t* row, int64_t first, int32_t count) {
-  const int bits = bits_of(type);
-  const uint8_t* at = row + first * bits / 8;
-  alignas(64) uint8_t padded[64];
-  if (count < kLanes) {
-    __builtin_memset(padded, 0, sizeof padded);
-    if (type == Scale::kE8M0) __builtin_memset(padded, 1, kLanes);  // nothing subnormal
-    const int32_t bytes = (count * bits + 7) / 8;
-    for (int32_t i = 0; i < bytes; ++i) padded[i] = at[i];
-    at = padded;
-  }
+// kLanes entries from `at` on.
+inline Floats scales_from(Scale type, const uint8_t* at) {
   switch (type) {
     case Scale::kNone:
       return set(1);
@@ -82,6 +71,19 @@ inline Floats scales_at(Scale type, const uint8_t* row, int64_t first, int32_t c
       return narrow_scales<4>(at);
   }
   return set(0);
+}
+
+// Entries [first, first + count) of a plane's row, count <= kLanes, and any numbers after them.
+// Entries narrower than a byte: `first` is a multiple of 8.
+inline Floats scales_at(Scale type, const uint8_t* row, int64_t first, int32_t count) {
+  const int bits = bits_of(type);
+  const uint8_t* at = row + first * bits / 8;
+  if (count >= kLanes) return scales_from(type, at);
+  alignas(64) uint8_t padded[64];
+  __builtin_memset(padded, 1, sizeof padded);  // nothing subnormal, infinite or NaN
+  const int32_t bytes = (count * bits + 7) / 8;
+  for (int32_t i = 0; i < bytes; ++i) padded[i] = at[i];
+  return scales_from(type, padded);
 }
 
 // The outer scales of kLanes blocks from `first` on; `stride` halves from one to the next.
@@ -109,38 +111,51 @@ struct Params {
   Floats scale, shift, offset;
 };
 
-// Blocks [first, first + count) of row n, count <= kLanes.
-inline Params params_at(const WeightView& w, int64_t n, int32_t first, int32_t count) {
+// Where a row's scales and zeros begin.
+struct BlockRow {
+  const uint8_t *scales, *zeros;
+  int64_t n;
+};
+inline BlockRow block_row(const WeightView& w, int64_t n) {
   const int64_t row = w.block_n == 0 ? 0 : w.block_n == 1 ? n : n / w.block_n;
   const int64_t stride = (int64_t{w.k_blocks} * bits_of(w.scale) + 7) / 8;
-  const auto* scales = static_cast<const uint8_t*>(w.scales) + row * stride;
-  const auto* zeros = static_cast<const uint8_t*>(w.zeros);
+  return {static_cast<const uint8_t*>(w.scales) + row * stride,
+          static_cast<const uint8_t*>(w.zeros) +
+              row * (w.zero == Zero::kInt ? int64_t{w.k_blocks} : stride),
+          n};
+}
+
+// Blocks [first, first + count) of a row, count <= kLanes.
+inline Params params_at(const WeightView& w, const BlockRow& row, int32_t first, int32_t count) {
   const auto* outer = static_cast<const float*>(w.outer);
-  Params p = {scales_at(w.scale, scales, first, count), set(0), set(0)};
+  Params p = {scales_at(w.scale, row.scales, first, count), set(0), set(0)};
   switch (w.zero) {
     case Zero::kNone:
       break;
     case Zero::kInt:
-      p.shift = bytes_at(zeros + row * w.k_blocks + first, count);
+      p.shift = bytes_at(row.zeros + first, count);
       break;
     case Zero::kReal:
-      p.shift = scales_at(w.scale, zeros + row * stride, first, count);
+      p.shift = scales_at(w.scale, row.zeros, first, count);
       break;
     case Zero::kFloat:
       p.shift = set(static_cast<float>(1 << (w.bits - 1)));
-      p.offset = scales_at(w.scale, zeros + row * stride, first, count);
+      p.offset = scales_at(w.scale, row.zeros, first, count);
       break;
     case Zero::kOffset:
-      p.offset = scales_at(w.scale, zeros + row * stride, first, count);
+      p.offset = scales_at(w.scale, row.zeros, first, count);
       break;
   }
+  if (w.outer_kind == Outer::kNone) return p;
   if (w.outer_kind == Outer::kTensor) p.scale = p.scale * set(outer[0]);
-  if (w.outer_kind == Outer::kRow) p.scale = p.scale * set(outer[n]);
+  if (w.outer_kind == Outer::kRow) p.scale = p.scale * set(outer[row.n]);
   if (w.outer_kind == Outer::kSuper) {
     const auto* halves_at = static_cast<const uint16_t*>(w.outer);
     const int pairs = w.zero == Zero::kOffset ? 2 : 1;
-    p.scale = p.scale * outer_at(w, n, first, count, halves_at, pairs);
-    if (pairs == 2) p.offset = set(0) - p.offset * outer_at(w, n, first, count, halves_at + 1, 2);
+    p.scale = p.scale * outer_at(w, row.n, first, count, halves_at, pairs);
+    if (pairs == 2) {
+      p.offset = set(0) - p.offset * outer_at(w, row.n, first, count, halves_at + 1, 2);
+    }
   }
   return p;
 }

@@ -5,6 +5,7 @@
 //
 //   kDigitBits, kXBits       bits of a digit of x, and of x
 //   dot(acc, u, s)           acc[lane] += sum over the lane's 4 bytes of unsigned u * signed s
+//   add_ints, sub_ints, up_digit, sum_lanes, store_ints
 //   narrow<kBits>(...)       codes of any width as bytes (Book::table or flip applied)
 //   lookup16, shift_right, load_some, Narrow
 //
@@ -25,10 +26,12 @@
 namespace lowbit::cpu {
 namespace {
 
-constexpr int kBytes = kLanes * 4;   // of a vector
-constexpr int kMaxRun = kBytes * 8;  // codes: those of one bit
-constexpr int kMaxUnits = 256;       // units (see Shape) of a panel
-constexpr float kRound = 0x1.8p23f;  // x + kRound has the integer next to x in its low bits
+constexpr int kBytes = kLanes * 4;     // of a vector
+constexpr int kMaxRun = kBytes * 8;    // codes: those of one bit
+constexpr int kAhead = 2048;           // bytes from a load to the prefetch beside it
+constexpr int kScales = 256 + kLanes;  // room for a row's, read a vector at a time
+constexpr int kMaxUnits = 256;         // units (see Shape) of a panel
+constexpr float kRound = 0x1.8p23f;    // x + kRound has the integer next to x in its low bits
 constexpr int kRoundBits = 0x4b400000;
 
 inline int log2_of(int v) { return __builtin_ctz(static_cast<uint32_t>(v)); }
@@ -47,7 +50,6 @@ inline Shape shape_of(const WeightView& w, int32_t k) {
   const bool in_planes = 8 % bits == 0 && log2_size >= 2 + log2_of(8 / bits);
   s.planes = in_planes ? 8 / bits : 1;
   s.run = kBytes * s.planes;
-  s.run_bytes = in_planes ? kBytes : kLanes * bits / 2;
   const int log2_run = log2_of(s.run);
   s.log2_unit = log2_size < log2_run ? log2_size : log2_run;
   s.log2_many = log2_run - s.log2_unit;
@@ -100,46 +102,66 @@ inline float round_run(Run* run, int count) {
   return step;
 }
 
-template <int kPlanes>
-void store_digits(const int32_t* q, int8_t* out) {
+// Byte p of each word goes to plane p.
+template <class Word>
+void store_planes(const uint8_t* bytes, int stride, uint8_t* out) {
+  typedef Word Aliased __attribute__((may_alias));
+  const auto* words = reinterpret_cast<const Aliased*>(bytes);
+  for (int p = 0; p < static_cast<int>(sizeof(Word)); ++p, out += stride) {
+    for (int i = 0; i < kBytes; ++i) out[i] = static_cast<uint8_t>(words[i] >> (8 * p));
+  }
+}
+
+// Digits [planes, 3, kBytes], the highest first.
+inline void store_digits(const int32_t* q, const Shape& s, uint8_t* out) {
   constexpr int32_t kHalf = 1 << (kDigitBits - 1), kMask = (1 << kDigitBits) - 1;
-  for (int p = 0; p < kPlanes; ++p, out += 3 * kBytes) {
-    for (int i = 0; i < kBytes; ++i) {
-      int32_t v = q[i * kPlanes + p];
-      const int32_t low = ((v + kHalf) & kMask) - kHalf;
-      v = (v - low) >> kDigitBits;
-      const int32_t middle = ((v + kHalf) & kMask) - kHalf;
-      out[2 * kBytes + i] = static_cast<int8_t>(low);
-      out[kBytes + i] = static_cast<int8_t>(middle);
-      out[i] = static_cast<int8_t>((v - middle) >> kDigitBits);
+  alignas(64) uint8_t digits[3][kMaxRun];
+  for (int i = 0; i < s.run; ++i) {
+    int32_t v = q[i];
+    const int32_t low = ((v + kHalf) & kMask) - kHalf;
+    v = (v - low) >> kDigitBits;
+    const int32_t middle = ((v + kHalf) & kMask) - kHalf;
+    digits[2][i] = static_cast<uint8_t>(low);
+    digits[1][i] = static_cast<uint8_t>(middle);
+    digits[0][i] = static_cast<uint8_t>((v - middle) >> kDigitBits);
+  }
+  for (int d = 0; d < 3; ++d, out += kBytes) {
+    if (s.planes == 1) store_planes<uint8_t>(digits[d], 3 * kBytes, out);
+    if (s.planes == 2) store_planes<uint16_t>(digits[d], 3 * kBytes, out);
+    if (s.planes == 4) store_planes<uint32_t>(digits[d], 3 * kBytes, out);
+    if (s.planes == 8) store_planes<uint64_t>(digits[d], 3 * kBytes, out);
+  }
+}
+
+// Each lane's sum of `u` times x, from its digits.
+inline Ints lane_sums(const uint8_t* digits, int planes, int u) {
+  Ints part[3] = {};
+  for (int p = 0; p < planes; ++p) {
+    for (int d = 0; d < 3; ++d) {
+      part[d] = dot(part[d], set_bytes(u), load_ints(digits + (3 * p + d) * kBytes));
     }
   }
+  return add_ints(up_digit(add_ints(up_digit(part[0]), part[1])), part[2]);
 }
 
 // One token's x: digits [runs, planes, 3, kBytes], starts [runs, kLanes] (what a lane's sum begins
 // with), and for each unit the step of x and the sum of x.
 inline void prepare_token(const float* x, int32_t k, const Shape& s, int bias, uint8_t* out) {
-  auto* starts = reinterpret_cast<int32_t*>(out + s.start_at);
   auto* scale = reinterpret_cast<float*>(out + s.scale_at);
   auto* sum = reinterpret_cast<float*>(out + s.sum_at);
-  const int lane = 4 * s.planes, many = 1 << s.log2_many, lanes = kLanes >> s.log2_many;
+  const int many = 1 << s.log2_many, lanes = kLanes >> s.log2_many;
   Run run;
   for (int32_t i = 0; i < s.runs; ++i) {
     const int32_t from = i * s.run, count = min_of(s.run, k - from);
     __builtin_memcpy(run.x, x + from, static_cast<size_t>(count) * sizeof(float));
     for (int j = count; j < s.run; ++j) run.x[j] = 0;
     const float step = round_run(&run, s.run);
-    auto* digits = reinterpret_cast<int8_t*>(out) + int64_t{i} * 3 * s.run;
-    if (s.planes == 1) store_digits<1>(run.q, digits);
-    if (s.planes == 2) store_digits<2>(run.q, digits);
-    if (s.planes == 4) store_digits<4>(run.q, digits);
-    if (s.planes == 8) store_digits<8>(run.q, digits);
-    int32_t part[kLanes];
-    for (int j = 0; j < kLanes; ++j) {
-      part[j] = 0;
-      for (int c = 0; c < lane; ++c) part[j] += run.q[j * lane + c];
-      starts[i * kLanes + j] = -bias * part[j];
-    }
+    uint8_t* digits = out + int64_t{i} * 3 * s.run;
+    store_digits(run.q, s, digits);
+    alignas(64) int32_t part[kLanes];
+    store_ints(out + s.start_at + int64_t{i} * kBytes,
+               sub_ints(Ints{}, lane_sums(digits, s.planes, bias)));
+    store_ints(part, lane_sums(digits, s.planes, 1));
     for (int u = 0; u < many; ++u) {
       int32_t total = 0;
       for (int j = 0; j < lanes; ++j) total += part[u * lanes + j];
@@ -206,9 +228,10 @@ inline Book book_of(const WeightView& w) {
 }
 
 // One way to read a run. raw() loads its codes, of which `bytes` are there; plane() makes bytes.
-template <int kBits, bool kTable>
+template <int kWidth, bool kTable>
 struct InPlanes {
-  static constexpr int kPlanes = 8 / kBits;
+  static constexpr int kBits = kWidth;
+  static constexpr int kPlanes = 8 / kBits, kRunBytes = kBytes;
   static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
     const Ints codes = bytes == kBytes ? load_ints(at) : load_some(at, bytes);
     return kTable || kBits == 1 ? codes : codes ^ book.flip;
@@ -220,9 +243,10 @@ struct InPlanes {
     return kTable ? lookup16(book.table, codes) : codes;
   }
 };
-template <int kBits>
+template <int kWidth>
 struct InOrder {
-  static constexpr int kPlanes = 1;
+  static constexpr int kBits = kWidth;
+  static constexpr int kPlanes = 1, kRunBytes = kLanes * kBits / 2;
   static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
     return narrow<kBits>(at, bytes, book);
   }
@@ -262,15 +286,16 @@ inline Floats load_units(const Job& job, const uint8_t* x, int64_t n, Span units
   const auto* x_scale = reinterpret_cast<const float*>(x + job.shape.scale_at) + units.first;
   const auto* x_sum = reinterpret_cast<const float*>(x + job.shape.sum_at) + units.first;
   Floats sum = set(0);
+  const BlockRow row = block_row(w, n);
   Params p = {};
-  if (w.block_k == 0) p = params_at(w, n, 0, 1);
+  if (w.block_k == 0) p = params_at(w, row, 0, 1);
   for (int32_t i = 0; i < units.count; i += kLanes) {
     if (w.block_k != 0) {
       const int32_t block = (units.first + i) >> job.down;
       const int32_t wanted = ((min_of(kLanes, units.count - i) - 1) >> job.down) + 1;
       const int32_t present = min_of(wanted, w.k_blocks - block);
       p = {set(0), set(0), set(0)};
-      if (present > 0) p = params_at(w, n, block, present);
+      if (present > 0) p = params_at(w, row, block, present);
     }
     Params spread = p;
     if (job.down > 0) spread.scale = permute(p.scale, job.block_of_unit);
@@ -286,83 +311,91 @@ inline Floats load_units(const Job& job, const uint8_t* x, int64_t n, Span units
   return sum;
 }
 
-// Runs [runs.first, runs.first + runs.count) of kRows rows from `codes` on, added to sum[kRows].
+// kRows rows that are worked on together, `apart` rows from one to the next.
+struct Rows {
+  int32_t n, apart;
+};
+
+// Runs [runs.first, runs.first + runs.count) of kRows rows, added to sum[kRows].
 template <class W, bool kMany, int kRows>
-void multiply(const Job& job, const uint8_t* x, const uint8_t* codes, Span runs,
-              const float (*scale)[kMaxUnits + kLanes], Floats* sum) {
-  const Shape& s = job.shape;
-  const int64_t stride = job.a.w.row_bytes;
-  const auto present = static_cast<int32_t>(stride);
-  const uint8_t* digits = x + int64_t{runs.first} * (3 * kBytes * W::kPlanes);
-  const uint8_t* starts = x + s.start_at + int64_t{runs.first} * kBytes;
+void multiply(const Job& job, const uint8_t* x, Rows rows, Span runs, const float* scale,
+              Floats* sum) {
+  constexpr int32_t kXBytes = 3 * kBytes * W::kPlanes;
+  const WeightView& w = job.a.w;
+  const auto present = static_cast<int32_t>(w.row_bytes);
+  const uint8_t* digits = x + int64_t{runs.first} * kXBytes;
+  const uint8_t* starts = x + job.shape.start_at + int64_t{runs.first} * kBytes;
+  const uint8_t* from = static_cast<const uint8_t*>(w.codes) + rows.n * w.row_bytes +
+                        int64_t{runs.first} * W::kRunBytes;
+  const int64_t stride = rows.apart * w.row_bytes;
+  const Ints unit_of_lane = job.unit_of_lane;
+  const Book book = job.book;
+  const int many = 1 << job.shape.log2_many;
   Floats acc[kRows];
   for (int r = 0; r < kRows; ++r) acc[r] = sum[r];
-  const auto step = [&](int32_t run, auto load_raw) {
+  const auto step = [&](int32_t bytes) {
     const Ints start = load_ints(starts);
     for (int r = 0; r < kRows; ++r) {
-      const uint8_t* from = codes + r * stride + run * s.run_bytes;
-      prefetch(from, kRows * stride);  // the rows that come next
-      const Ints raw = load_raw(from);
+      if (W::kBits < 8) prefetch(from + r * stride, kAhead);  // bytes: slower with it
+      const Ints raw = W::raw(from + r * stride, bytes, book);
       Ints high = {}, middle = {}, low = start;
       for (int p = 0; p < W::kPlanes; ++p) {
-        const Ints u = W::plane(raw, p, job.book);
+        const Ints u = W::plane(raw, p, book);
         high = dot(high, u, load_ints(digits + (3 * p) * kBytes));
         middle = dot(middle, u, load_ints(digits + (3 * p + 1) * kBytes));
         low = dot(low, u, load_ints(digits + (3 * p + 2) * kBytes));
       }
-      const Floats total = to_floats(add_ints(up_digit(add_ints(up_digit(high), middle)), low));
-      const int32_t unit = (run - runs.first) << s.log2_many;
-      const Floats factor =
-          kMany ? permute(load(scale[r] + unit), job.unit_of_lane) : set(scale[r][unit]);
-      acc[r] = fma(total, factor, acc[r]);
+      const Ints total = add_ints(up_digit(add_ints(up_digit(high), middle)), low);
+      const float* factor = scale + r * kScales;
+      acc[r] =
+          fma(to_floats(total), kMany ? permute(load(factor), unit_of_lane) : set(*factor), acc[r]);
     }
-    digits += 3 * kBytes * W::kPlanes;
+    from += W::kRunBytes;
+    digits += kXBytes;
     starts += kBytes;
+    scale += kMany ? many : 1;
   };
-  const int32_t end = runs.first + runs.count, whole = min_of(end, present / s.run_bytes);
-  for (int32_t run = runs.first; run < whole; ++run) {
-    step(run, [&](const uint8_t* from) { return W::raw(from, s.run_bytes, job.book); });
-  }
-  if (whole < end) {
-    step(whole, [&](const uint8_t* from) {
-      return W::raw(from, present - whole * s.run_bytes, job.book);
-    });
-  }
+  const int32_t end = runs.first + runs.count, whole = min_of(end, present / W::kRunBytes);
+  for (int32_t run = runs.first; run < whole; ++run) step(W::kRunBytes);
+  if (whole < end) step(present - whole * W::kRunBytes);
   for (int r = 0; r < kRows; ++r) sum[r] = acc[r];
 }
 
 template <class W, int kRows>
-void fixed_rows(const Job& job, int32_t t, int32_t n) {
+void fixed_rows(const Job& job, int32_t t, Rows rows) {
   const LinearArgs& a = job.a;
   const Shape& s = job.shape;
   const uint8_t* x = static_cast<const uint8_t*>(a.x.data) + t * s.token_bytes;
-  const uint8_t* codes = static_cast<const uint8_t*>(a.w.codes) + n * a.w.row_bytes;
-  alignas(64) float scale[kRows][kMaxUnits + kLanes];
+  alignas(64) float scale[kRows * kScales];
   Floats sum[4] = {set(0), set(0), set(0), set(0)};
   const int32_t panel = kMaxUnits >> s.log2_many;
   for (int32_t first = 0; first < s.runs; first += panel) {
     const Span runs = {first, min_of(panel, s.runs - first)};
     const Span units = {first << s.log2_many, runs.count << s.log2_many};
-    for (int r = 0; r < kRows; ++r) sum[r] = sum[r] + load_units(job, x, n + r, units, scale[r]);
+    for (int r = 0; r < kRows; ++r) {
+      sum[r] = sum[r] + load_units(job, x, rows.n + r * rows.apart, units, scale + r * kScales);
+    }
     if (s.log2_many > 0) {
-      multiply<W, true, kRows>(job, x, codes, runs, scale, sum);
+      multiply<W, true, kRows>(job, x, rows, runs, scale, sum);
     } else {
-      multiply<W, false, kRows>(job, x, codes, runs, scale, sum);
+      multiply<W, false, kRows>(job, x, rows, runs, scale, sum);
     }
   }
   alignas(16) float y[4];
   _mm_store_ps(y, reduce4(sum));
-  for (int r = 0; r < kRows; ++r) write(a, t, n + r, y[r]);
+  for (int r = 0; r < kRows; ++r) write(a, t, rows.n + r * rows.apart, y[r]);
 }
 
+// Four rows share the loads of x. They are a quarter of the range apart: four long streams, which
+// the hardware's prefetchers follow, where four neighbours would be many short ones.
 template <class W>
 void fixed_linear(const Job& job, int32_t n0, int32_t n1) {
-  int32_t n = n0;
-  for (; n + 4 <= n1; n += 4) {
-    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 4>(job, t, n);
+  const int32_t quarter = (n1 - n0) / 4;
+  for (int32_t n = n0; n < n0 + quarter; ++n) {
+    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 4>(job, t, {n, quarter});
   }
-  for (; n < n1; ++n) {
-    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 1>(job, t, n);
+  for (int32_t n = n0 + 4 * quarter; n < n1; ++n) {
+    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 1>(job, t, {n, 1});
   }
 }
 

@@ -19,7 +19,6 @@ inline Ints shift_right(Ints v, int by) {
   return by < 0 ? Ints(Words(v) << -by) : Ints(Words(v) >> by);
 }
 inline Ints lookup16(Ints table, Ints index) { return _mm256_shuffle_epi8(table, index); }
-inline Ints add_ints(Ints a, Ints b) { return _mm256_add_epi32(a, b); }
 inline Ints up_digit(Ints v) { return _mm256_slli_epi32(v, kDigitBits); }
 inline Ints dot(Ints acc, Ints u, Ints s) {
   const Ints pairs = _mm256_maddubs_epi16(u, s);

@@ -18,7 +18,6 @@ inline Ints shift_right(Ints v, int by) {
   return by < 0 ? Ints(Words(v) << -by) : Ints(Words(v) >> by);
 }
 inline Ints lookup16(Ints table, Ints index) { return _mm512_shuffle_epi8(table, index); }
-inline Ints add_ints(Ints a, Ints b) { return _mm512_add_epi32(a, b); }
 inline Ints up_digit(Ints v) { return _mm512_slli_epi32(v, kDigitBits); }
 inline Ints dot(Ints acc, Ints u, Ints s) { return _mm512_dpbusd_epi32(acc, u, s); }
 inline Ints load_some(const uint8_t* at, int32_t bytes) {

@@ -12,6 +12,7 @@ namespace {
 constexpr int32_t kPanel = 1024;     // k per panel: 4 decoded rows are 16 KiB, half of L1
 constexpr int32_t kTokenBlock = 64;  // tokens that share one decoding: x panels are 256 KiB, in L2
 constexpr int32_t kRowBlock = 32;    // rows that share x panels between two trips to L3
+constexpr int32_t kAhead = 2048;     // bytes from the codes being read to the prefetch beside it
 constexpr int kVectors = kRun / kLanes;
 
 // The blocks of one row inside a panel, for codes as unsigned integers or as halves:
@@ -25,6 +26,7 @@ struct Blocks {
 // What decoders need beside a row's codes, the same for all rows. A code's number is
 // ((code ^ flip) - bias) * unit.
 struct Grid {
+  int bits;
   int32_t log2_size;  // block of code k, counted from the panel's start: k >> log2_size
   uint32_t flip;
   float bias, unit;
@@ -32,7 +34,7 @@ struct Grid {
 };
 
 inline Grid grid_of(const WeightView& w) {
-  Grid g = {log2_block(w), 0, 0, 1, {0, 0, 0, 0xffff}};
+  Grid g = {w.bits, log2_block(w), 0, 0, 1, {0, 0, 0, 0xffff}};
   int exponent = 0, mantissa = 0;
   float_fields(w.code, &exponent, &mantissa);
   if (exponent > 0) {
@@ -60,10 +62,11 @@ inline void load_blocks(const WeightView& w, const Grid& g, int64_t n, int32_t k
   const int32_t first = k0 >> g.log2_size;
   const int32_t needed = ((round_up(len, kRun) - 1) >> g.log2_size) + 1;
   const int32_t present = min_of(needed, w.k_blocks - first);
+  const BlockRow row = block_row(w, n);
   for (int32_t i = 0; i < needed; i += kLanes) {
     const int32_t count = min_of(kLanes, present - i);
     Params p = {set(0), set(0), set(0)};
-    if (count > 0) p = params_at(w, n, first + i, count);
+    if (count > 0) p = params_at(w, row, first + i, count);
     store(out->scale + i, p.scale * set(g.unit));
     store(out->shift + i, p.shift * set(1 / g.unit) + set(g.bias));
     store(out->offset + i, p.offset);
@@ -112,14 +115,22 @@ inline void unpack_nibbles(const uint8_t* at, uint8_t* out) {
   }
 }
 
-// Eight codes of kBits bits are kBits bytes.
+// Eight codes of kBits bits are kBits bytes. Loads and stores are whole words: pieces of them would
+// not be forwarded from store to load.
+template <int kBits>
+uint64_t eight_codes(const uint8_t* at, int i) {
+  const int byte = i * kBits < 8 * kBits - 8 ? i * kBits : 8 * kBits - 8;  // not beyond the run
+  uint64_t packed;
+  __builtin_memcpy(&packed, at + byte, sizeof packed);
+  packed >>= 8 * (i * kBits - byte);
+  return _pdep_u64(packed, 0x0101010101010101u * ((1u << kBits) - 1));
+}
 template <int kBits>
 void unpack_bits(const uint8_t* at, uint8_t* out) {
-  for (int i = 0; i < kRun / 8; ++i) {
-    uint64_t packed = 0;
-    __builtin_memcpy(&packed, at + i * kBits, kBits);
-    const uint64_t codes = _pdep_u64(packed, 0x0101010101010101u * ((1u << kBits) - 1));
-    __builtin_memcpy(out + i * 8, &codes, 8);
+  for (int i = 0; i < kRun / 8; i += 4) {
+    const auto code = [&](int j) { return static_cast<int64_t>(eight_codes<kBits>(at, i + j)); };
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 8 * i),
+                        _mm256_set_epi64x(code(3), code(2), code(1), code(0)));
   }
 }
 
@@ -174,8 +185,7 @@ inline void unpack_sparse(int bits, const Row& r, int32_t k, uint8_t* out, uint8
 template <class Load>
 struct Plain {
   static constexpr bool kScaled = false;
-  static void decode(const WeightView&, const Grid&, const Row& r, const Blocks&, int32_t k0,
-                     int32_t k, Floats* w) {
+  static void decode(const Grid&, const Row& r, const Blocks&, int32_t k0, int32_t k, Floats* w) {
     constexpr int kBytes = Load::kBytes;
     alignas(64) uint8_t padded[kRun * kBytes];
     const uint8_t* at = r.codes + int64_t{k0 + k} * kBytes;
@@ -214,9 +224,7 @@ struct Integers {
 struct Minis {
   static constexpr bool kShifted = false;
   static void numbers(const Grid& g, const uint8_t* codes, Floats* w) {
-    alignas(64) uint16_t half[kRun];
-    halves(codes, g.half, half);
-    for (int i = 0; i < kVectors; ++i) w[i] = from_f16(half + i * kLanes);
+    from_minis(codes, g.half, w);
   }
 };
 
@@ -225,21 +233,21 @@ enum Width { kBytes8, kNibbles, kAnyBits, kTrits5, kSparse };
 template <class Numbers, Width kWidth>
 struct Coded {
   static constexpr bool kScaled = true;
-  static void decode(const WeightView& m, const Grid& g, const Row& r, const Blocks& b, int32_t k0,
-                     int32_t k, Floats* w) {
+  static void decode(const Grid& g, const Row& r, const Blocks& b, int32_t k0, int32_t k,
+                     Floats* w) {
     alignas(64) uint8_t unpacked[kRun], present[kRun];
     const uint8_t* codes = unpacked;
     const int32_t at = k0 + k;
     if (kWidth == kTrits5) {
       unpack_trits(r, at, unpacked);
     } else if (kWidth == kSparse) {
-      unpack_sparse(m.bits, r, at, unpacked, present);
+      unpack_sparse(g.bits, r, at, unpacked, present);
     } else if (kWidth == kBytes8 && at + kRun <= r.end) {
       codes = r.codes + at;
     } else if (kWidth == kNibbles && at + kRun <= r.end) {
       unpack_nibbles(r.codes + at / 2, unpacked);
     } else {
-      unpack_run(m.bits, r, at, unpacked);
+      unpack_run(g.bits, r, at, unpacked);
     }
     Numbers::numbers(g, codes, w);
     if (g.log2_size >= 6) {  // one block for the run
@@ -272,27 +280,30 @@ inline Row row_at(const LinearArgs& a, int64_t n) {
 
 // ---- one token: decode and multiply in registers ------------------------------------------------
 
+// kRows rows, `apart` from one to the next.
+struct Rows {
+  int32_t n, apart;
+};
+
 template <class W, int kRows>
-void gemv(const LinearArgs& a, int32_t n, const Grid& grid) {
+void gemv(const LinearArgs& a, const Grid& grid, Rows at) {
   Blocks blocks[kRows];
   Row rows[kRows];
-  for (int r = 0; r < kRows; ++r) rows[r] = row_at(a, n + r);
+  for (int r = 0; r < kRows; ++r) rows[r] = row_at(a, at.n + r * at.apart);
   alignas(16) float sum[4] = {};
   for (int32_t k0 = 0; k0 < a.k; k0 += kPanel) {
     const int32_t len = min_of(kPanel, a.k - k0);
     const float* x = static_cast<const float*>(a.x.data) + k0;
     Floats acc[4] = {set(0), set(0), set(0), set(0)};
     if (W::kScaled) {
-      for (int r = 0; r < kRows; ++r) load_blocks(a.w, grid, n + r, k0, len, &blocks[r]);
+      for (int r = 0; r < kRows; ++r) {
+        load_blocks(a.w, grid, at.n + r * at.apart, k0, len, &blocks[r]);
+      }
     }
-    // The rows of narrow codes are streams too short for the hardware's prefetcher: ask for the
-    // next panel of each row, or for the first one of the rows that come next.
-    const int64_t here = int64_t{k0} * a.w.bits / 8, panel = int64_t{kPanel} * a.w.bits / 8;
-    const int64_t ahead = k0 + kPanel < a.k ? here + panel : kRows * a.w.row_bytes;
     const auto row = [&](int r, int32_t k) {
-      if (W::kScaled) prefetch(rows[r].codes, ahead + int64_t{k} * a.w.bits / 8);
+      if (W::kScaled) prefetch(rows[r].codes + int64_t{k0 + k} * grid.bits / 8, kAhead);
       Floats w[kVectors];
-      W::decode(a.w, grid, rows[r], blocks[r], k0, k, w);
+      W::decode(grid, rows[r], blocks[r], k0, k, w);
       for (int i = 0; i < kVectors; ++i) acc[r] = fma(w[i], load(x + k + kLanes * i), acc[r]);
     };
     for (int32_t k = 0; k < len; k += kRun) {
@@ -305,7 +316,7 @@ void gemv(const LinearArgs& a, int32_t n, const Grid& grid) {
     }
     _mm_store_ps(sum, _mm_add_ps(_mm_load_ps(sum), reduce4(acc)));
   }
-  for (int r = 0; r < kRows; ++r) write(a, 0, n + r, sum[r]);
+  for (int r = 0; r < kRows; ++r) write(a, 0, at.n + r * at.apart, sum[r]);
 }
 
 // ---- several tokens: decode a panel once, then multiply it with every token ---------------------
@@ -319,7 +330,7 @@ void decode_panel(const LinearArgs& a, int32_t n, int32_t k0, int32_t len, const
   const Row row = row_at(a, n);
   Floats w[kVectors];
   for (int32_t k = 0; k < len; k += kRun) {
-    W::decode(a.w, grid, row, blocks, k0, k, w);
+    W::decode(grid, row, blocks, k0, k, w);
     for (int i = 0; i < kVectors; ++i) store(out + k + kLanes * i, w[i]);
   }
 }
@@ -396,9 +407,11 @@ template <class W>
 void linear_rows(const LinearArgs& a, int32_t n0, int32_t n1) {
   const Grid grid = grid_of(a.w);
   if (a.m == 1) {
-    int32_t n = n0;
-    for (; n + 4 <= n1; n += 4) gemv<W, 4>(a, n, grid);
-    for (; n < n1; ++n) gemv<W, 1>(a, n, grid);
+    // Four rows a quarter of the range apart are four long streams, which the hardware's
+    // prefetchers follow; four neighbours would be many short ones.
+    const int32_t quarter = (n1 - n0) / 4;
+    for (int32_t n = n0; n < n0 + quarter; ++n) gemv<W, 4>(a, grid, {n, quarter});
+    for (int32_t n = n0 + 4 * quarter; n < n1; ++n) gemv<W, 1>(a, grid, {n, 1});
     return;
   }
   for (int32_t t = 0; t < a.m; t += kTokenBlock) {
