@@ -8,6 +8,9 @@ The GGUF files are made as llama.cpp's convert_hf_to_gguf.py makes them: rows of
 into interleaved rotary pairs, vectors in F32, everything else in the file's type. expected.json
 holds, per file and tensor, the FNV-1a hash (64 bits) of the little-endian f32 numbers that the
 `gguf` package reads back, rows in Hugging Face's order.
+
+blocks.gguf is a wider model of one layer in which nearly every matrix has another type. The package
+cannot quantize to K-quants and NVFP4, so those are random bytes with sane f16 scales.
 """
 
 import json
@@ -27,6 +30,17 @@ NAMES = {
     "self_attn.o_proj": "attn_output", "mlp.gate_proj": "ffn_gate", "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+
+
+# blocks.gguf: hidden size 256, 2 heads of 32, 1 for keys and values.
+WIDE = {"HIDDEN": 256, "INTER": 256, "LAYERS": 1, "HEADS": 2, "KV_HEADS": 1, "HEAD_DIM": 32}
+BLOCK_TYPES = {
+    "model.embed_tokens": Type.TQ2_0, "self_attn.q_proj": Type.Q4_K, "self_attn.k_proj": Type.Q5_K,
+    "self_attn.v_proj": Type.Q6_K, "self_attn.o_proj": Type.NVFP4, "mlp.gate_proj": Type.Q2_K,
+    "mlp.up_proj": Type.Q3_K, "mlp.down_proj": Type.TQ1_0,
+}
+HALVES = {Type.Q2_K: (80, 82), Type.Q3_K: (108,), Type.Q4_K: (0, 2), Type.Q5_K: (0, 2),
+          Type.Q6_K: (208,), Type.NVFP4: ()}  # where a block keeps f16 numbers
 
 
 def make_weights(rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -133,8 +147,7 @@ def add_llama_tokenizer(writer: gguf.GGUFWriter) -> None:
     writer.add_add_space_prefix(True)
 
 
-def write_gguf(path: Path, weights: dict[str, np.ndarray], kind: Type, tokenizer,
-               rope_factors: np.ndarray | None = None) -> None:
+def start_gguf(path: Path, tokenizer) -> gguf.GGUFWriter:
     writer = gguf.GGUFWriter(path, "llama")
     c = config()
     writer.add_name("tiny")
@@ -151,6 +164,19 @@ def write_gguf(path: Path, weights: dict[str, np.ndarray], kind: Type, tokenizer
     writer.add_rope_freq_base(c["rope_theta"])
     writer.add_layer_norm_rms_eps(c["rms_norm_eps"])
     tokenizer(writer)
+    return writer
+
+
+def finish_gguf(writer: gguf.GGUFWriter) -> None:
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+
+
+def write_gguf(path: Path, weights: dict[str, np.ndarray], kind: Type, tokenizer,
+               rope_factors: np.ndarray | None = None) -> None:
+    writer = start_gguf(path, tokenizer)
     if rope_factors is not None:
         writer.add_tensor("rope_freqs.weight", rope_factors)
     for name, w in weights.items():
@@ -159,10 +185,7 @@ def write_gguf(path: Path, weights: dict[str, np.ndarray], kind: Type, tokenizer
             w = permute(w, heads_of(name))
         this = Type.F32 if w.ndim == 1 else kind
         writer.add_tensor(gguf_name(name), gguf.quants.quantize(w, this), raw_dtype=this)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    finish_gguf(writer)
 
 
 def fnv1a(w: np.ndarray) -> str:
@@ -182,6 +205,41 @@ def read_back(path: Path, names: list[str]) -> dict[str, str]:
         if heads_of(name):
             w = unpermute(w, heads_of(name))
         hashes[name] = fnv1a(w)
+    return hashes
+
+
+def random_blocks(rng: np.random.Generator, n: int, k: int, kind: Type) -> np.ndarray:
+    per_block, size = gguf.GGML_QUANT_SIZES[kind]
+    blocks = rng.integers(0, 256, (n, k // per_block, size), dtype=np.uint8)
+    if kind == Type.NVFP4:
+        blocks[..., :4] %= 0x7F  # e4m3 without a sign; 0x7f is none
+    for at in HALVES[kind]:
+        half = rng.normal(0, 2e-3, blocks.shape[:2]).astype(np.float16)
+        blocks[..., at:at + 2] = half[..., None].view(np.uint8)
+    return blocks.reshape(n, -1)
+
+
+def write_blocks(path: Path) -> dict[str, str]:
+    globals().update(WIDE)
+    rng = np.random.default_rng(20240913)
+    weights, hashes = make_weights(rng), {}
+    writer = start_gguf(path, add_gpt2_tokenizer)
+    for name, w in weights.items():
+        kind = next((t for part, t in BLOCK_TYPES.items() if part in name), Type.F32)
+        if kind in HALVES:
+            data = random_blocks(rng, *w.shape, kind)
+        else:
+            data = gguf.quants.quantize(w.astype(np.float32), kind)
+        writer.add_tensor(gguf_name(name), data, raw_dtype=kind)
+        numbers = gguf.quants.dequantize(data, kind).astype(np.float32).reshape(w.shape)
+        if kind == Type.NVFP4:
+            scale = np.array([0.37], np.float32)
+            stem = gguf_name(name).removesuffix("weight")
+            writer.add_tensor(stem + "scale", scale)
+            writer.add_tensor(stem + "input_scale", np.array([1.5], np.float32))
+            numbers = (numbers.astype(np.float64) * scale.astype(np.float64)).astype(np.float32)
+        hashes[name] = fnv1a(unpermute(numbers, heads_of(name)) if heads_of(name) else numbers)
+    finish_gguf(writer)
     return hashes
 
 
@@ -212,6 +270,7 @@ def main(out: Path) -> None:
     rounded = {n: fnv1a(w if w.ndim == 1 else w.astype(ml_dtypes.bfloat16))
                for n, w in weights.items()}
     assert rounded == expected["bf16.gguf"]
+    expected["blocks.gguf"] = write_blocks(out / "blocks.gguf")
     (out / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 

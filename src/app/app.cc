@@ -26,6 +26,8 @@ constexpr Command kCommands[] = {
     {"generate", "continue a prompt", cmd_generate},
     {"eval", "perplexity, and distance to a reference model", cmd_eval},
     {"bench", "speed, memory and quality of models and formats", cmd_bench},
+    {"quality", "what each format costs in quality", cmd_quality},
+    {"quantize", "store a model in another format", cmd_quantize},
     {"inspect", "what a model is made of and which kernels would run it", cmd_inspect},
     {"formats", "the number formats", cmd_formats},
     {"lockstep", "run two backends op by op and stop at the first difference", cmd_lockstep},

@@ -259,7 +259,8 @@ int cmd_eval(const std::vector<std::string>& args) {
   if (!c.reference.empty() || !c.reference_format.empty()) {
     ModelOptions options = c.model;
     if (!c.reference.empty()) options.model = c.reference;
-    options.format = c.reference_format;
+    options.quantize = QuantizeOptions();
+    options.quantize.format = c.reference_format;
     reference = with_context("reference", [&] { return load_model_for(options); });
   }
   const Windows windows = read_windows(c, loaded);

@@ -145,6 +145,7 @@ ordered_json report_json(const LoadedModel& loaded) {
           {"parameters", model.parameters()},
           {"tokenizer", loaded.tokenizer ? ordered_json(loaded.tokenizer->describe()) : nullptr},
           {"stored", stored},
+          {"remarks", checkpoint.remarks()},
           {"device", loaded.backend->name},
           {"device_name", loaded.backend->info().name},
           {"format", format_summary(model)},
@@ -235,15 +236,17 @@ std::string report_text(const LoadedModel& loaded) {
   }
   std::string text = fmt::format(
       "model         {}\ncontainer     {}{}\narchitecture  {}\nparameters    {} ({})\n"
-      "tokenizer     {}\nstored        {}\ndevice        {}, {}\nhyperparameters\n",
+      "tokenizer     {}\nstored        {}\ndevice        {}, {}\n",
       checkpoint.source(), checkpoint.container(), checkpoint.synthetic() ? ", random weights" : "",
       join(checkpoint.config().texts_or("architectures"), ", "), model.parameters(),
       format_count(static_cast<double>(model.parameters())),
       loaded.tokenizer ? loaded.tokenizer->describe() : "none",
       stored.empty() ? "nothing, generated as bf16" : stored, loaded.backend->name,
       loaded.backend->info().name);
-  return text + hyperparameter_text(checkpoint.config()) + memory_text(model) +
-         "linears (n x k), kernels by rows m of the activation\n" + linears_text(model);
+  for (const std::string& remark : checkpoint.remarks()) text += "note          " + remark + "\n";
+  return text + "hyperparameters\n" + hyperparameter_text(checkpoint.config()) +
+         memory_text(model) + "linears (n x k), kernels by rows m of the activation\n" +
+         linears_text(model);
 }
 
 }  // namespace

@@ -10,6 +10,8 @@ int cmd_generate(const std::vector<std::string>& args);
 int cmd_eval(const std::vector<std::string>& args);
 int cmd_inspect(const std::vector<std::string>& args);
 int cmd_formats(const std::vector<std::string>& args);
+int cmd_quality(const std::vector<std::string>& args);
+int cmd_quantize(const std::vector<std::string>& args);
 int cmd_lockstep(const std::vector<std::string>& args);
 
 }  // namespace lowbit

@@ -10,17 +10,6 @@
 #include "base/thread_pool.h"
 
 namespace lowbit {
-namespace {
-
-FormatId parse_kv_format(const std::string& text) {
-  const Format format = with_context("--kv-format", [&] { return parse_format(text); });
-  if (format.quantized()) {
-    throw_error("--kv-format {}: the key/value cache is bf16, f16 or f32", name(format));
-  }
-  return format.id;
-}
-
-}  // namespace
 
 const Backend& chosen_backend(const ModelOptions& options) {
   if (!options.device.empty()) {
@@ -39,12 +28,35 @@ FormatPair parse_format_flag(const std::string& flag, const std::string& text) {
                       [&] { return parse_format_pair(text); });
 }
 
+LayerPolicy layer_policy(const QuantizeOptions& options) {
+  LayerPolicy policy;
+  if (!options.format.empty()) {
+    policy.all.format = parse_format_flag("--format", options.format).weights;
+  }
+  if (!options.quantizer.empty()) {
+    policy.all.quantizer =
+        with_context("--quantizer", [&] { return &find_quantizer(options.quantizer); });
+  }
+  policy.head = with_context("--head", [&] { return parse_tensor_policy(options.head); });
+  policy.embedding =
+      with_context("--embedding", [&] { return parse_tensor_policy(options.embedding); });
+  policy.allow_skip = options.allow_skip;
+  if (!options.mixed.empty()) read_mixed(options.mixed, &policy);
+  if (!options.quantizer.empty() && !policy.changes_anything()) {
+    throw_error("--quantizer {}: no format is asked for; give --format or --mixed",
+                printable(options.quantizer));
+  }
+  return policy;
+}
+
 LoadOptions load_options(const ModelOptions& options) {
   LoadOptions load;
-  if (!options.format.empty()) {
-    load.format = parse_format_flag("--format", options.format);
+  load.policy = layer_policy(options.quantize);
+  if (!options.quantize.format.empty()) {
+    load.activations = parse_format_flag("--format", options.quantize.format).activations;
   }
-  load.kv_format = parse_kv_format(options.kv_format);
+  load.kv_format =
+      with_context("--kv-format", [&] { return parse_cache_format(options.kv_format); });
   return load;
 }
 

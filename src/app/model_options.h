@@ -9,9 +9,34 @@
 
 namespace lowbit {
 
+// What the layers become.
+struct QuantizeOptions {
+  std::string format;
+  std::string quantizer;
+  std::string head = "same";
+  std::string embedding = "stored";
+  std::string mixed;
+  bool allow_skip = false;
+};
+
+template <class Visitor>
+void visit(Visitor& v, QuantizeOptions& c) {
+  v.field("format", c.format,
+          "weight format, or weights+activations (`lowbit formats`); empty: as stored");
+  v.field("quantizer", c.quantizer, "how codes are chosen; empty: rtn, round to nearest");
+  v.field("head", c.head, "output head: same (as the layers), stored, or a format");
+  v.field("embedding", c.embedding, "token embedding: stored, same, or a format");
+  v.field("mixed", c.mixed, "YAML file that gives layers their formats (docs/formats.md)");
+  v.field("allow_skip", c.allow_skip,
+          "keep layers as stored whose shape the format cannot take, instead of an error");
+}
+
+// Error names the flag.
+LayerPolicy layer_policy(const QuantizeOptions& options);
+
 struct ModelOptions {
   std::string model;
-  std::string format;
+  QuantizeOptions quantize;
   std::string device;
   std::string kv_format = "bf16";
   int32_t threads = 0;
@@ -21,10 +46,10 @@ template <class Visitor>
 void visit(Visitor& v, ModelOptions& c) {
   v.field("model", c.model,
           "Hugging Face folder, .gguf file, embedded:NAME or synthetic:NAME[@SEED]");
-  v.field("format", c.format,
-          "weight format, or weights+activations (`lowbit formats`); empty: as stored");
+  visit(v, c.quantize);
   v.field("device", c.device, "cpu or ref; empty: cpu");
-  v.field("kv_format", c.kv_format, "of the key/value cache: bf16, f16 or f32");
+  v.field("kv_format", c.kv_format,
+          "of the key/value cache: bf16, f32, int8, fp8, int4, mxfp8, ...");
   v.field("threads", c.threads, "of the cpu backend; 0: one per core");
 }
 

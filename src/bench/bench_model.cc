@@ -56,8 +56,8 @@ FormatPair stored_pair() { return {format_of(FormatId::kBF16), std::nullopt}; }
 
 LoadOptions load_options(const BenchConfig& config, const std::string& format) {
   LoadOptions options;
-  if (format != "stored") options.format = parse_format_pair(format);
-  options.kv_format = parse_format(config.kv_format).id;
+  if (format != "stored") options.set_format(parse_format_pair(format));
+  options.kv_format = parse_cache_format(config.kv_format);
   return options;
 }
 

@@ -47,7 +47,7 @@ void check(const BenchConfig& c) {
   check_range("quality_tokens", c.quality_tokens, 0, kManyTokens);
   check_choice("quality", c.quality, {"none", "self", "text", "auto"});
   check_choice("output", c.output, {"table", "md", "json"});
-  check_choice("kv_format", c.kv_format, {"f32", "f16", "bf16"});
+  with_context("kv_format", [&] { parse_cache_format(c.kv_format); });
   if (c.quality == "text" && c.text.empty()) throw_error("quality = text: needs text=FILE");
   if (!c.text.empty() && (c.quality == "none" || c.quality == "self")) {
     throw_error("text = {}: not used with quality={}; leave one of them out",

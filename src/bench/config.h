@@ -39,7 +39,8 @@ void visit(Visitor& v, BenchConfig& c) {
   v.field("prompt_tokens", c.prompt_tokens, "tokens of the prompt (random ids)");
   v.field("new_tokens", c.new_tokens, "tokens drawn after it: one by the prompt, then one a step");
   v.field("ctx", c.ctx, "window of the quality figures; 0: 512, or the model's context if shorter");
-  v.field("kv_format", c.kv_format, "format of the KV cache: f32, f16, bf16");
+  v.field("kv_format", c.kv_format,
+          "format of the KV cache: bf16, f32, int8, fp8, int4, mxfp8, ...");
   v.field("seed", c.seed, "of the prompt and of the self-generated text");
   v.field("min_samples", c.min_samples, "repetitions at least, time permitting; 6 give a 95 % CI");
   v.field("max_seconds", c.max_seconds, "of repetitions per case; one always runs to its end");

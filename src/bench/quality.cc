@@ -82,11 +82,7 @@ ScoredText file_text(const LoadedModel& model, const std::string& path, int32_t 
   return text;
 }
 
-void add_quality(Record* record, const LoadedModel& model, const LoadedModel& reference,
-                 const ScoredText& text) {
-  LB_CHECK(!model.checkpoint->synthetic(), "random weights have no quality");
-  Stepper tested = scoring_stepper(model, text.ctx), stored = scoring_stepper(reference, text.ctx);
-  const Scores scores = score(tested, &stored, text.ids, {.ctx = text.ctx, .bos = text.bos});
+void add_quality(Record* record, const Scores& scores) {
   const auto finite = [](float v) { return std::isfinite(v); };
   if (!std::all_of(scores.nll.begin(), scores.nll.end(), finite) ||
       !std::all_of(scores.kl.begin(), scores.kl.end(), finite)) {
@@ -99,9 +95,18 @@ void add_quality(Record* record, const LoadedModel& model, const LoadedModel& re
   record->set("perplexity", mean_estimate(p.perplexity, p.standard_error, p.tokens));
   record->set("kl_mean", mean_estimate(d.mean, d.mean_stderr, p.tokens));
   record->set("kl_p99", quantile_estimate(kl, 0.99));
+  record->set("kl_max", exact(d.max));
   record->set("top1_agreement", fraction_estimate(agree, p.tokens));
-  record->quality =
-      QualityText{text.label, format_summary(*reference.model) + " as stored", text.ctx, p.tokens};
+}
+
+void add_quality(Record* record, const LoadedModel& model, const LoadedModel& reference,
+                 const ScoredText& text) {
+  LB_CHECK(!model.checkpoint->synthetic(), "random weights have no quality");
+  Stepper tested = scoring_stepper(model, text.ctx), stored = scoring_stepper(reference, text.ctx);
+  const Scores scores = score(tested, &stored, text.ids, {.ctx = text.ctx, .bos = text.bos});
+  add_quality(record, scores);
+  record->quality = QualityText{text.label, format_summary(*reference.model) + " as stored",
+                                text.ctx, static_cast<int64_t>(scores.nll.size())};
 }
 
 }  // namespace lowbit

@@ -8,6 +8,7 @@
 
 #include "bench/record.h"
 #include "engine/loaded_model.h"
+#include "engine/perplexity.h"
 
 namespace lowbit {
 
@@ -33,7 +34,10 @@ ScoredText self_text(const LoadedModel& model, const SelfTextOptions& options);
 ScoredText file_text(const LoadedModel& model, const std::string& path, int32_t ctx,
                      int32_t max_tokens);
 
-// perplexity, kl_mean, kl_p99, top1_agreement and which text they are about. `reference` is the
+// perplexity, kl_mean, kl_p99, kl_max, top1_agreement. Error: a score that is not finite.
+void add_quality(Record* record, const Scores& scores);
+
+// The same of two models, and which text they are about. `reference` is the
 // same checkpoint loaded as stored.
 void add_quality(Record* record, const LoadedModel& model, const LoadedModel& reference,
                  const ScoredText& text);

@@ -27,7 +27,6 @@ bool has_code(const Format& f) {
 }
 bool scaled(const Format& f) { return f.quantized(); }
 bool any(const Format&) { return true; }
-bool unscaled(const Format& f) { return !f.quantized(); }
 
 // Codes that are small integers times a constant, so that they fit a byte of an integer product.
 bool small_integers(const Format& f) {
@@ -71,7 +70,7 @@ std::string needs(const LinearSpec&, const DeviceInfo& device) {
 
 int64_t padded_k(int64_t k) { return (k + kRun - 1) / kRun * kRun; }
 
-// x as the bodies read it may be what the caller has.
+// x as the bodies read it may be what the caller has; anything else is decoded to f32 first.
 bool readable_as_is(FormatId activations, int64_t k) {
   return activations == FormatId::kF32 && k % kRun == 0;
 }
@@ -89,12 +88,14 @@ void split(int64_t n, int64_t work, const Body& body) {
   work > kMinWork ? thread_pool().for_ranges(n, kGrain, body) : body(int64_t{0}, n);
 }
 
-void widen(LinearArgs& a, const OpBodies& ops, float* x) {
-  const int64_t ld = padded_k(a.k);
-  split(a.m, a.m * ld, [&](int64_t begin, int64_t end) {
-    ops.widen(a.x, a.k, x, ld, static_cast<int32_t>(begin), static_cast<int32_t>(end));
+// Makes x of tokens [t0, t0 + a->m) f32, padded to padded_k, at `out`.
+void widen(LinearArgs* a, int64_t t0, const OpBodies& ops, float* out) {
+  const int64_t ld = padded_k(a->k);
+  split(a->m, a->m * ld, [&](int64_t begin, int64_t end) {
+    ops.widen(a->x, a->k, out - t0 * ld, ld, static_cast<int32_t>(t0 + begin),
+              static_cast<int32_t>(t0 + end));
   });
-  a.x = {.data = x, .scales = nullptr, .ld = ld, .format = FormatId::kF32};
+  a->x = {.data = out, .scales = nullptr, .ld = ld, .format = FormatId::kF32};
 }
 
 template <LinearRows kRows>
@@ -107,7 +108,7 @@ void launch_rows(const LinearArgs& a) {
 template <LinearRows kRows, const OpBodies* kOps>
 void launch(const LinearArgs& args, Stream) {
   LinearArgs a = args;
-  if (!readable_as_is(a.x.format, a.k)) widen(a, *kOps, static_cast<float*>(args.workspace));
+  if (!readable_as_is(a.x.format, a.k)) widen(&a, 0, *kOps, static_cast<float*>(args.workspace));
   launch_rows<kRows>(a);
 }
 
@@ -131,11 +132,11 @@ void launch_fixed(const LinearArgs& args, Stream) {
     LinearArgs a = args;
     a.m = std::min(kFixedTokens, args.m - t);
     a.y += t * a.ldy;
-    auto* x = static_cast<std::byte*>(a.x.data);
-    a.x.data = x + t * a.x.ld * (format_of(a.x.format).bits / 8);
     auto* prepared = static_cast<std::byte*>(args.workspace);
-    if (a.x.format != FormatId::kF32) {
-      widen(a, *kOps, reinterpret_cast<float*>(prepared + a.m * fixed_bytes(a.k)));
+    if (a.x.format == FormatId::kF32) {
+      a.x.data = static_cast<float*>(a.x.data) + t * a.x.ld;
+    } else {
+      widen(&a, t, *kOps, reinterpret_cast<float*>(prepared + a.m * fixed_bytes(a.k)));
     }
     kPrepare(a, 0, a.m, prepared);
     a.x = {.data = prepared, .scales = nullptr, .ld = 0, .format = FormatId::kF32};
@@ -153,7 +154,7 @@ template <LinearRows kRows>
 constexpr LinearKernel avx2(std::string_view name, bool (*weights)(const Format&)) {
   return {.name = name,
           .weights = weights,
-          .activations = unscaled,
+          .activations = any,
           .rank = kRankAvx2,
           .u_acc = kSingle,
           .reject = needs<kIsaAvx2>,
@@ -165,7 +166,7 @@ template <LinearRows kRows>
 constexpr LinearKernel avx512(std::string_view name, bool (*weights)(const Format&)) {
   return {.name = name,
           .weights = weights,
-          .activations = unscaled,
+          .activations = any,
           .rank = kRankAvx512,
           .u_acc = kSingle,
           .reject = needs<kIsaAvx512>,
@@ -178,7 +179,7 @@ constexpr LinearKernel fixed_vnni(std::string_view name, bool (*weights)(const F
                                   int32_t x_block) {
   return {.name = name,
           .weights = weights,
-          .activations = unscaled,
+          .activations = any,
           .m = {1, kFixedTokens},
           .rank = kRankAvx512 + kAboveF32,
           .u_acc = kSingle,
@@ -193,7 +194,7 @@ constexpr LinearKernel fixed_avx2(std::string_view name, bool (*weights)(const F
                                   int32_t x_block) {
   return {.name = name,
           .weights = weights,
-          .activations = unscaled,
+          .activations = any,
           .m = {1, kFixedTokens},
           .rank = kRankAvx2 + kAboveF32,
           .u_acc = kSingle,
@@ -222,7 +223,7 @@ constexpr LinearKernel kKernels[] = {
     avx2<linear_codes_avx2>("cpu.linear.codes.avx2", scaled),
     {.name = "cpu.linear.any.baseline",
      .weights = any,
-     .activations = unscaled,
+     .activations = any,
      .rank = kRankBaseline,
      .u_acc = kSingle,
      .workspace = workspace,

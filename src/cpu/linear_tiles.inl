@@ -82,26 +82,51 @@ struct Row {
   int32_t end;
 };
 
+// Code i of a stretch of five-in-a-byte codes that starts at a byte: which byte, and the power of
+// three that brings its digit to the top.
 struct TritTable {
-  uint64_t digits[256];  // five of a byte, one in each byte
+  uint8_t byte[80];
+  uint16_t power[80];
 };
 constexpr TritTable make_trit_table() {
+  constexpr uint16_t kPowers[] = {81, 27, 9, 3, 1};
   TritTable table = {};
-  for (uint32_t byte = 0; byte < 256; ++byte) {
-    uint32_t rest = byte;
-    for (int i = 0; i < 5; ++i, rest /= 3) table.digits[byte] |= uint64_t{rest % 3} << (8 * i);
+  for (int i = 0; i < 80; ++i) {
+    table.byte[i] = static_cast<uint8_t>(i / 5);
+    table.power[i] = kPowers[i % 5];
   }
   return table;
 }
 constexpr TritTable kTrits = make_trit_table();
 
+// A byte v < 243 as a fraction of 256: p = ceil(256 v / 243). Then the lower byte of 3^(4 - j) p is
+// the fraction that begins with digit j, and 3 times it has the digit above the byte.
 inline void unpack_trits(const Row& r, int32_t k, uint8_t* out) {
-  uint8_t digits[5 * 13 + 8] = {};
-  const int32_t last = (r.end + 4) / 5;
-  for (int32_t i = 0, byte = k / 5; i < 14 && byte < last; ++i, ++byte) {
-    __builtin_memcpy(digits + 5 * i, &kTrits.digits[r.codes[byte]], 8);
+  const auto load256 = [](const uint16_t* at) {
+    return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(at));
+  };
+  const int32_t first = k / 5, skip = k % 5, left = (r.end + 4) / 5 - first;
+  alignas(16) uint8_t padded[16] = {};
+  const uint8_t* at = r.codes + first;
+  if (left < 16) {
+    for (int32_t i = 0; i < left; ++i) padded[i] = at[i];
+    at = padded;
   }
-  __builtin_memcpy(out, digits + k % 5, kRun);
+  const __m256i v = _mm256_cvtepu8_epi16(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+  const __m256i scaled =
+      _mm256_add_epi16(_mm256_mullo_epi16(v, _mm256_set1_epi16(13)), _mm256_set1_epi16(242));
+  const __m256i p = _mm256_add_epi16(v, _mm256_mulhi_epu16(scaled, _mm256_set1_epi16(270)));
+  const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(p), _mm256_extracti128_si256(p, 1));
+  for (int i = 0; i < kRun; i += 16) {
+    const auto* from = reinterpret_cast<const __m128i*>(kTrits.byte + skip + i);
+    const __m256i spread = _mm256_cvtepu8_epi16(_mm_shuffle_epi8(bytes, _mm_loadu_si128(from)));
+    const __m256i moved = _mm256_mullo_epi16(spread, load256(kTrits.power + skip + i));
+    const __m256i fraction = _mm256_and_si256(moved, _mm256_set1_epi16(255));
+    const __m256i digit = _mm256_srli_epi16(_mm256_mullo_epi16(fraction, _mm256_set1_epi16(3)), 8);
+    _mm_storeu_si128(
+        reinterpret_cast<__m128i*>(out + i),
+        _mm_packus_epi16(_mm256_castsi256_si128(digit), _mm256_extracti128_si256(digit, 1)));
+  }
 }
 
 inline void unpack_nibbles(const uint8_t* at, uint8_t* out) {
@@ -163,19 +188,41 @@ inline void unpack_run(int bits, const Row& r, int32_t k, uint8_t* out) {
   }
 }
 
-// 2:4: the stored codes in their places and, in `present`, 1 where one is.
+// 2:4: by two positions, which of the two stored codes goes to each of four places (0x80: none).
+struct QuadTable {
+  uint32_t places[16];
+};
+constexpr QuadTable make_quad_table() {
+  QuadTable table = {};
+  for (uint32_t positions = 0; positions < 16; ++positions) {
+    for (uint32_t j = 0; j < 4; ++j) {
+      const uint32_t from = j == positions % 4 ? 0u : j == positions / 4 ? 1u : 0x80u;
+      table.places[positions] |= from << (8 * j);
+    }
+  }
+  return table;
+}
+constexpr QuadTable kQuads = make_quad_table();
+
+// The stored codes in their places and, in `present`, 1 where one is.
 inline void unpack_sparse(int bits, const Row& r, int32_t k, uint8_t* out, uint8_t* present) {
-  uint8_t stored[kRun];
-  const Row half = {r.codes, nullptr, r.end / 2};
-  const int32_t first = k / 2, count = min_of(kRun / 2, half.end - first);
-  const Row from = {r.codes + int64_t{first} * bits / 8, nullptr, count};
-  unpack_run(bits, from, 0, stored);
+  alignas(32) uint8_t stored[kRun];
+  const int32_t first = k / 2, left = r.end / 2 - first;
+  unpack_run(bits, {r.codes + int64_t{first} * bits / 8, nullptr, left}, 0, stored);
   const uint8_t* positions = r.meta + first / 4;
-  for (int32_t i = 0; i < kRun; ++i) out[i] = present[i] = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    const int32_t to = i / 2 * 4 + ((positions[i / 4] >> (i % 4 * 2)) & 3);
-    out[to] = stored[i];
-    present[to] = 1;
+  for (int i = 0; i < kRun / 16; ++i) {  // four quads: 16 places, 8 stored codes, 2 bytes
+    const int bytes = left > 8 * i + 4 ? 2 : left > 8 * i ? 1 : 0;
+    const uint32_t low = bytes > 0 ? positions[2 * i] : 0u;
+    const uint32_t high = bytes > 1 ? positions[2 * i + 1] : 0u;
+    const auto place = [](uint32_t nibble) { return static_cast<int>(kQuads.places[nibble & 15]); };
+    const __m128i from =
+        _mm_add_epi8(_mm_set_epi32(place(high >> 4), place(high), place(low >> 4), place(low)),
+                     _mm_set_epi32(0x06060606, 0x04040404, 0x02020202, 0));
+    const __m128i codes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(stored + 8 * i));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + 16 * i), _mm_shuffle_epi8(codes, from));
+    const __m128i is = _mm_cmpgt_epi8(from, _mm_set1_epi8(-1));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(present + 16 * i),
+                     _mm_and_si128(is, _mm_set1_epi8(1)));
   }
 }
 

@@ -50,10 +50,11 @@ void gather_rows(const GatherRowsArgs& a, Stream) {
   }
 }
 
-// Scores of the heads that share one kv head: rows of whole vectors.
+// Scores of the heads that share one kv head: rows of whole vectors; and rows of a decoded cache.
 size_t attention_scratch(const AttentionArgs& a, int32_t token) {
   const size_t stride = (static_cast<size_t>(a.pos[token]) + 1 + 15) / 16 * 16;
-  return stride * static_cast<size_t>(std::min(a.heads / a.kv_heads, 4));
+  return stride * static_cast<size_t>(std::min(a.heads / a.kv_heads, 4)) +
+         static_cast<size_t>(kDecodedRows * a.head_dim);
 }
 
 // The split over (token, kv head) is dynamic: contexts of one step may differ a lot.
@@ -77,8 +78,14 @@ void attend_all(const AttentionArgs& a, const OpBodies& bodies) {
   thread_pool().run(work);
 }
 
-template <const OpBodies* kBodies>
+template <const OpBodies* kBodies, const CodeBodies* kCodes>
 struct Ops {
+  static void quantize(const QuantizeArgs& a, Stream) {
+    if (a.out.block_n == 0) return encode_rows(*kCodes, a.x, a.out, 0, a.rows);
+    split(a.rows, int64_t{a.rows} * a.k * 4, 1, [&](int32_t begin, int32_t end) {
+      encode_rows(*kCodes, a.x + int64_t{begin} * a.k, a.out, begin, end);
+    });
+  }
   static void rmsnorm(const RmsNormArgs& a, Stream) {
     split(a.rows, int64_t{a.rows} * a.d, 1,
           [&](int32_t begin, int32_t end) { kBodies->rmsnorm(a, begin, end); });
@@ -100,6 +107,7 @@ struct Ops {
   }
   static constexpr OpTable table() {
     return {.embed = embed,
+            .quantize = quantize,
             .rmsnorm = rmsnorm,
             .rotary_table = rotary_table,
             .rope_append = rope_append,
@@ -113,9 +121,9 @@ struct Ops {
 }  // namespace
 
 OpTable op_table(uint32_t isa) {
-  if (isa & kIsaAvx512) return Ops<&kOpsAvx512>::table();
-  if (isa & kIsaAvx2) return Ops<&kOpsAvx2>::table();
-  return Ops<&kOpsBaseline>::table();
+  if (isa & kIsaAvx512) return Ops<&kOpsAvx512, &kCodesAvx512>::table();
+  if (isa & kIsaAvx2) return Ops<&kOpsAvx2, &kCodesAvx2>::table();
+  return Ops<&kOpsBaseline, &kCodesBaseline>::table();
 }
 
 }  // namespace lowbit::cpu

@@ -26,6 +26,8 @@ void f16_store(uint16_t* at, Vec v) {
   }
 }
 
+constexpr const CodeBodies& kCodes = kCodesAvx2;
+
 }  // namespace
 }  // namespace lowbit::cpu
 

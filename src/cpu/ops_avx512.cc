@@ -17,6 +17,8 @@ void f16_store(uint16_t* at, Vec v) {
                       _mm512_cvtps_ph((__m512)v, _MM_FROUND_TO_NEAREST_INT));
 }
 
+constexpr const CodeBodies& kCodes = kCodesAvx512;
+
 }  // namespace
 }  // namespace lowbit::cpu
 

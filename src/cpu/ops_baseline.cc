@@ -17,6 +17,8 @@ void f16_store(uint16_t* at, Vec v) {
   for (int i = 0; i < 16; ++i) at[i] = f32_to_f16(v[i]);
 }
 
+constexpr const CodeBodies& kCodes = kCodesBaseline;
+
 }  // namespace
 }  // namespace lowbit::cpu
 

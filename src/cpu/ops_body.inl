@@ -3,6 +3,7 @@
 //
 //   Vec f16_load(const uint16_t*)          16 numbers
 //   void f16_store(uint16_t*, Vec)
+//   kCodes                                 the CodeBodies of that ISA
 //
 // Everything is in the anonymous namespace and includes nothing but plain structs, so that no copy
 // compiled for one ISA can be linked into another. Sums have a fixed order: results do not depend
@@ -141,6 +142,13 @@ void with_store(FormatId format, const Body& body) {
 // ---- row by row ---------------------------------------------------------------------------------
 
 void widen(const Act& x, int32_t k, float* out, int64_t ld, int32_t r0, int32_t r1) {
+  if (x.scale != Scale::kNone) {
+    kCodes.decode(x, {r0, r1, 0, k}, out + r0 * ld, ld);
+    for (int32_t r = r0; r < r1; ++r) {
+      for (int64_t i = k; i < ld; ++i) out[r * ld + i] = 0;
+    }
+    return;
+  }
   with_store(x.format, [&](auto s) {
     using S = decltype(s);
     const auto* from = static_cast<const typename S::Type*>(x.data);
@@ -191,49 +199,65 @@ void silu_mul(const SiluMulArgs& a, int32_t row, int32_t c0, int32_t c1) {
 
 // ---- the key/value cache ------------------------------------------------------------------------
 
-// Index of the first number of (position, kv head) in a K or V pool.
-int64_t kv_index(const KvView& kv, int32_t slot, int32_t pos, int32_t head, int32_t kv_heads,
-                 int32_t head_dim) {
+// The row of K and of V that holds (position, kv head).
+int64_t kv_row(const KvView& kv, int32_t slot, int32_t pos, int32_t head, int32_t kv_heads) {
   const int32_t page = kv.page_table[int64_t{slot} * kv.max_pages + pos / kv.page_tokens];
-  return ((int64_t{page} * kv_heads + head) * kv.page_tokens + pos % kv.page_tokens) * head_dim;
+  return (int64_t{page} * kv_heads + head) * kv.page_tokens + pos % kv.page_tokens;
 }
 
-void rotate(float* x, const float* cos_sin, int32_t half) {
-  for (int32_t i = 0; i < half; i += kLanes) {
-    const int32_t count = half - i;
-    const Vec c = load_some<F32Store>(cos_sin + i, count);
-    const Vec s = load_some<F32Store>(cos_sin + half + i, count);
-    const Vec x1 = load_some<F32Store>(x + i, count);
-    const Vec x2 = load_some<F32Store>(x + half + i, count);
-    store_some<F32Store>(x + i, count, x1 * c - x2 * s);
-    store_some<F32Store>(x + half + i, count, x2 * c + x1 * s);
+// In double, where the products of floats are exact: the same bits with and without FMA, so that
+// the codes of a quantized cache are those of the reference.
+void rotate(float* __restrict x, const float* __restrict cos_sin, int32_t half) {
+  for (int32_t i = 0; i < half; ++i) {
+    const double c = cos_sin[i], s = cos_sin[half + i];
+    const double x1 = x[i], x2 = x[half + i];
+    x[i] = static_cast<float>(x1 * c - x2 * s);
+    x[half + i] = static_cast<float>(x2 * c + x1 * s);
+  }
+}
+
+// Rows of the cache from `count` heads of x, `stride` rows apart.
+void append(const Act& cache, const float* x, int64_t row, int32_t stride, int32_t heads) {
+  const int64_t head_dim = cache.ld;
+  for (int32_t h = 0; h < heads; ++h, x += head_dim, row += stride) {
+    if (cache.scale != Scale::kNone) {
+      encode_rows(kCodes, x, cache, row, row + 1);
+      continue;
+    }
+    with_store(cache.format, [&](auto store) {
+      using S = decltype(store);
+      auto* out = static_cast<typename S::Type*>(cache.data) + row * head_dim;
+      for (int32_t i = 0; i < head_dim; i += kLanes) {
+        const auto count = static_cast<int32_t>(head_dim) - i;
+        store_some<S>(out + i, count, load_some<F32Store>(x + i, count));
+      }
+    });
   }
 }
 
 void rope_append(const RopeAppendArgs& a, int32_t t0, int32_t t1) {
   const int64_t width = int64_t{a.heads + 2 * a.kv_heads} * a.head_dim;
-  with_store(a.kv.format, [&](auto store) {
-    using S = decltype(store);
-    for (int32_t t = t0; t < t1; ++t) {
-      float* q = a.qkv + t * width;
-      const float* k = q + int64_t{a.heads} * a.head_dim;
-      const float* v = k + int64_t{a.kv_heads} * a.head_dim;
-      const float* cos_sin = a.cos_sin + int64_t{t} * 2 * (a.head_dim / 2);
-      for (int32_t h = 0; h < a.heads + a.kv_heads; ++h) {
-        rotate(q + h * a.head_dim, cos_sin, a.head_dim / 2);
-      }
-      for (int32_t h = 0; h < a.kv_heads; ++h) {
-        const int64_t at = kv_index(a.kv, a.slot[t], a.pos[t], h, a.kv_heads, a.head_dim);
-        auto* k_out = static_cast<typename S::Type*>(a.kv.k) + at;
-        auto* v_out = static_cast<typename S::Type*>(a.kv.v) + at;
-        for (int32_t i = 0; i < a.head_dim; i += kLanes) {
-          const int32_t count = a.head_dim - i, from = h * a.head_dim + i;
-          store_some<S>(k_out + i, count, load_some<F32Store>(k + from, count));
-          store_some<S>(v_out + i, count, load_some<F32Store>(v + from, count));
-        }
-      }
+  for (int32_t t = t0; t < t1; ++t) {
+    float* q = a.qkv + t * width;
+    const float* k = q + int64_t{a.heads} * a.head_dim;
+    const float* v = k + int64_t{a.kv_heads} * a.head_dim;
+    const float* cos_sin = a.cos_sin + int64_t{t} * 2 * (a.head_dim / 2);
+    for (int32_t h = 0; h < a.heads + a.kv_heads; ++h) {
+      rotate(q + h * a.head_dim, cos_sin, a.head_dim / 2);
     }
-  });
+    const int64_t row = kv_row(a.kv, a.slot[t], a.pos[t], 0, a.kv_heads);
+    append(a.kv.k, k, row, a.kv.page_tokens, a.kv_heads);
+    append(a.kv.v, v, row, a.kv.page_tokens, a.kv_heads);
+  }
+}
+
+// A cache whose rows are decoded, a few at a time, before they are read.
+struct CodedStore : F32Store {};
+
+template <class Body>
+void with_cache(const Act& cache, const Body& body) {
+  if (cache.scale != Scale::kNone) return body(CodedStore{});
+  with_store(cache.format, body);
 }
 
 // One token's query heads [head, head + kHeads), all of one kv head: two passes over the context,
@@ -248,12 +272,13 @@ class Attend {
         context_(a.pos[token] + 1),
         stride_((context_ + kLanes - 1) / kLanes * kLanes),
         q_(a.qkv + int64_t{token} * (a.heads + 2 * a.kv_heads) * a.head_dim + head * a.head_dim),
-        scores_(scores) {}
+        scores_(scores),
+        decoded_(scores + int64_t{stride_} * min_of(a.heads / a.kv_heads, 4)) {}
 
   void score() {
-    for_pages(a_.kv.k, [&](const typename S::Type* rows, int32_t first, int32_t count) {
+    for_rows(a_.kv.k, 0, a_.head_dim, [&](const Rows& rows, int32_t first, int32_t count) {
       for (int32_t p = 0; p < count; ++p) {
-        const typename S::Type* row = rows + int64_t{p} * a_.head_dim;
+        const typename S::Type* row = rows.at + p * rows.stride;
         Vec dot[kHeads] = {};
         for (int32_t i = 0; i < a_.head_dim; i += kLanes) {
           const Vec k = load_some<S>(row + i, a_.head_dim - i);
@@ -293,9 +318,10 @@ class Attend {
   template <int kVectors>
   void weigh(int32_t d0, const Act& out, int64_t out_at) {
     Vec sum[kHeads][kVectors] = {};
-    for_pages(a_.kv.v, [&](const typename S::Type* rows, int32_t first, int32_t count) {
+    const int32_t d1 = min_of(d0 + kVectors * kLanes, a_.head_dim);
+    for_rows(a_.kv.v, d0, d1, [&](const Rows& rows, int32_t first, int32_t count) {
       for (int32_t p = 0; p < count; ++p) {
-        const typename S::Type* row = rows + int64_t{p} * a_.head_dim + d0;
+        const typename S::Type* row = rows.at + p * rows.stride;
         Vec v[kVectors];
         for (int i = 0; i < kVectors; ++i) {
           v[i] = load_some<S>(row + i * kLanes, a_.head_dim - d0 - i * kLanes);
@@ -319,13 +345,27 @@ class Attend {
   }
 
  private:
-  // body(rows of this kv head, first position, positions) for each page of the context.
+  struct Rows {
+    const typename S::Type* at;
+    int64_t stride;
+  };
+
+  // body(columns [d0, d1) of this kv head, first position, positions), in order of position.
   template <class Body>
-  void for_pages(const void* pool, const Body& body) const {
+  void for_rows(const Act& cache, int32_t d0, int32_t d1, const Body& body) const {
     for (int32_t p = 0; p < context_; p += a_.kv.page_tokens) {
-      const int64_t at = kv_index(a_.kv, slot_, p, kv_head_, a_.kv_heads, a_.head_dim);
-      body(static_cast<const typename S::Type*>(pool) + at, p,
-           min_of(a_.kv.page_tokens, context_ - p));
+      const int64_t row = kv_row(a_.kv, slot_, p, kv_head_, a_.kv_heads);
+      const int32_t count = min_of(a_.kv.page_tokens, context_ - p);
+      if constexpr (__is_same(S, CodedStore)) {
+        for (int32_t i = 0; i < count; i += kDecodedRows) {
+          const int32_t some = min_of(kDecodedRows, count - i);
+          kCodes.decode(cache, {row + i, row + i + some, d0, d1}, decoded_, d1 - d0);
+          body({decoded_, d1 - d0}, p + i, some);
+        }
+      } else {
+        const auto* rows = static_cast<const typename S::Type*>(cache.data);
+        body({rows + row * a_.head_dim + d0, a_.head_dim}, p, count);
+      }
     }
   }
 
@@ -333,6 +373,7 @@ class Attend {
   const int32_t slot_, kv_head_, context_, stride_;
   const float* q_;
   float* scores_;
+  float* decoded_;
   float inverse_[kHeads];
 };
 
@@ -349,7 +390,7 @@ void attend(const AttentionArgs& a, int32_t token, int32_t kv_head, int32_t head
 
 void attention(const AttentionArgs& a, int32_t token, int32_t kv_head, float* scratch) {
   const int32_t group = a.heads / a.kv_heads;
-  with_store(a.kv.format, [&](auto s) {
+  with_cache(a.kv.k, [&](auto s) {
     using S = decltype(s);
     int32_t h = kv_head * group;
     const int32_t end = h + group;

@@ -18,16 +18,37 @@ LoadedModel load(const std::string& source, const Backend& backend, const LoadOp
   return loaded;
 }
 
+namespace {
+
+std::string what_it_is(const Linear& linear) {
+  std::string text = name(linear.format);
+  if (linear.activations) text += "+" + name(*linear.activations);
+  if (linear.resident != linear.format) text += " (resident: " + name(linear.resident) + ")";
+  return text;
+}
+
+}  // namespace
+
 std::string format_summary(const Model& model) {
   std::set<std::string> distinct;
+  std::string head;
   for (const Linear* linear : model.linears()) {
-    std::string text = name(linear->format);
-    if (linear->activations) text += "+" + std::string(row_of(*linear->activations).name);
-    if (linear->resident != linear->format) text += " (resident: " + name(linear->resident) + ")";
-    distinct.insert(std::move(text));
+    if (linear->name == "head") {
+      head = what_it_is(*linear);
+    } else {
+      distinct.insert(what_it_is(*linear));
+    }
   }
   const std::vector<std::string> names(distinct.begin(), distinct.end());
-  return names.size() == 1 ? names[0] : "mixed: " + join(names, ", ");
+  std::string text = names.size() == 1 ? names[0] : "mixed: " + join(names, ", ");
+  if (!head.empty() && (names.size() != 1 || head != names[0])) text += "; head " + head;
+  for (const TensorUse& use : model.tensors()) {
+    if (use.role != TensorRole::kTable) continue;
+    const bool changed = use.choice.format && use.skipped.empty();
+    const Format& embedding = changed ? *use.choice.format : use.stored;
+    if (embedding.quantized()) text += "; embedding " + name(embedding);
+  }
+  return text;
 }
 
 }  // namespace lowbit

@@ -22,7 +22,7 @@ struct LoadedModel {
 LoadedModel load(const std::string& source, const Backend& backend, const LoadOptions& options);
 
 // What the Linears really run as: "int8", or "int4 (resident: bf16)" where codes had to be decoded,
-// or "mixed" with the distinct names.
+// or "mixed" with the distinct names; then head and embedding where they differ.
 std::string format_summary(const Model& model);
 
 }  // namespace lowbit

@@ -7,41 +7,51 @@
 #include "base/check.h"
 #include "engine/stepper.h"
 #include "formats/codec.h"
+#include "ops/view.h"
 
 namespace lowbit {
 namespace {
 
-// Outputs of one op, decoded: what the oracle wrote.
+// Outputs of one op: what the oracle wrote.
 struct Recorded {
   std::string op;
-  std::vector<std::vector<std::byte>> raw;  // as stored, dense [rows, cols]
+  std::vector<QTensor> outputs;
 };
 
-size_t row_size(const OutBuffer& out) {
-  return static_cast<size_t>(row_bytes(format_of(out.format), out.cols));
-}
-
-// Copies a strided device buffer to dense host rows, or back.
-class RowCopier {
+// Copies what an op wrote on a device to a canonical tensor on the host, or back.
+class Copier {
  public:
-  explicit RowCopier(const Backend& backend) : backend_(backend) {}
-  std::vector<std::byte> out(const OutBuffer& from) const {
-    std::vector<std::byte> dense(static_cast<size_t>(from.rows) * row_size(from));
-    for (int64_t r = 0; r < from.rows; ++r) {
-      backend_.copy_out(&dense[r * row_size(from)], at(from, r), row_size(from), nullptr);
-    }
-    return dense;
+  explicit Copier(const Backend& backend) : backend_(backend) {}
+  QTensor out(const OutBuffer& from) const {
+    const QTensorBuilder host = build_qtensor(format_of(from.values), from.rows, from.cols);
+    for_runs(host.tensor, from, [&](Plane plane, int64_t at, void* device, size_t bytes) {
+      backend_.copy_out(host.plane(plane) + at, device, bytes, nullptr);
+    });
+    return host.tensor;
   }
-  void in(const std::vector<std::byte>& dense, const OutBuffer& to) const {
-    for (int64_t r = 0; r < to.rows; ++r) {
-      backend_.copy_in(at(to, r), &dense[r * row_size(to)], row_size(to), nullptr);
-    }
+  void in(const QTensor& host, const OutBuffer& to) const {
+    for_runs(host, to, [&](Plane plane, int64_t at, void* device, size_t bytes) {
+      backend_.copy_in(device, host.plane(plane).data.data() + at, bytes, nullptr);
+    });
   }
 
  private:
-  static std::byte* at(const OutBuffer& buffer, int64_t row) {
-    return static_cast<std::byte*>(buffer.data) +
-           row * row_bytes(format_of(buffer.format), buffer.ld);
+  // body(plane, offset in the host's plane, device address, bytes) for what lies together on both.
+  template <class Body>
+  static void for_runs(const QTensor& host, const OutBuffer& buffer, const Body& body) {
+    const Act& act = buffer.values;
+    if (!host.format.quantized()) {
+      const int64_t size = row_bytes(host.format, host.k), stride = row_bytes(host.format, act.ld);
+      auto* row = static_cast<std::byte*>(act.data);
+      for (int64_t r = 0; r < host.n; ++r, row += stride) {
+        body(Plane::kCodes, r * size, row, static_cast<size_t>(size));
+      }
+      return;
+    }
+    body(Plane::kCodes, 0, act.data, host.codes.data.size());
+    body(Plane::kScales, 0, act.scales, host.scales.data.size());
+    body(Plane::kZeros, 0, act.zeros, host.zeros.data.size());
+    body(Plane::kOuter, 0, act.outer, host.outer.data.size());
   }
   const Backend& backend_;
 };
@@ -52,18 +62,19 @@ class Recorder final : public Trace {
   void begin(const OpTag&) override {}
   void end(const OpTag& tag, std::string_view, const OpCost& cost) override {
     Recorded entry{tag.text(), {}};
-    for (const OutBuffer& out : cost.outputs) entry.raw.push_back(copy_.out(out));
+    for (const OutBuffer& out : cost.outputs) entry.outputs.push_back(copy_.out(out));
     entries_.push_back(std::move(entry));
   }
   std::vector<Recorded> take() { return std::exchange(entries_, {}); }
 
  private:
-  RowCopier copy_;
+  Copier copy_;
   std::vector<Recorded> entries_;
 };
 
 // Rounding differs by summation order only: a few f32 roundings at the scale of the row, plus one
-// step of the output's own format.
+// step of the output's own format. Codes of formats with scales are chosen from equal numbers and
+// must be equal.
 double tolerance(const std::vector<float>& expected, int64_t row_begin, int64_t cols, float value,
                  FormatId format) {
   double squares = 0;
@@ -85,26 +96,25 @@ class Comparer final : public Trace {
   void end(const OpTag& tag, std::string_view kernel, const OpCost& cost) override {
     LB_CHECK(next_ < expected_.size() && expected_[next_].op == tag.text(), "{}", tag.text());
     const Recorded& expected = expected_[next_++];
-    LB_CHECK(expected.raw.size() == cost.outputs.size());
+    LB_CHECK(expected.outputs.size() == cost.outputs.size());
     for (size_t i = 0; i < cost.outputs.size(); ++i) {
       const OutBuffer& out = cost.outputs[i];
-      if (!result_->difference) compare(tag, kernel, out, expected.raw[i]);
-      copy_.in(expected.raw[i], out);
+      if (!result_->difference) compare(tag, kernel, out, expected.outputs[i]);
+      copy_.in(expected.outputs[i], out);
     }
     ++result_->ops;
   }
 
  private:
   void compare(const OpTag& tag, std::string_view kernel, const OutBuffer& out,
-               const std::vector<std::byte>& expected_raw) {
-    const std::vector<std::byte> actual_raw = copy_.out(out);
-    const size_t count = static_cast<size_t>(out.rows * out.cols);
-    std::vector<float> expected(count), actual(count);
-    decode_plain(out.format, expected_raw.data(), static_cast<int64_t>(count), expected.data());
-    decode_plain(out.format, actual_raw.data(), static_cast<int64_t>(count), actual.data());
+               const QTensor& expected_codes) {
+    const std::vector<float> expected = decode_rows(expected_codes),
+                             actual = decode_rows(copy_.out(out));
+    const size_t count = expected.size();
     for (size_t i = 0; i < count; ++i) {
       const auto row = static_cast<int64_t>(i) / out.cols;
-      const double allowed = tolerance(expected, row * out.cols, out.cols, expected[i], out.format);
+      const double allowed =
+          tolerance(expected, row * out.cols, out.cols, expected[i], out.values.format);
       const double error = std::abs(double{actual[i]} - expected[i]) / allowed;
       if (error <= 1) {
         result_->worst = std::max(result_->worst, error);
@@ -117,7 +127,7 @@ class Comparer final : public Trace {
     }
   }
 
-  RowCopier copy_;
+  Copier copy_;
   LockstepResult* result_;
   std::vector<Recorded> expected_;
   size_t next_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "base/check.h"
@@ -62,26 +63,36 @@ void score_rows(std::span<const float> logits, std::span<const float> reference,
   });
 }
 
+// The largest step that all models take with a row of logits for each token.
+size_t common_slice(std::span<Stepper* const> models, const Stepper* reference) {
+  int32_t slice = reference ? std::min(reference->max_step_tokens(), reference->max_logit_rows())
+                            : std::numeric_limits<int32_t>::max();
+  for (const Stepper* model : models) {
+    slice = std::min({slice, model->max_step_tokens(), model->max_logit_rows()});
+  }
+  return static_cast<size_t>(slice);
+}
+
 // One window: its tokens but the last go in, in slices whose logits fit; tokens from `first_scored`
 // on are scored.
-void score_window(Stepper& model, Stepper* reference, std::span<const int32_t> window,
-                  size_t first_scored, int32_t vocab, Scores* scores) {
-  const auto slice = static_cast<size_t>(std::min(
-      std::min(model.max_step_tokens(), model.max_logit_rows()),
-      reference ? std::min(reference->max_step_tokens(), reference->max_logit_rows()) : 1 << 30));
-  for (Stepper* stepper : {&model, reference}) {
-    if (stepper) stepper->truncate(0, 0);
-  }
+void score_window(std::span<Stepper* const> models, Stepper* reference,
+                  std::span<const int32_t> window, size_t first_scored, std::span<Scores> scores) {
+  const size_t slice = common_slice(models, reference);
+  for (Stepper* model : models) model->truncate(0, 0);
+  if (reference) reference->truncate(0, 0);
   for (size_t begin = 0; begin + 1 < window.size();) {
     const size_t end = std::min(begin + slice, window.size() - 1);
     // Row i of the step predicts token i + 1.
     const size_t first_row = std::clamp(first_scored - 1, begin, end);
     const Chunk chunk{0, window.subspan(begin, end - begin), static_cast<int32_t>(end - first_row)};
-    model.step(std::span(&chunk, 1));
+    const auto targets = window.subspan(first_row + 1, end - first_row);
     if (reference) reference->step(std::span(&chunk, 1));
-    if (end > first_row) {
-      score_rows(model.logits(), reference ? reference->logits() : std::span<const float>(), vocab,
-                 window.subspan(first_row + 1, end - first_row), scores);
+    const auto wanted =
+        reference && end > first_row ? reference->logits() : std::span<const float>();
+    for (size_t i = 0; i < models.size(); ++i) {
+      models[i]->step(std::span(&chunk, 1));
+      if (end == first_row) continue;
+      score_rows(models[i]->logits(), wanted, models[i]->vocab_size(), targets, &scores[i]);
     }
     begin = end;
   }
@@ -108,34 +119,46 @@ MeanAndError mean_of(std::span<const float> values) {
 
 }  // namespace
 
-Scores score(Stepper& model, Stepper* reference, std::span<const int32_t> tokens,
-             const WindowOptions& options, ScoreListener* listener) {
-  check_context(model, options);
+std::vector<Scores> score_all(std::span<Stepper* const> models, Stepper* reference,
+                              std::span<const int32_t> tokens, const WindowOptions& options,
+                              ScoreListener* listener) {
+  LB_CHECK(!models.empty());
+  const int32_t vocab = models[0]->vocab_size();
+  for (const Stepper* model : models) {
+    check_context(*model, options);
+    LB_CHECK(model->vocab_size() == vocab);
+  }
   if (reference) check_context(*reference, options);
   const bool bos = options.bos >= 0;
   if (tokens.size() < (bos ? 1 : 2))
     throw_error("the text has {} tokens; nothing to score", tokens.size());
   for (const int32_t token : tokens) {  // the last one is only scored, never fed
-    if (token < 0 || token >= model.vocab_size()) {
-      throw_error("token id {} is outside the vocabulary of {}", token, model.vocab_size());
+    if (token < 0 || token >= vocab) {
+      throw_error("token id {} is outside the vocabulary of {}", token, vocab);
     }
   }
   const auto stride = static_cast<size_t>(options.ctx - (bos ? 1 : 0));
   const auto total = static_cast<int64_t>((tokens.size() + stride - 1) / stride);
   const auto first_scored = static_cast<size_t>(options.second_half ? options.ctx / 2 + 1 : 1);
-  Scores scores;
+  std::vector<Scores> scores(models.size());
   std::vector<int32_t> window;
   for (int64_t i = 0; i < total; ++i) {
     const size_t begin = static_cast<size_t>(i) * stride;
     const auto text = tokens.subspan(begin, std::min(stride, tokens.size() - begin));
     window.assign(bos ? 1 : 0, options.bos);
     window.insert(window.end(), text.begin(), text.end());
-    score_window(model, reference, window, first_scored, model.vocab_size(), &scores);
-    if (listener) listener->on_window(i + 1, total, scores);
+    score_window(models, reference, window, first_scored, scores);
+    if (listener) listener->on_window(i + 1, total, scores[0]);
   }
-  if (scores.nll.empty())
+  if (scores[0].nll.empty())
     throw_error("no token was scored: the text is shorter than half a window");
   return scores;
+}
+
+Scores score(Stepper& model, Stepper* reference, std::span<const int32_t> tokens,
+             const WindowOptions& options, ScoreListener* listener) {
+  Stepper* const models[] = {&model};
+  return std::move(score_all(models, reference, tokens, options, listener)[0]);
 }
 
 Perplexity perplexity(std::span<const float> nll) {

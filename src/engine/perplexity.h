@@ -37,6 +37,12 @@ class ScoreListener {
 Scores score(Stepper& model, Stepper* reference, std::span<const int32_t> tokens,
              const WindowOptions& options, ScoreListener* listener = nullptr);
 
+// The same for several models of one vocabulary in one pass: the reference runs once a window. The
+// listener sees the scores of the first.
+std::vector<Scores> score_all(std::span<Stepper* const> models, Stepper* reference,
+                              std::span<const int32_t> tokens, const WindowOptions& options,
+                              ScoreListener* listener = nullptr);
+
 struct Perplexity {
   double mean_nll = 0, perplexity = 0;
   double standard_error = 0;  // of the perplexity: delta method, exp(mean) * sd / sqrt(n)

@@ -1,19 +1,29 @@
 #include "engine/state.h"
 
 #include "base/check.h"
+#include "ops/view.h"
 
 namespace lowbit {
 namespace {
 
-// Of K (and of V) in one layer.
-size_t token_row_bytes(const StateSpec& spec) {
-  return static_cast<size_t>(row_bytes(format_of(spec.format), int64_t{spec.heads} * spec.width));
+// Rows of K (or of V) in one layer: a head of a token each.
+Act allocate_rows(const Backend& backend, const StateSpec& spec, int64_t rows,
+                  std::vector<DeviceBytes>* pools) {
+  const auto take = [&](Plane plane) {
+    pools->push_back(backend.allocate(plane_shape(spec.format, plane, rows, spec.width).bytes()));
+    return pools->back().data;
+  };
+  Act act = act_of(spec.format, spec.width);
+  act.data = take(Plane::kCodes);
+  act.scales = take(Plane::kScales);
+  act.zeros = take(Plane::kZeros);
+  return act;
 }
 
 }  // namespace
 
 size_t bytes_per_token(const StateSpec& spec) {
-  return 2 * static_cast<size_t>(spec.layers) * token_row_bytes(spec);
+  return 2 * static_cast<size_t>(spec.layers) * tensor_bytes(spec.format, spec.heads, spec.width);
 }
 
 StateStore::StateStore(const Backend& backend, const std::vector<StateSpec>& specs,
@@ -33,12 +43,11 @@ StateStore::StateStore(const Backend& backend, const std::vector<StateSpec>& spe
     LB_CHECK(spec.grows_with_tokens, "{}", spec.name);
     bytes_per_token_ += lowbit::bytes_per_token(spec);
     for (int32_t layer = 0; layer < spec.layers; ++layer) {
-      const size_t pool_bytes = static_cast<size_t>(pages) * kPageTokens * token_row_bytes(spec);
-      const DeviceBytes k = backend.allocate(pool_bytes), v = backend.allocate(pool_bytes);
-      views_.push_back({k.data, v.data, static_cast<const int32_t*>(device_table_.data),
-                        pages_per_sequence_, kPageTokens, spec.format});
-      pools_.push_back(k);
-      pools_.push_back(v);
+      const int64_t rows = pages * spec.heads * kPageTokens;
+      const Act k = allocate_rows(backend, spec, rows, &pools_);
+      const Act v = allocate_rows(backend, spec, rows, &pools_);
+      views_.push_back({k, v, static_cast<const int32_t*>(device_table_.data), pages_per_sequence_,
+                        kPageTokens});
     }
   }
 }

@@ -16,7 +16,7 @@ struct Range {
 
 Range range_of(std::span<const float> w) {
   const auto [lo, hi] = std::minmax_element(w.begin(), w.end());
-  return {*lo, *hi};
+  return {*lo + 0.0f, *hi + 0.0f};  // no zero is negative: scales do not depend on the order
 }
 
 Grid min_max_grid(const Format& format, Range r) {

@@ -1,5 +1,6 @@
 // A model's weights, hyperparameters and tokenizer, wherever they come from:
-//   a Hugging Face folder   config.json, *.safetensors (sharded or not), tokenizer files
+//   a Hugging Face folder   config.json, *.safetensors (sharded or not), tokenizer files; weights
+//                           that another tool has quantized: load/quantized.h
 //   a .gguf file            everything inside; names and row order turned into Hugging Face's
 //   synthetic:NAME[@SEED]   a shape of configs/models with deterministic random weights
 // Knows no device and no architecture: the model asks for the tensors it needs, by name and shape.
@@ -16,6 +17,12 @@
 #include "tokenizer/tokenizer.h"
 
 namespace lowbit {
+
+// A file of a model that holds no weights: tokenizer, generation settings, ...
+struct SideFile {
+  std::string name;
+  Bytes data;
+};
 
 class Checkpoint {
  public:
@@ -40,6 +47,13 @@ class Checkpoint {
 
   // What the files hold, by type. Empty for synthetic weights.
   virtual std::vector<StoredType> stored_types() const = 0;
+
+  // What a Hugging Face folder with the same model needs beside its weights: the text of
+  // config.json, and every other file. Not for synthetic weights.
+  virtual std::string config_json() const = 0;
+  virtual std::vector<SideFile> side_files() const = 0;
+  // One line each: what a user should know about weights that another tool has quantized.
+  virtual std::vector<std::string> remarks() const { return {}; }
 
   // nullptr if the model has none (synthetic weights, a bare folder).
   virtual std::unique_ptr<Tokenizer> tokenizer() const = 0;

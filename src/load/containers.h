@@ -4,11 +4,15 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "base/file.h"
 #include "load/checkpoint.h"
 
 namespace lowbit {
+
+// In a folder that was made from a GGUF file: its metadata, which hold the tokenizer.
+inline constexpr std::string_view kTokenizerGguf = "tokenizer.gguf";
 
 std::unique_ptr<Checkpoint> open_hf_checkpoint(const std::string& model,
                                                std::unique_ptr<Folder> folder);

@@ -7,7 +7,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
-#include "base/thread_pool.h"
+#include "load/gguf_blocks.h"
 
 namespace lowbit {
 namespace {
@@ -16,8 +16,6 @@ using nlohmann::json;
 
 constexpr uint64_t kDefaultAlignment = 32;
 constexpr uint32_t kMaxDims = 4;
-constexpr int64_t kBlock = 32;  // weights in a Q8_0 or Q4_0 block
-constexpr std::string_view kSupported = "F32, F16, BF16, Q8_0, Q4_0";
 
 // Numbers as in gguf.md.
 enum ValueType : uint32_t {
@@ -45,49 +43,6 @@ constexpr ValueTypeRow kValueRows[kValueTypes] = {
     {"uint8", 1},  {"int8", 1},    {"uint16", 2},  {"int16", 2},  {"uint32", 4},
     {"int32", 4},  {"float32", 4}, {"bool", 1},    {"string", 0}, {"array", 0},
     {"uint64", 8}, {"int64", 8},   {"float64", 8},
-};
-
-// Tensor types of ggml by number. Only those that we read have sizes: the others are refused by
-// name when they are asked for.
-struct TensorTypeRow {
-  uint32_t id;
-  std::string_view name;
-  int64_t block_weights = 0, block_bytes = 0;
-};
-constexpr TensorTypeRow kTensorRows[] = {
-    {0, "F32", 1, 4},
-    {1, "F16", 1, 2},
-    {2, "Q4_0", kBlock, 18},
-    {3, "Q4_1"},
-    {6, "Q5_0"},
-    {7, "Q5_1"},
-    {8, "Q8_0", kBlock, 34},
-    {9, "Q8_1"},
-    {10, "Q2_K"},
-    {11, "Q3_K"},
-    {12, "Q4_K"},
-    {13, "Q5_K"},
-    {14, "Q6_K"},
-    {15, "Q8_K"},
-    {16, "IQ2_XXS"},
-    {17, "IQ2_XS"},
-    {18, "IQ3_XXS"},
-    {19, "IQ1_S"},
-    {20, "IQ4_NL"},
-    {21, "IQ3_S"},
-    {22, "IQ2_S"},
-    {23, "IQ4_XS"},
-    {24, "I8"},
-    {25, "I16"},
-    {26, "I32"},
-    {27, "I64"},
-    {28, "F64"},
-    {29, "IQ1_M"},
-    {30, "BF16", 1, 2},
-    {34, "TQ1_0"},
-    {35, "TQ2_0"},
-    {39, "MXFP4"},
-    {40, "NVFP4"},
 };
 
 // A cursor that never leaves the file; every message says what was being read.
@@ -224,32 +179,31 @@ StoredTensor read_tensor_info(Reader& reader, const std::string& path, const std
     tensor.shape.insert(tensor.shape.begin(), static_cast<int64_t>(size));
   }
   const auto type = reader.number<uint32_t>(name + ": type");
-  const auto row = std::find_if(std::begin(kTensorRows), std::end(kTensorRows),
-                                [&](const TensorTypeRow& r) { return r.id == type; });
-  tensor.type = row == std::end(kTensorRows) ? fmt::format("{} (unknown)", type) : row->name;
+  const auto types = gguf_types();
+  const auto row =
+      std::find_if(types.begin(), types.end(), [&](const GgufType& t) { return t.id == type; });
+  tensor.type = row == types.end() ? fmt::format("{} (unknown)", type) : std::string(row->name);
   *offset = reader.number<uint64_t>(name + ": offset");
   return tensor;
 }
 
 // Bytes of a tensor of a type that we read; 0 for the others, whose extents are not checked.
 uint64_t data_bytes(const Reader& reader, const std::string& name, const StoredTensor& tensor) {
-  for (const TensorTypeRow& row : kTensorRows) {
-    if (row.name != tensor.type || row.block_bytes == 0) continue;
-    if (tensor.shape.back() % row.block_weights != 0) {
-      reader.fail(fmt::format("{}: K = {} is not a multiple of {}, the block of {}", name,
-                              tensor.shape.back(), row.block_weights, row.name));
-    }
-    int64_t bytes = row.block_bytes;
-    bool overflow = false;
-    for (size_t i = 0; i < tensor.shape.size(); ++i) {
-      const int64_t size =
-          i + 1 == tensor.shape.size() ? tensor.shape[i] / row.block_weights : tensor.shape[i];
-      overflow |= __builtin_mul_overflow(bytes, size, &bytes);
-    }
-    if (overflow) reader.fail(name + ": the product of its dimensions overflows");
-    return static_cast<uint64_t>(bytes);
+  const GgufType* type = find_gguf_type(tensor.type);
+  if (!type || type->block_weights == 0) return 0;
+  if (tensor.shape.back() % type->block_weights != 0) {
+    reader.fail(fmt::format("{}: K = {} is not a multiple of {}, the block of {}", name,
+                            tensor.shape.back(), type->block_weights, type->name));
   }
-  return 0;
+  int64_t bytes = type->block_bytes;
+  bool overflow = false;
+  for (size_t i = 0; i < tensor.shape.size(); ++i) {
+    const int64_t size =
+        i + 1 == tensor.shape.size() ? tensor.shape[i] / type->block_weights : tensor.shape[i];
+    overflow |= __builtin_mul_overflow(bytes, size, &bytes);
+  }
+  if (overflow) reader.fail(name + ": the product of its dimensions overflows");
+  return static_cast<uint64_t>(bytes);
 }
 
 struct Extent {
@@ -269,35 +223,6 @@ void check_no_overlap(const Reader& reader, std::vector<Extent> extents) {
   }
 }
 
-// Block (d, 32 codes) -> code and scale planes. Q4_0 holds weight i in the low and weight i + 16 in
-// the high half of byte i, as code + 8; ours are signed and in order.
-QTensor split_blocks(const StoredTensor& stored, const Format& format, int64_t n, int64_t k) {
-  QTensorBuilder builder = build_qtensor(format, n, k);
-  const bool nibbles = format.bits == 4;
-  const size_t code_bytes = static_cast<size_t>(kBlock) * format.bits / 8;
-  const std::byte* blocks = stored.data.data.data();
-  thread_pool().for_ranges(n * (k / kBlock), 256, [&](int64_t begin, int64_t end) {
-    for (size_t b = static_cast<size_t>(begin); b < static_cast<size_t>(end); ++b) {
-      const std::byte* block = blocks + b * (2 + code_bytes);
-      std::memcpy(builder.scales + b * 2, block, 2);
-      std::byte* codes = builder.codes + b * code_bytes;
-      if (!nibbles) {
-        std::memcpy(codes, block + 2, code_bytes);
-        continue;
-      }
-      const std::byte sign{0x88};  // code - 8 in two's complement flips the top bit of each nibble
-      const std::byte low{0x0f};
-      for (size_t i = 0; i < 8; ++i) {
-        const std::byte even = block[2 + 2 * i], odd = block[2 + 2 * i + 1];
-        codes[i] = ((even & low) | ((odd & low) << 4)) ^ sign;
-        codes[8 + i] = ((even >> 4) | (odd & ~low)) ^ sign;
-      }
-    }
-  });
-  release_pages(stored.data);
-  return builder.tensor;
-}
-
 }  // namespace
 
 GgufFile::GgufFile(const std::string& path, const Bytes& file)
@@ -307,9 +232,10 @@ GgufFile::GgufFile(const std::string& path, const Bytes& file)
   // The shortest tensor entry: name length, one dimension, type, offset. The shortest pair: key
   // length, type, one byte.
   const uint64_t tensor_count = reader.count("number of tensors", 8 + 4 + 8 + 4 + 8);
-  const uint64_t pair_count = reader.count("number of metadata pairs", 8 + 4 + 1);
+  pair_count_ = reader.count("number of metadata pairs", 8 + 4 + 1);
+  const uint64_t pairs_begin = reader.position();
   json values = json::object();
-  for (uint64_t i = 0; i < pair_count; ++i) {
+  for (uint64_t i = 0; i < pair_count_; ++i) {
     const std::string key(reader.text("metadata key"));
     const std::string what = printable(key, 200);
     const ValueType type = read_type(reader, what + ": type");
@@ -319,6 +245,7 @@ GgufFile::GgufFile(const std::string& path, const Bytes& file)
       reader.fail(what + ": the key appears twice");
     }
   }
+  pairs_ = file_.data.subspan(pairs_begin, reader.position() - pairs_begin);
   values_ = Hyperparams::from_tree(path, std::move(values));
   const auto alignment = static_cast<uint64_t>(
       values_.integer_or("general.alignment", kDefaultAlignment, 1, INT32_MAX));
@@ -355,6 +282,18 @@ GgufFile::GgufFile(const std::string& path, const Bytes& file)
     extents.push_back({offset, offset + size, &at->first});
   }
   check_no_overlap(reader, std::move(extents));
+}
+
+std::string GgufFile::without_tensors() const {
+  std::string bytes = "GGUF";
+  const auto append = [&](const auto& value) {
+    bytes.append(reinterpret_cast<const char*>(&value), sizeof value);
+  };
+  append(version_);
+  append(uint64_t{0});
+  append(pair_count_);
+  bytes.append(reinterpret_cast<const char*>(pairs_.data()), pairs_.size());
+  return bytes;
 }
 
 const GgufArray* GgufFile::find_array(std::string_view key) const {
@@ -397,19 +336,19 @@ std::vector<int32_t> GgufFile::integers(std::string_view key) const {
   return numbers;
 }
 
-QTensor gguf_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k) {
+QTensor gguf_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,
+                    float outer) {
   const QTensor outline = gguf_outline(name, stored, n, k);
-  return outline.format.quantized() ? split_blocks(stored, outline.format, n, k)
-                                    : plain_tensor(name, stored, n, k, kSupported);
+  return outline.format.quantized()
+             ? split_gguf_blocks(name, stored, *find_gguf_type(stored.type), n, k, outer)
+             : plain_tensor(name, stored, n, k, readable_gguf_types());
 }
 
 QTensor gguf_outline(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k) {
-  if (stored.type != "Q8_0" && stored.type != "Q4_0") {
-    return plain_outline(name, stored, n, k, kSupported);
-  }
+  const GgufType* type = find_gguf_type(stored.type);
+  if (!type || !type->split) return plain_outline(name, stored, n, k, readable_gguf_types());
   check_shape(name, stored, n, k);
-  const FormatId id = stored.type == "Q8_0" ? FormatId::kQ8_0 : FormatId::kQ4_0;
-  return {format_of(id), n, k};
+  return {format_of(type->format), n, k};
 }
 
 }  // namespace lowbit

@@ -38,6 +38,9 @@ class GgufFile {
   std::vector<float> floats(std::string_view key) const;
   std::vector<int32_t> integers(std::string_view key) const;  // int32 or uint32
 
+  // A GGUF file with the same metadata and no tensors: what a tokenizer needs.
+  std::string without_tensors() const;
+
   // GGUF's own names; shapes outermost first (the file has them innermost first).
   const StoredTensors& tensors() const { return tensors_; }
 
@@ -47,14 +50,17 @@ class GgufFile {
   std::string path_;
   Bytes file_;
   uint32_t version_ = 0;
+  uint64_t pair_count_ = 0;
+  std::span<const std::byte> pairs_;  // as they lie in the file
   Hyperparams values_;
   std::map<std::string, GgufArray, std::less<>> arrays_;
   StoredTensors tensors_;
 };
 
-// F32, F16, BF16, Q8_0 or Q4_0, shape checked. Blocks are taken apart into our planes, without
-// loss.
-QTensor gguf_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k);
+// A tensor of a type that we read (gguf_blocks.h), shape checked. Blocks are taken apart into our
+// planes, without loss. `outer`: the scale of the whole tensor, for types that have one beside it.
+QTensor gguf_tensor(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k,
+                    float outer = 1);
 QTensor gguf_outline(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k);
 
 }  // namespace lowbit

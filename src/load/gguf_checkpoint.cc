@@ -4,7 +4,10 @@
 //           (pairs 2i, 2i+1 instead of i, i + head_dim/2); tensor() puts them back
 //   rope    the llama3 scaling is not metadata but a tensor: rope_freqs.weight, [head_dim / 2] f32,
 //           by which each inverse frequency is divided. It keeps its name.
+// The scale of a whole NVFP4 tensor X.weight is a tensor of its own: X.scale, one f32.
 #include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -136,6 +139,7 @@ class GgufCheckpoint final : public Checkpoint {
         throw_error("{}: {}: the tensor is there under two names", model, printable(name, 200));
       }
     }
+    take_outer_scales();
   }
 
   std::string source() const override { return file_.path(); }
@@ -153,7 +157,9 @@ class GgufCheckpoint final : public Checkpoint {
   QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
     const auto at = tensors_.find(name);
     if (at == tensors_.end()) fail_missing(file_.path(), name, tensors_);
-    QTensor stored = gguf_tensor(name, at->second, n, k);
+    const auto outer = outer_scales_.find(name);
+    QTensor stored =
+        gguf_tensor(name, at->second, n, k, outer == outer_scales_.end() ? 1 : outer->second);
     const bool key = name.find(".self_attn.k_proj.") != std::string::npos;
     if (!key && name.find(".self_attn.q_proj.") == std::string::npos) return stored;
     const int64_t heads =
@@ -167,6 +173,16 @@ class GgufCheckpoint final : public Checkpoint {
     return gguf_outline(name, at->second, n, k);
   }
   std::vector<StoredType> stored_types() const override { return count_types(tensors_); }
+
+  std::string config_json() const override {
+    json config = json::parse(config_.json_text());
+    config["eos_token_id"] = eos_ids();
+    return config.dump();
+  }
+  std::vector<SideFile> side_files() const override {
+    auto text = std::make_shared<const std::string>(file_.without_tensors());
+    return {{std::string(kTokenizerGguf), {std::as_bytes(std::span(*text)), text}}};
+  }
 
   std::vector<int32_t> eos_ids() const override {
     std::vector<int32_t> ids;
@@ -205,9 +221,32 @@ class GgufCheckpoint final : public Checkpoint {
     return permuted;
   }
 
+  // X.scale becomes part of X.weight; X.input_scale is for tools that round activations to nvfp4.
+  void take_outer_scales() {
+    constexpr std::string_view kWeight = "weight";
+    for (auto& [name, tensor] : tensors_) {
+      if (tensor.type != "NVFP4" || !name.ends_with(kWeight)) continue;
+      const std::string module = name.substr(0, name.size() - kWeight.size());
+      tensors_.erase(module + "input_scale");
+      const auto at = tensors_.find(module + "scale");
+      if (at == tensors_.end()) continue;
+      float scale = 0;
+      if (at->second.type == "F32" && at->second.data.data.size() == sizeof scale) {
+        std::memcpy(&scale, at->second.data.data.data(), sizeof scale);
+      }
+      if (!(scale > 0 && std::isfinite(scale))) {
+        throw_error("{}: {}scale: must be one F32 number above 0, the scale of {}", file_.path(),
+                    printable(module, 200), printable(name, 200));
+      }
+      outer_scales_[name] = scale;
+      tensors_.erase(at);
+    }
+  }
+
   GgufFile file_;
   Hyperparams config_;
-  StoredTensors tensors_;  // under Hugging Face's names
+  StoredTensors tensors_;                      // under Hugging Face's names
+  std::map<std::string, float> outer_scales_;  // of NVFP4 tensors
 };
 
 }  // namespace

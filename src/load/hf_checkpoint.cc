@@ -1,7 +1,11 @@
 // A Hugging Face model folder, on disk or linked into the binary.
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/text.h"
 #include "load/containers.h"
+#include "load/gguf_tokenizer.h"
+#include "load/quantized.h"
 #include "load/safetensors.h"
 #include "tokenizer/load.h"
 
@@ -10,12 +14,25 @@ namespace {
 
 constexpr std::string_view kSupported = "F32, F16, BF16";
 
+// Everything that is neither weights nor config.json.
+bool is_side_file(std::string_view name) {
+  for (const std::string_view weights :
+       {".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth",
+        ".gguf", ".h5", ".msgpack", ".onnx"}) {
+    if (name.ends_with(weights) && name != kTokenizerGguf) return false;
+  }
+  return name != "config.json";
+}
+
 class HfCheckpoint final : public Checkpoint {
  public:
   HfCheckpoint(const std::string& model, std::unique_ptr<Folder> folder)
       : model_(model), folder_(std::move(folder)), config_(read_config(*folder_)) {
     check_weight_files();
     tensors_ = open_safetensors(*folder_);
+    if (const auto quantization = config_.child("quantization_config")) {
+      quantized_.emplace(QuantizedFiles{*folder_, tensors_, *quantization});
+    }
     eos_ids_ = read_eos_ids(config_);
     if (const auto file = folder_->find("generation_config.json")) {
       const std::string path = folder_->path_of("generation_config.json");
@@ -25,31 +42,65 @@ class HfCheckpoint final : public Checkpoint {
   }
 
   std::string source() const override { return model_; }
-  std::string container() const override { return "safetensors"; }
+  std::string container() const override {
+    return quantized_ ? fmt::format("safetensors, weights stored by {}", quantized_->method())
+                      : "safetensors";
+  }
   const Hyperparams& config() const override { return config_; }
   std::vector<int32_t> eos_ids() const override { return eos_ids_; }
-  std::unique_ptr<Tokenizer> tokenizer() const override { return load_tokenizer(*folder_); }
+  std::unique_ptr<Tokenizer> tokenizer() const override {
+    const std::string gguf(kTokenizerGguf);
+    if (const auto file = folder_->find(gguf)) {
+      return load_gguf_tokenizer(GgufFile(folder_->path_of(gguf), *file));
+    }
+    return load_tokenizer(*folder_);
+  }
 
   std::vector<std::string> tensor_names() const override {
     std::vector<std::string> names;
-    for (const auto& [name, tensor] : tensors_) names.push_back(name);
+    if (quantized_) names = quantized_->names();
+    for (const auto& [name, tensor] : tensors_) {
+      const bool packed = quantized_ && (quantized_->has(name) || quantized_->is_part(name));
+      if (!packed) names.push_back(name);
+    }
+    std::sort(names.begin(), names.end());
     return names;
   }
-  bool has(const std::string& name) const override { return tensors_.contains(name); }
+  bool has(const std::string& name) const override {
+    return tensors_.contains(name) || (quantized_ && quantized_->has(name));
+  }
 
   QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
-    const auto at = tensors_.find(name);
-    if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
-    return plain_tensor(name, at->second, n, k, kSupported);
+    if (quantized_ && quantized_->has(name)) return quantized_->tensor(name, n, k);
+    return plain_tensor(name, find(name), n, k, kSupported);
   }
   QTensor outline(const std::string& name, int64_t n, int64_t k) const override {
-    const auto at = tensors_.find(name);
-    if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
-    return plain_outline(name, at->second, n, k, kSupported);
+    if (quantized_ && quantized_->has(name)) return quantized_->outline(name, n, k);
+    return plain_outline(name, find(name), n, k, kSupported);
+  }
+  std::vector<std::string> remarks() const override {
+    return quantized_ ? quantized_->remarks() : std::vector<std::string>();
   }
   std::vector<StoredType> stored_types() const override { return count_types(tensors_); }
 
+  std::string config_json() const override {
+    return std::string(folder_->open("config.json").text());
+  }
+  std::vector<SideFile> side_files() const override {
+    std::vector<SideFile> files;
+    for (const std::string& name : folder_->names()) {
+      if (is_side_file(name)) files.push_back({name, folder_->open(name)});
+    }
+    return files;
+  }
+
  private:
+  const StoredTensor& find(const std::string& name) const {
+    const auto at = tensors_.find(name);
+    if (at == tensors_.end()) fail_missing(folder_->path(), name, tensors_);
+    return at->second;
+  }
+
   static Hyperparams read_config(const Folder& folder) {
     const auto file = folder.find("config.json");
     if (file) return Hyperparams::from_json(folder.path_of("config.json"), file->text());
@@ -85,6 +136,7 @@ class HfCheckpoint final : public Checkpoint {
   std::unique_ptr<Folder> folder_;
   Hyperparams config_;
   StoredTensors tensors_;
+  std::optional<QuantizedWeights> quantized_;  // views folder_ and tensors_
   std::vector<int32_t> eos_ids_;
 };
 

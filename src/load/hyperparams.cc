@@ -152,4 +152,6 @@ std::vector<std::string> Hyperparams::keys() const {
   return keys;
 }
 
+std::string Hyperparams::json_text() const { return node_->object.dump(); }
+
 }  // namespace lowbit

@@ -38,6 +38,7 @@ class Hyperparams {
   std::vector<std::string> texts_or(std::string_view key) const;  // a list; empty if absent
   std::optional<Hyperparams> child(std::string_view key) const;   // an object, e.g. rope_scaling
   std::vector<std::string> keys() const;
+  std::string json_text() const;  // all of it
 
   // "FILE: KEY: message" as an Error.
   [[noreturn]] void fail(std::string_view key, const std::string& message) const;

@@ -71,6 +71,33 @@ std::optional<int64_t> bytes_of(const std::string& path, const std::string& name
   return (bits + 7) / 8;
 }
 
+struct Parsed {
+  json header;
+  Bytes data;
+};
+
+Parsed parse_header(const std::string& path, const Bytes& file) {
+  uint64_t header_size = 0;
+  if (file.data.size() < sizeof header_size) {
+    throw_error("{}: {} bytes, too short for a safetensors file", path, file.data.size());
+  }
+  std::memcpy(&header_size, file.data.data(), sizeof header_size);
+  const uint64_t rest = file.data.size() - sizeof header_size;
+  if (header_size > kMaxHeader) {
+    throw_error("{}: header length {} is above {}; not a safetensors file, or damaged", path,
+                header_size, kMaxHeader);
+  }
+  if (header_size > rest) {
+    throw_error("{}: header length {}, but only {} bytes follow; the file is truncated", path,
+                header_size, rest);
+  }
+  const Bytes header_bytes = file.slice(sizeof header_size, header_size);
+  const Bytes data = file.slice(sizeof header_size + header_size, rest - header_size);
+  const json header = parse_json(path + ": header", header_bytes.text());
+  if (!header.is_object()) throw_error("{}: header: is {}, not an object", path, describe(header));
+  return {header, data};
+}
+
 struct Extent {
   int64_t begin, end;
   const std::string* name;
@@ -238,24 +265,7 @@ void check_complete(const Folder& folder, const std::vector<std::string>& files)
 }  // namespace
 
 StoredTensors parse_safetensors(const std::string& path, const Bytes& file) {
-  uint64_t header_size = 0;
-  if (file.data.size() < sizeof header_size) {
-    throw_error("{}: {} bytes, too short for a safetensors file", path, file.data.size());
-  }
-  std::memcpy(&header_size, file.data.data(), sizeof header_size);
-  const uint64_t rest = file.data.size() - sizeof header_size;
-  if (header_size > kMaxHeader) {
-    throw_error("{}: header length {} is above {}; not a safetensors file, or damaged", path,
-                header_size, kMaxHeader);
-  }
-  if (header_size > rest) {
-    throw_error("{}: header length {}, but only {} bytes follow; the file is truncated", path,
-                header_size, rest);
-  }
-  const Bytes header_bytes = file.slice(sizeof header_size, header_size);
-  const Bytes data = file.slice(sizeof header_size + header_size, rest - header_size);
-  const json header = parse_json(path + ": header", header_bytes.text());
-  if (!header.is_object()) throw_error("{}: header: is {}, not an object", path, describe(header));
+  const auto [header, data] = parse_header(path, file);
   StoredTensors tensors;
   std::vector<Extent> extents;
   for (const auto& [name, entry] : header.items()) {
@@ -279,6 +289,20 @@ StoredTensors open_safetensors(const Folder& folder) {
   if (files.empty()) throw_error("{}: holds no .safetensors file", folder.path());
   if (files.size() > 1) check_complete(folder, files);
   return open_shards(folder, files);
+}
+
+std::map<std::string, std::string> read_safetensors_metadata(const Folder& folder) {
+  std::map<std::string, std::string> metadata;
+  for (const std::string& name : folder.names()) {
+    if (!name.ends_with(kSuffix)) continue;
+    const json header = parse_header(folder.path_of(name), folder.open(name)).header;
+    const auto at = header.find("__metadata__");
+    if (at == header.end() || !at->is_object()) continue;
+    for (const auto& [key, value] : at->items()) {
+      if (value.is_string()) metadata.emplace(key, value.get<std::string>());
+    }
+  }
+  return metadata;
 }
 
 }  // namespace lowbit

@@ -2,6 +2,7 @@
 // Source: https://huggingface.co/docs/safetensors ("Format"); as strict as the reference reader.
 #pragma once
 
+#include <map>
 #include <string>
 
 #include "load/stored.h"
@@ -15,5 +16,9 @@ StoredTensors parse_safetensors(const std::string& path, const Bytes& file);
 // The tensors of a model folder: model.safetensors.index.json and the shards it names; else
 // model.safetensors; else the only *.safetensors; else a complete set NAME-0000x-of-0000y.
 StoredTensors open_safetensors(const Folder& folder);
+
+// What the tools that wrote the folder's files left under __metadata__, of all files together; of
+// keys that several files have, the first file's.
+std::map<std::string, std::string> read_safetensors_metadata(const Folder& folder);
 
 }  // namespace lowbit

@@ -11,29 +11,29 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "files are read as they lie in memory");
 
-std::string print_shape(const std::vector<int64_t>& shape) {
-  std::vector<std::string> parts;
-  for (const int64_t size : shape) parts.push_back(std::to_string(size));
-  return "[" + join(parts, ", ") + "]";
-}
-
 bool aligned(const Bytes& bytes, size_t alignment) {
   return reinterpret_cast<uintptr_t>(bytes.data.data()) % alignment == 0;
 }
 
 }  // namespace
 
+std::string shape_text(const std::vector<int64_t>& shape) {
+  std::vector<std::string> parts;
+  for (const int64_t size : shape) parts.push_back(std::to_string(size));
+  return "[" + join(parts, ", ") + "]";
+}
+
 void check_shape(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k) {
   if (n < 1 || k < 1) {
     throw_error("{}: {}: has shape {}, which holds no numbers", stored.file, printable(name, 200),
-                print_shape(stored.shape));
+                shape_text(stored.shape));
   }
   const bool vector = n == 1 && stored.shape == std::vector<int64_t>{k};
   if (vector || stored.shape == std::vector<int64_t>{n, k}) return;
   const std::vector<int64_t> expected =
       n == 1 && stored.shape.size() == 1 ? std::vector{k} : std::vector{n, k};
   throw_error("{}: {}: has shape {}, the model's hyperparameters ask for {}", stored.file,
-              printable(name, 200), print_shape(stored.shape), print_shape(expected));
+              printable(name, 200), shape_text(stored.shape), shape_text(expected));
 }
 
 std::optional<Format> plain_format(const std::string& type) {

@@ -29,6 +29,9 @@ struct StoredType {
 };
 std::vector<StoredType> count_types(const StoredTensors& tensors);
 
+// "[4096, 14336]"
+std::string shape_text(const std::vector<int64_t>& shape);
+
 // Error unless the tensor has shape [n, k], or [k] if n is 1. Names file, tensor and both shapes.
 void check_shape(const std::string& name, const StoredTensor& stored, int64_t n, int64_t k);
 

@@ -57,6 +57,8 @@ class SyntheticCheckpoint final : public Checkpoint {
     return {format_of(FormatId::kBF16), n, k};
   }
   std::vector<StoredType> stored_types() const override { return {}; }
+  std::string config_json() const override { return config_.json_text(); }
+  std::vector<SideFile> side_files() const override { return {}; }
 
   QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
     QTensorBuilder builder = build_qtensor(outline(name, n, k).format, n, k);

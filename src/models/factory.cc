@@ -40,9 +40,39 @@ const Family& find_family(const Hyperparams& config) {
 
 }  // namespace
 
+namespace {
+
+void check_policy(const LayerPolicy& policy, const Model& outline) {
+  std::vector<std::string> layers;
+  std::string skipped;
+  int64_t count = 0;
+  for (const TensorUse& use : outline.tensors()) {
+    if (!use.layer.empty()) layers.push_back(use.layer);
+    if (use.skipped.empty()) continue;
+    skipped += fmt::format("{}{} [{}, {}]: {}", count++ ? "; " : "", use.tensor, use.n, use.k,
+                           use.skipped);
+  }
+  policy.check_rules_used(layers);
+  if (count > 0 && !policy.allow_skip) {
+    throw_error(
+        "{} tensor{} cannot be stored in the format asked for: {} (allow_skip keeps them "
+        "as stored)",
+        count, count == 1 ? "" : "s", skipped);
+  }
+}
+
+}  // namespace
+
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const Backend& backend,
                                   const LoadOptions& options) {
-  return find_family(checkpoint.config()).load(checkpoint, backend, options);
+  const Family& family = find_family(checkpoint.config());
+  if (options.policy.changes_anything()) {
+    LoadOptions outline = options;
+    outline.plan_only = true;
+    outline.progress = nullptr;
+    check_policy(options.policy, *family.load(checkpoint, backend, outline));
+  }
+  return family.load(checkpoint, backend, options);
 }
 
 }  // namespace lowbit

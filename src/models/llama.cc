@@ -5,6 +5,8 @@
 
 #include "base/check.h"
 #include "formats/codec.h"
+#include "models/activation.h"
+#include "ops/view.h"
 
 namespace lowbit {
 namespace {
@@ -17,7 +19,7 @@ struct Layer {
 // One step's intermediates.
 struct Buffers {
   float *h, *cos_sin, *qkv, *gate_up, *last;
-  Act normed, attended, gated, last_normed;
+  Activation normed, attended, gated, last_normed;
 };
 
 const float* floats(const DeviceBytes& bytes) { return static_cast<const float*>(bytes.data); }
@@ -30,6 +32,7 @@ class Llama final : public Model {
   int32_t max_context() const override { return c_.max_context; }
   const MemoryUse& memory() const override { return memory_; }
   int64_t parameters() const override { return parameters_; }
+  const std::vector<TensorUse>& tensors() const override { return uses_; }
   std::vector<StateSpec> state() const override {
     return {{"kv", kv_format_, c_.layers, c_.kv_heads, c_.head_dim, true}};
   }
@@ -43,21 +46,21 @@ class Llama final : public Model {
   Buffers take_buffers(Scratch& scratch, int32_t n_tok, int32_t n_logits) const;
 
   LlamaConfig c_;
-  FormatId kv_format_;
-  FormatId act_;
-  DeviceBytes embedding_, final_norm_, inv_freq_;
-  WeightView embedding_view_{};
+  Format kv_format_, act_;
+  DeviceTensor embedding_;
+  DeviceBytes final_norm_, inv_freq_;
   std::vector<Layer> layers_;
   Linear head_;
   MemoryUse memory_;
   int64_t parameters_ = 0;
+  std::vector<TensorUse> uses_;
 };
 
 Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
     : c_(read_llama_config(checkpoint.config())), kv_format_(options.kv_format) {
   WeightLoader loader(checkpoint, backend, options);
-  act_ = loader.activations().id;
-  embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden, &embedding_view_);
+  act_ = loader.activations();
+  embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden);
   for (int32_t i = 0; i < c_.layers; ++i) {
     layers_.push_back(load_layer(loader, i));
     if (options.progress) options.progress(options.progress_context, i + 1, c_.layers + 1);
@@ -71,8 +74,7 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
   std::vector<float> inv_freq = c_.inv_freq;
   if (checkpoint.has("rope_freqs.weight")) {
     // GGUF keeps Llama 3.1's rope scaling as divisors of the plain frequencies.
-    std::vector<float> divisors(inv_freq.size());
-    decode_row(checkpoint.tensor("rope_freqs.weight", 1, c_.head_dim / 2), 0, divisors.data());
+    const std::vector<float> divisors = loader.floats("rope_freqs.weight", c_.head_dim / 2);
     for (size_t i = 0; i < inv_freq.size(); ++i) {
       if (!(divisors[i] > 0)) {
         throw_error("{}: tensor rope_freqs.weight: element {} is {}, not above 0",
@@ -84,7 +86,7 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
   inv_freq_ = loader.upload_floats(inv_freq);
 
   for (const std::string& name : loader.unused()) {
-    if (name.ends_with("rotary_emb.inv_freq") || name == "rope_freqs.weight") continue;
+    if (name.ends_with("rotary_emb.inv_freq")) continue;
     if (tied && name == "lm_head.weight") continue;  // a copy of the embedding
     throw_error(
         "{}: tensor {} belongs to no layer of this architecture ({} layers); "
@@ -93,10 +95,13 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
   }
   memory_ = loader.memory();
   // One copy serves both where the head keeps the table's numbers and the host's memory.
-  const bool shared = options.plan_only ? tied && head_.resident.id == embedding_view_.format
-                                        : head_.codes.data == embedding_.data;
+  const bool same_numbers = head_.resident == format_of(embedding_.view);
+  const bool shared = options.plan_only
+                          ? tied && same_numbers
+                          : head_.weight.view.codes == embedding_.view.codes && same_numbers;
   if (shared) memory_.embedding = 0;
   parameters_ = loader.parameters();
+  uses_ = loader.uses();
 }
 
 Layer Llama::load_layer(WeightLoader& loader, int32_t index) const {
@@ -136,20 +141,16 @@ uint32_t Llama::variant(std::span<const int32_t> pos) const {
 Buffers Llama::take_buffers(Scratch& s, int32_t n_tok, int32_t n_logits) const {
   const int64_t t = n_tok, q = int64_t{c_.heads} * c_.head_dim;
   const int64_t qkv = q + 2 * int64_t{c_.kv_heads} * c_.head_dim;
-  const auto act = [&](int64_t rows, int64_t k) -> Act {
-    return {s.take_bytes(static_cast<size_t>(rows * row_bytes(format_of(act_), k))), nullptr, k,
-            act_};
-  };
   Buffers b{};
   b.h = s.take<float>(t * c_.hidden);
   b.cos_sin = s.take<float>(t * c_.head_dim);
   b.qkv = s.take<float>(t * qkv);
   b.gate_up = s.take<float>(t * 2 * c_.intermediate);
   b.last = s.take<float>(int64_t{n_logits} * c_.hidden);
-  b.normed = act(t, c_.hidden);
-  b.attended = act(t, q);
-  b.gated = act(t, c_.intermediate);
-  b.last_normed = act(n_logits, c_.hidden);
+  b.normed = take_activation(s, act_, t, c_.hidden);
+  b.attended = take_activation(s, act_, t, q);
+  b.gated = take_activation(s, act_, t, c_.intermediate);
+  b.last_normed = take_activation(s, act_, n_logits, c_.hidden);
   return b;
 }
 
@@ -166,33 +167,37 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
   const int32_t t = b.n_tok, half = c_.head_dim / 2;
   const float scale = 1 / std::sqrt(static_cast<float>(c_.head_dim));
   const auto norm = [&](const OpTag& tag, const float* h, int32_t rows, const DeviceBytes& w,
-                        const Act& out) {
-    run(x, tag, "rmsnorm", op.rmsnorm, {rows, c_.hidden, h, floats(w), c_.norm_eps, out});
+                        const Activation& out) {
+    run(x, tag, "rmsnorm", op.rmsnorm, {rows, c_.hidden, h, floats(w), c_.norm_eps, out.made});
+  };
+  const auto in = [&](const char* name, int32_t l, const Activation& made) -> const Act& {
+    return quantized(x, {name, l}, made, t);
   };
 
-  run(x, {"embed"}, "embed", op.embed, {t, c_.hidden, b.tokens, embedding_view_, s.h});
+  run(x, {"embed"}, "embed", op.embed, {t, c_.hidden, b.tokens, embedding_.view, s.h});
   run(x, {"rotary"}, "rotary_table", op.rotary_table,
       {t, half, b.pos, floats(inv_freq_), s.cos_sin});
   for (int32_t l = 0; l < c_.layers; ++l) {
     const Layer& w = layers_[l];
     const KvView& kv = state.kv[l];
     norm({"attn_norm", l}, s.h, t, w.attn_norm, s.normed);
-    linear(x, {"qkv", l}, w.qkv, s.normed, t, {s.qkv});
+    linear(x, {"qkv", l}, w.qkv, in("qkv_in", l, s.normed), t, {s.qkv});
     run(x, {"rope", l}, "rope_append", op.rope_append,
         {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, s.cos_sin, b.pos, b.slot, kv});
     run(x, {"attention", l}, "attention", op.attention,
-        {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, b.pos, b.slot, kv, scale, s.attended});
-    linear(x, {"o", l}, w.o, s.attended, t, {s.h, Epilogue::kAdd});
+        {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, b.pos, b.slot, kv, scale, s.attended.made});
+    linear(x, {"o", l}, w.o, in("o_in", l, s.attended), t, {s.h, Epilogue::kAdd});
     norm({"mlp_norm", l}, s.h, t, w.mlp_norm, s.normed);
-    linear(x, {"gate_up", l}, w.gate_up, s.normed, t, {s.gate_up});
-    run(x, {"silu_mul", l}, "silu_mul", op.silu_mul, {t, c_.intermediate, s.gate_up, s.gated});
-    linear(x, {"down", l}, w.down, s.gated, t, {s.h, Epilogue::kAdd});
+    linear(x, {"gate_up", l}, w.gate_up, in("gate_up_in", l, s.normed), t, {s.gate_up});
+    run(x, {"silu_mul", l}, "silu_mul", op.silu_mul, {t, c_.intermediate, s.gate_up, s.gated.made});
+    linear(x, {"down", l}, w.down, in("down_in", l, s.gated), t, {s.h, Epilogue::kAdd});
   }
   if (b.n_logits == 0) return;
   run(x, {"last"}, "gather_rows", op.gather_rows,
       {b.n_logits, c_.hidden, s.h, b.logit_row, s.last});
   norm({"final_norm"}, s.last, b.n_logits, final_norm_, s.last_normed);
-  linear(x, {"head"}, head_, s.last_normed, b.n_logits, {logits});
+  linear(x, {"head"}, head_, quantized(x, {"head_in"}, s.last_normed, b.n_logits), b.n_logits,
+         {logits});
 }
 
 std::vector<const Linear*> Llama::linears() const {

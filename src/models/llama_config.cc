@@ -88,7 +88,7 @@ LlamaConfig read_llama_config(const Hyperparams& params) {
                 fmt::format("`{}` is not supported; Llama models use silu", activation));
   }
   // Fields that would change the numbers; ignoring one would be a silent fallback.
-  for (const char* key : {"quantization_config", "sliding_window", "partial_rotary_factor"}) {
+  for (const char* key : {"sliding_window", "partial_rotary_factor"}) {
     const bool whole = params.has(key) && std::string_view(key) == "partial_rotary_factor" &&
                        params.number(key, 0, 1) == 1;
     if (params.has(key) && !whole) params.fail(key, "is set, but not supported for Llama models");

@@ -15,7 +15,7 @@ namespace lowbit {
 // One kind of state that a sequence carries from step to step.
 struct StateSpec {
   std::string name;
-  FormatId format;
+  Format format;  // of one row: a head of a token
   int32_t layers, heads,
       width;  // per token (or per sequence): layers x heads x width, twice for k|v
   bool grows_with_tokens;
@@ -58,9 +58,13 @@ class Model {
   virtual std::vector<const Linear*> linears() const = 0;
   virtual const MemoryUse& memory() const = 0;
   virtual int64_t parameters() const = 0;  // distinct weights: a tied head counts once
+  // Every tensor of the file in the order of loading, and what became of it.
+  virtual const std::vector<TensorUse>& tensors() const = 0;
 };
 
-// Reads config.json's architecture and loads that family. Error lists the known ones.
+// Reads config.json's architecture and loads that family. Error lists the known ones. Error, before
+// any weight is read, if a layer's format cannot take its shape (all such layers by name and
+// reason, unless policy.allow_skip) or a rule of the policy matches no layer.
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const Backend& backend,
                                   const LoadOptions& options);
 

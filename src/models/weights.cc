@@ -27,22 +27,45 @@ std::string all_reasons(const LinearPlan& plan) {
 
 }  // namespace
 
-QTensor WeightLoader::read(const std::string& tensor, int64_t n, int64_t k) {
-  if (std::find(used_.begin(), used_.end(), tensor) == used_.end()) {
-    used_.push_back(tensor);
-    parameters_ += n * k;
+QTensor WeightLoader::read(const TensorUse& use) {
+  const auto same = [&](const TensorUse& other) { return other.tensor == use.tensor; };
+  if (std::none_of(uses_.begin(), uses_.end(), same)) parameters_ += use.n * use.k;
+  const QTensor tensor = options_.plan_only ? checkpoint_.outline(use.tensor, use.n, use.k)
+                                            : checkpoint_.tensor(use.tensor, use.n, use.k);
+  uses_.push_back(use);
+  uses_.back().stored = tensor.format;
+  return tensor;
+}
+
+QTensor WeightLoader::read_as_chosen(TensorUse use) {
+  use.choice = options_.policy.choose(use.layer);
+  const QTensor stored = read(use);
+  const std::optional<Format>& format = use.choice.format;
+  if (!format || *format == stored.format) return stored;
+  if (format->rule == ScaleRule::kImport) {
+    throw_error(
+        "tensor {}: {} is read from files that hold it, nothing quantizes to it; this one "
+        "is {}",
+        use.tensor, lowbit::name(*format), lowbit::name(stored.format));
   }
-  return plan_only_ ? checkpoint_.outline(tensor, n, k) : checkpoint_.tensor(tensor, n, k);
+  std::string reason = cannot_take(*format, use.n, use.k);
+  if (!reason.empty()) {
+    uses_.back().skipped = std::move(reason);
+    return stored;
+  }
+  QTensor quantized = quantize(stored, *format, *use.choice.quantizer, use.tensor);
+  release_pages(stored);
+  return quantized;
 }
 
 QTensor WeightLoader::quantize(const QTensor& source, const Format& target,
-                               const std::string& tensor) const {
-  if (plan_only_) return {target, source.n, source.k};
-  return quantizer_.run(source, target, {tensor});
+                               const Quantizer& quantizer, const std::string& tensor) const {
+  if (options_.plan_only) return {target, source.n, source.k};
+  return quantizer.run(source, target, {tensor});
 }
 
 QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
-  if (!plan_only_ || parts.size() == 1) return stack_rows(parts);
+  if (!options_.plan_only || parts.size() == 1) return stack_rows(parts);
   std::vector<int64_t> rows;
   int64_t n = 0;
   for (const QTensor& part : parts) {
@@ -53,12 +76,11 @@ QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
 }
 
 Format WeightLoader::activations() const {
-  if (format_ && format_->activations) return *format_->activations;
-  return format_of(backend_.activation);
+  return options_.activations.value_or(format_of(backend_.activation));
 }
 
 void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) const {
-  LinearSpec spec{format, activations(), linear->n, linear->k, has_bias, m_max_};
+  LinearSpec spec{format, activations(), linear->n, linear->k, has_bias, options_.max_step_tokens};
   linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
   linear->resident = format;
   if (!linear->plan.buckets.empty()) return;
@@ -74,44 +96,34 @@ void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) con
   linear->plan.rejected.insert(linear->plan.rejected.begin(), rejected.begin(), rejected.end());
 }
 
-void WeightLoader::pack(Linear* linear, const QTensor& canonical) const {
-  linear->view = view(canonical);
-  if (plan_only_) {
-    const auto bytes = [&](Plane plane) {
-      return plane_shape(canonical.format, plane, canonical.n, canonical.k).bytes();
-    };
-    linear->codes.size = bytes(Plane::kCodes);
-    linear->scales.size = bytes(Plane::kScales);
-    linear->zeros.size = bytes(Plane::kZeros);
-    linear->meta.size = bytes(Plane::kMeta);
-    linear->outer.size = bytes(Plane::kOuter);
-    return;
+DeviceTensor WeightLoader::upload(const QTensor& canonical, const Packer* packer) const {
+  DeviceTensor device{view(canonical)};
+  for (size_t i = 0; i < kPlanes.size(); ++i) {
+    if (options_.plan_only) {
+      device.planes[i].size =
+          plane_shape(canonical.format, kPlanes[i], canonical.n, canonical.k).bytes();
+    } else if (packer && kPlanes[i] == Plane::kCodes) {
+      std::byte* packed = nullptr;
+      const Bytes codes = allocate_bytes(canonical.codes.data.size(), &packed);
+      packer->pack(canonical, packed);
+      device.planes[i] = backend_.upload(codes);
+    } else {
+      device.planes[i] = backend_.upload(canonical.plane(kPlanes[i]));
+    }
   }
-  if (linear->plan.layout == LayoutId::kCanonical) {
-    linear->codes = backend_.upload(canonical.codes);
-  } else {
-    const Packer* packer = find_packer(backend_, linear->plan.layout, canonical.format);
-    LB_CHECK(packer, "{} packs no {}", backend_.name, name(linear->plan.layout));
-    std::byte* packed = nullptr;
-    const Bytes codes = allocate_bytes(canonical.codes.data.size(), &packed);
-    packer->pack(canonical, packed);
-    linear->codes = backend_.upload(codes);
-  }
-  linear->scales = backend_.upload(canonical.scales);
-  linear->zeros = backend_.upload(canonical.zeros);
-  linear->meta = backend_.upload(canonical.meta);
-  linear->outer = backend_.upload(canonical.outer);
-  linear->view.codes = linear->codes.data;
-  linear->view.scales = linear->scales.data;
-  linear->view.zeros = linear->zeros.data;
-  linear->view.meta = linear->meta.data;
-  linear->view.outer = linear->outer.data;
+  const auto data = [&](Plane plane) { return device.planes[static_cast<size_t>(plane)].data; };
+  device.view.codes = data(Plane::kCodes);
+  device.view.scales = data(Plane::kScales);
+  device.view.zeros = data(Plane::kZeros);
+  device.view.meta = data(Plane::kMeta);
+  device.view.outer = data(Plane::kOuter);
+  return device;
 }
 
 Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
   Linear result;
   result.name = name;
-  if (format_ && format_->activations) result.activations = format_->activations->id;
+  result.activations = options_.activations;
   result.k = k;
   bool has_bias = false;
   std::vector<float> bias;
@@ -119,11 +131,12 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
   for (const LinearPart& part : parts) {
     result.n += part.n;
     has_bias |= !part.bias.empty();
-    QTensor stored = read(part.weight, part.n, k);
-    tensors.push_back(format_ ? quantize(stored, format_->weights, part.weight) : stored);
-    if (format_) release_pages(stored);
-    bias.resize(static_cast<size_t>(result.n));
-    if (!part.bias.empty()) read_floats(part.bias, std::span(bias).last(part.n));
+    tensors.push_back(
+        read_as_chosen({part.weight, part.n, k, TensorRole::kLinear, name, {}, {}, ""}));
+    const std::vector<float> part_bias = part.bias.empty()
+                                             ? std::vector<float>(static_cast<size_t>(part.n))
+                                             : floats(part.bias, part.n);
+    bias.insert(bias.end(), part_bias.begin(), part_bias.end());
   }
   // A matrix has one format: parts that the file stores in different types are widened to f32,
   // which loses nothing.
@@ -131,7 +144,7 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
     return tensor.format != tensors[0].format;
   });
   for (QTensor& tensor : tensors) {
-    if (mixed) tensor = quantize(tensor, format_of(FormatId::kF32), name);
+    if (mixed) tensor = quantize(tensor, format_of(FormatId::kF32), quantizers()[0], name);
   }
   QTensor canonical = stack(tensors);
   if (tensors.size() > 1) {
@@ -141,9 +154,14 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
   result.format = canonical.format;
   plan(&result, canonical.format, has_bias);
   if (result.resident != canonical.format) {
-    canonical = quantize(canonical, result.resident, name);
+    canonical = quantize(canonical, result.resident, quantizers()[0], name);
   }
-  pack(&result, canonical);
+  const Packer* packer = nullptr;
+  if (result.plan.layout != LayoutId::kCanonical) {
+    packer = find_packer(backend_, result.plan.layout, canonical.format);
+    LB_CHECK(packer, "{} packs no {}", backend_.name, lowbit::name(result.plan.layout));
+  }
+  result.weight = upload(canonical, packer);
   if (has_bias) result.bias = upload_floats(bias);
   memory_.linears += result.bytes();
   memory_.per_step += result.bytes();
@@ -151,33 +169,28 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
 }
 
 DeviceBytes WeightLoader::vector(const std::string& tensor, int64_t k) {
-  std::vector<float> values(static_cast<size_t>(k));
-  read_floats(tensor, values);
+  const std::vector<float> values = floats(tensor, k);
   memory_.per_step += values.size() * sizeof(float);
   return upload_floats(values);
 }
 
-DeviceBytes WeightLoader::table(const std::string& tensor, int64_t n, int64_t k,
-                                WeightView* table_view) {
-  const QTensor stored = read(tensor, n, k);
-  LB_CHECK(!stored.format.quantized() || stored.format.block.n == 1);
-  const QTensor plain =
-      stored.format.quantized() ? quantize(stored, format_of(FormatId::kBF16), tensor) : stored;
-  *table_view = view(plain);
-  DeviceBytes bytes = plan_only_ ? DeviceBytes{nullptr, tensor_bytes(plain.format, n, k), {}}
-                                 : backend_.upload(plain.codes);
-  table_view->codes = bytes.data;
-  memory_.embedding += bytes.size;
-  return bytes;
+DeviceTensor WeightLoader::table(const std::string& tensor, int64_t n, int64_t k) {
+  const QTensor values =
+      read_as_chosen({tensor, n, k, TensorRole::kTable, "embedding", {}, {}, ""});
+  DeviceTensor table = upload(values, nullptr);
+  memory_.embedding += table.bytes();
+  return table;
 }
 
-void WeightLoader::read_floats(const std::string& tensor, std::span<float> values) {
-  const QTensor stored = read(tensor, 1, static_cast<int64_t>(values.size()));
-  if (plan_only_) return;
-  decode_row(stored, 0, values.data());
+std::vector<float> WeightLoader::floats(const std::string& tensor, int64_t k) {
+  const TensorUse use{tensor, 1, k, TensorRole::kVector, "", {}, {}, ""};
+  read(use);
+  std::vector<float> values(static_cast<size_t>(k));
+  decode_row(checkpoint_.tensor(tensor, 1, k), 0, values.data());
   if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
     throw_error("tensor {}: holds a NaN or infinite number; the file is damaged", tensor);
   }
+  return values;
 }
 
 DeviceBytes WeightLoader::upload_floats(std::span<const float> values) {
@@ -185,15 +198,15 @@ DeviceBytes WeightLoader::upload_floats(std::span<const float> values) {
   const Bytes bytes = allocate_bytes(values.size_bytes(), &copy);
   encode_plain(FormatId::kF32, values.data(), static_cast<int64_t>(values.size()), copy);
   memory_.other += values.size_bytes();
-  if (plan_only_) return {nullptr, values.size_bytes(), {}};
+  if (options_.plan_only) return {nullptr, values.size_bytes(), {}};
   return backend_.upload(bytes);
 }
 
 std::vector<std::string> WeightLoader::unused() const {
   std::vector<std::string> unused;
   for (std::string& name : checkpoint_.tensor_names()) {
-    if (std::find(used_.begin(), used_.end(), name) == used_.end())
-      unused.push_back(std::move(name));
+    const auto same = [&](const TensorUse& use) { return use.tensor == name; };
+    if (std::none_of(uses_.begin(), uses_.end(), same)) unused.push_back(std::move(name));
   }
   return unused;
 }
@@ -204,7 +217,7 @@ void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m
                         .n = static_cast<int32_t>(w.n),
                         .k = static_cast<int32_t>(w.k),
                         .x = in,
-                        .w = w.view,
+                        .w = w.weight.view,
                         .bias = static_cast<const float*>(w.bias.data),
                         .y = out.y,
                         .ldy = w.n,

@@ -2,21 +2,22 @@
 // upload; one tensor at a time, so that peak memory is the weights plus one tensor.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "load/checkpoint.h"
+#include "models/layer_policy.h"
 #include "ops/exec.h"
-#include "quantize/quantizer.h"
 
 namespace lowbit {
 
 struct LoadOptions {
-  std::optional<FormatPair> format;  // of every Linear, head included; nullopt: as stored
-  const Quantizer* quantizer = &quantizers()[0];  // rtn
-  FormatId kv_format = FormatId::kBF16;
+  LayerPolicy policy = {};                 // what every layer is quantized to
+  std::optional<Format> activations = {};  // of every Linear's input; nullopt: the engine's own
+  Format kv_format = format_of(FormatId::kBF16);
   int32_t max_step_tokens = 512;
   // Reads no weights: plans, memory use and state are as they would be, forward() must not be
   // called.
@@ -24,22 +25,49 @@ struct LoadOptions {
   // Called after each tensor with bytes done and in total; may be null.
   void (*progress)(void* context, int64_t done, int64_t total) = nullptr;
   void* progress_context = nullptr;
+
+  void set_format(const FormatPair& pair) {
+    policy.all.format = pair.weights;
+    activations = pair.activations;
+  }
+};
+
+// A quantized tensor in device memory.
+struct DeviceTensor {
+  WeightView view{};
+  std::array<DeviceBytes, kPlanes.size()> planes{};
+
+  size_t bytes() const {
+    size_t total = 0;
+    for (const DeviceBytes& plane : planes) total += plane.size;
+    return total;
+  }
 };
 
 // One weight matrix on the device and the kernels that will multiply it.
 struct Linear {
-  std::string name;                     // "layers.3.qkv"
-  Format format{};                      // what the user asked for, or what the file holds
-  Format resident{};                    // what is in memory: bf16 where no kernel reads `format`
-  std::optional<FormatId> activations;  // what the user asked its input to be rounded to
+  std::string name;                   // "layers.3.qkv"
+  Format format{};                    // what the user asked for, or what the file holds
+  Format resident{};                  // what is in memory: bf16 where no kernel reads `format`
+  std::optional<Format> activations;  // what the user asked its input to be rounded to
   int64_t n = 0, k = 0;
   LinearPlan plan;
-  WeightView view{};
-  DeviceBytes codes, scales, zeros, meta, outer, bias;
+  DeviceTensor weight;
+  DeviceBytes bias;
 
-  size_t bytes() const {
-    return codes.size + scales.size + zeros.size + meta.size + outer.size + bias.size;
-  }
+  size_t bytes() const { return weight.bytes() + bias.size; }
+};
+
+// What the model does with a tensor of the file.
+enum class TensorRole : uint8_t { kLinear, kTable, kVector };
+struct TensorUse {
+  std::string tensor;
+  int64_t n, k;
+  TensorRole role;
+  std::string layer;    // kLinear: the Linear it is part of; kTable: "embedding"
+  Format stored;        // in the file
+  LayerChoice choice;   // what it becomes; no format for vectors
+  std::string skipped;  // why it stays as stored although a format was asked for; "" otherwise
 };
 
 struct MemoryUse {
@@ -59,45 +87,43 @@ struct LinearPart {
 
 class WeightLoader {
  public:
+  // `options` must outlive the loader.
   WeightLoader(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
-      : checkpoint_(checkpoint),
-        backend_(backend),
-        device_(backend.info()),
-        quantizer_(*options.quantizer),
-        format_(options.format),
-        m_max_(options.max_step_tokens),
-        plan_only_(options.plan_only) {}
+      : checkpoint_(checkpoint), backend_(backend), options_(options), device_(backend.info()) {}
 
   // The parts stacked along n as one weight of [sum n, k].
   Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k);
+  // A vector of k numbers on the host, also when planning.
+  std::vector<float> floats(const std::string& tensor, int64_t k);
   // A vector of k numbers as f32.
   DeviceBytes vector(const std::string& tensor, int64_t k);
-  // A table [n, k] in canonical order, unquantized formats as stored.
-  DeviceBytes table(const std::string& tensor, int64_t n, int64_t k, WeightView* view);
+  // A table [n, k] in canonical order.
+  DeviceTensor table(const std::string& tensor, int64_t n, int64_t k);
   DeviceBytes upload_floats(std::span<const float> values);
 
   Format activations() const;
   // Names of the file's tensors that were never asked for.
   std::vector<std::string> unused() const;
+  // What was asked for, in order. A tied head's tensor is there twice.
+  const std::vector<TensorUse>& uses() const { return uses_; }
   const MemoryUse& memory() const { return memory_; }
   int64_t parameters() const { return parameters_; }
 
  private:
-  QTensor read(const std::string& tensor, int64_t n, int64_t k);
-  void read_floats(const std::string& tensor, std::span<float> values);
-  QTensor quantize(const QTensor& source, const Format& target, const std::string& tensor) const;
+  QTensor read(const TensorUse& use);
+  // The tensor in the format of its choice; notes why not where the format cannot take it.
+  QTensor read_as_chosen(TensorUse use);
+  QTensor quantize(const QTensor& source, const Format& target, const Quantizer& quantizer,
+                   const std::string& tensor) const;
   QTensor stack(std::span<const QTensor> parts) const;
   void plan(Linear* linear, const Format& format, bool has_bias) const;
-  void pack(Linear* linear, const QTensor& canonical) const;
+  DeviceTensor upload(const QTensor& canonical, const Packer* packer) const;
 
   const Checkpoint& checkpoint_;
   const Backend& backend_;
+  const LoadOptions& options_;  // plan_only: tensors are outlines, planes without numbers
   DeviceInfo device_;
-  const Quantizer& quantizer_;
-  std::optional<FormatPair> format_;
-  int32_t m_max_;
-  bool plan_only_;  // tensors are outlines: planes without numbers, sizes counted all the same
-  std::vector<std::string> used_;
+  std::vector<TensorUse> uses_;
   MemoryUse memory_;
   int64_t parameters_ = 0;
 };

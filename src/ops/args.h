@@ -11,12 +11,26 @@ namespace lowbit {
 
 using Stream = void*;  // a CUDA stream; null on the host backends
 
-// An activation in the format its consumers asked for, [rows, k].
+// Numbers that a step makes, [rows, k]: an activation in the format that its consumers asked for,
+// or the keys or values of a cache. Formats without a scale have any row stride; the others are the
+// canonical planes (formats/qtensor.h) of a tensor [rows, ld] with ld = k, and a row that had a NaN
+// or an infinity decodes to NaN throughout.
 struct Act {
   void* data;    // codes, row stride `ld` elements
-  void* scales;  // one per token or block where the format has them, else null
+  void* scales;  // null for formats without
   int64_t ld;
   FormatId format;
+  // Of formats with scales only; the defaults serve all others.
+  void* zeros = nullptr;
+  void* outer = nullptr;  // Outer::kRow: [rows] f32
+  int32_t block_n = 1;    // rows per scale: 1, or 0 for all of the call
+  int32_t block_k = 0;    // codes per scale along k, 0 for the whole row
+  Code code = Code::kF32;
+  uint8_t bits = 32;
+  Scale scale = Scale::kNone;
+  Zero zero = Zero::kNone;
+  ScaleRule rule = ScaleRule::kNone;
+  Outer outer_kind = Outer::kNone;
 };
 
 // A weight matrix [n, k] in the layout that the kernel's registry row names.
@@ -61,13 +75,22 @@ struct EmbedArgs {
   float* out;             // [T, d]
 };
 
+// out = x, rounded to a format with scales, which are chosen from the numbers (formats/encode.h):
+// per row or block of a row, so that a token does not depend on the others, or (block_n = 0) one
+// for all rows of the call, so that it does.
+struct QuantizeArgs {
+  int32_t rows, k;
+  const float* x;  // [rows, k]
+  Act out;         // [rows, k]
+};
+
 // out[t, :] = x[t, :] / sqrt(mean(x[t, :]^2) + eps) * weight
 struct RmsNormArgs {
   int32_t rows, d;
   const float* x;       // [rows, d]
   const float* weight;  // [d]
   float eps;
-  Act out;  // [rows, d]
+  Act out;  // [rows, d], no scales
 };
 
 // cos_sin[t, 0, i] = cos(pos[t] * inv_freq[i]), cos_sin[t, 1, i] = sin(...); f32 arithmetic, as in
@@ -80,14 +103,12 @@ struct RotaryTableArgs {
 };
 
 // One layer's key/value cache. Position p of sequence s lives in page
-// page_table[s * max_pages + p / page_tokens] at row p % page_tokens; a page of K (and of V) is
-// [kv_heads, page_tokens, head_dim].
+// page_table[s * max_pages + p / page_tokens]; a row of K (and of V) holds one head of one
+// position, and a page is rows [kv_heads, page_tokens].
 struct KvView {
-  void* k;
-  void* v;
+  Act k, v;                   // [pages * kv_heads * page_tokens, head_dim], of one format
   const int32_t* page_table;  // [sequences, max_pages]
   int32_t max_pages, page_tokens;
-  FormatId format;
 };
 
 // Rotates q and k by halves (x1, x2) -> (x1 cos - x2 sin, x2 cos + x1 sin); q in place, k and v go
@@ -110,14 +131,14 @@ struct AttentionArgs {
   const int32_t* slot;  // [T]
   KvView kv;
   float scale;  // 1 / sqrt(head_dim)
-  Act out;      // [T, heads * head_dim]
+  Act out;      // [T, heads * head_dim], no scales
 };
 
 // out[t, i] = silu(gate_up[t, i]) * gate_up[t, d + i], silu(x) = x / (1 + exp(-x))
 struct SiluMulArgs {
   int32_t rows, d;
   const float* gate_up;  // [rows, 2 d]
-  Act out;               // [rows, d]
+  Act out;               // [rows, d], no scales
 };
 
 // out[i, :] = x[row[i], :]

@@ -15,6 +15,7 @@ namespace lowbit {
 // Every slot is filled on every backend, or the model that needs it is refused at load by name.
 struct OpTable {
   void (*embed)(const EmbedArgs&, Stream);
+  void (*quantize)(const QuantizeArgs&, Stream);
   void (*rmsnorm)(const RmsNormArgs&, Stream);
   void (*rotary_table)(const RotaryTableArgs&, Stream);
   void (*rope_append)(const RopeAppendArgs&, Stream);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "formats/format.h"
 #include "ops/backend.h"
 
 namespace lowbit {
@@ -20,11 +21,10 @@ struct OpTag {
   }
 };
 
-// A buffer that an op writes: what taps dump and lockstep compares.
+// A matrix that an op writes: what taps dump and lockstep compares.
 struct OutBuffer {
-  void* data;
-  int64_t rows, cols, ld;  // elements
-  FormatId format;
+  Act values;
+  int64_t rows, cols;
 };
 
 // What one call moves and computes, from its arguments alone (ops/cost.cc).
@@ -35,6 +35,7 @@ struct OpCost {
 
 OpCost cost(const LinearArgs&);
 OpCost cost(const EmbedArgs&);
+OpCost cost(const QuantizeArgs&);
 OpCost cost(const RmsNormArgs&);
 OpCost cost(const RotaryTableArgs&);
 OpCost cost(const RopeAppendArgs&);
@@ -84,6 +85,9 @@ class Scratch {
   bool measuring_ = false;
   size_t used_ = 0;
 };
+
+// Memory for an activation [rows, k].
+Act take_act(Scratch& scratch, const Format& format, int64_t rows, int64_t k);
 
 struct Exec {
   const Backend& backend;

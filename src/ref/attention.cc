@@ -8,23 +8,6 @@
 namespace lowbit::ref {
 namespace {
 
-// One head of one position, to and from the cache's own format.
-struct KvCodec {
-  const KvView& kv;
-  int32_t kv_heads, head_dim;
-
-  std::byte* at(void* pool, int32_t slot, int32_t pos, int32_t head) const {
-    const int64_t offset = kv_offset(kv, slot, pos, head, kv_heads, head_dim);
-    return static_cast<std::byte*>(pool) + offset * (format_of(kv.format).bits / 8);
-  }
-  void store(void* pool, int32_t slot, int32_t pos, int32_t head, const float* values) const {
-    encode_plain(kv.format, values, head_dim, at(pool, slot, pos, head));
-  }
-  void load(void* pool, int32_t slot, int32_t pos, int32_t head, float* values) const {
-    decode_plain(kv.format, at(pool, slot, pos, head), head_dim, values);
-  }
-};
-
 void rotate(float* x, const float* cos_sin, int32_t half) {
   for (int32_t i = 0; i < half; ++i) {
     const double c = cos_sin[i], s = cos_sin[half + i];
@@ -48,7 +31,6 @@ void rotary_table(const RotaryTableArgs& a, Stream) {
 }
 
 void rope_append(const RopeAppendArgs& a, Stream) {
-  const KvCodec cache{a.kv, a.kv_heads, a.head_dim};
   const int64_t width = int64_t{a.heads + 2 * a.kv_heads} * a.head_dim;
   const int32_t half = a.head_dim / 2;
   for (int32_t t = 0; t < a.tokens_count; ++t) {
@@ -58,28 +40,31 @@ void rope_append(const RopeAppendArgs& a, Stream) {
     const float* cos_sin = a.cos_sin + int64_t{t} * 2 * half;
     for (int32_t h = 0; h < a.heads + a.kv_heads; ++h) rotate(q + h * a.head_dim, cos_sin, half);
     for (int32_t h = 0; h < a.kv_heads; ++h) {
-      cache.store(a.kv.k, a.slot[t], a.pos[t], h, k + h * a.head_dim);
-      cache.store(a.kv.v, a.slot[t], a.pos[t], h, v + h * a.head_dim);
+      const int64_t row = kv_row(a.kv, a.slot[t], a.pos[t], h, a.kv_heads);
+      store_row(a.kv.k, row, a.head_dim, k + h * a.head_dim);
+      store_row(a.kv.v, row, a.head_dim, v + h * a.head_dim);
     }
   }
 }
 
 void attention(const AttentionArgs& a, Stream) {
-  const KvCodec cache{a.kv, a.kv_heads, a.head_dim};
   const int64_t width = int64_t{a.heads + 2 * a.kv_heads} * a.head_dim;
-  std::vector<float> out(static_cast<size_t>(a.heads) * a.head_dim), row(a.head_dim);
-  std::vector<double> weight, sum(a.head_dim);
+  std::vector<float> out(static_cast<size_t>(a.heads) * a.head_dim);
+  std::vector<double> weight, row(a.head_dim), sum(a.head_dim);
   for (int32_t t = 0; t < a.tokens_count; ++t) {
     const int32_t context = a.pos[t] + 1;
     weight.resize(static_cast<size_t>(context));
     for (int32_t h = 0; h < a.heads; ++h) {
       const int32_t kv_head = h / (a.heads / a.kv_heads);
       const float* q = a.qkv + t * width + h * a.head_dim;
+      const auto load = [&](const Act& cache, int32_t p) {
+        load_row(cache, kv_row(a.kv, a.slot[t], p, kv_head, a.kv_heads), a.head_dim, row.data());
+      };
       double top = -INFINITY, total = 0;
       for (int32_t p = 0; p < context; ++p) {
-        cache.load(a.kv.k, a.slot[t], p, kv_head, row.data());
+        load(a.kv.k, p);
         double dot = 0;
-        for (int32_t i = 0; i < a.head_dim; ++i) dot += double{q[i]} * double{row[i]};
+        for (int32_t i = 0; i < a.head_dim; ++i) dot += q[i] * row[i];
         weight[p] = dot * a.scale;
         top = std::max(top, weight[p]);
       }
@@ -87,7 +72,7 @@ void attention(const AttentionArgs& a, Stream) {
       for (int32_t p = 0; p < context; ++p) {
         const double e = std::exp(weight[p] - top);
         total += e;
-        cache.load(a.kv.v, a.slot[t], p, kv_head, row.data());
+        load(a.kv.v, p);
         for (int32_t i = 0; i < a.head_dim; ++i) sum[i] += e * row[i];
       }
       for (int32_t i = 0; i < a.head_dim; ++i) {

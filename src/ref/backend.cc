@@ -7,12 +7,11 @@ namespace lowbit {
 namespace {
 
 bool any_format(const Format&) { return true; }
-bool unscaled(const Format& format) { return !format.quantized(); }
 
 constexpr LinearKernel kKernels[] = {
     {.name = "ref.linear.any",
      .weights = any_format,
-     .activations = unscaled,
+     .activations = any_format,
      .u_acc = 0x1p-53,
      .launch = ref::linear},
 };
@@ -27,6 +26,7 @@ constexpr Backend kRef = {.name = "ref",
                           .copy_out = host_copy,
                           .synchronize = host_synchronize,
                           .op = {.embed = ref::embed,
+                                 .quantize = ref::quantize,
                                  .rmsnorm = ref::rmsnorm,
                                  .rotary_table = ref::rotary_table,
                                  .rope_append = ref::rope_append,

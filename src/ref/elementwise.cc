@@ -13,6 +13,8 @@ void embed(const EmbedArgs& a, Stream) {
   }
 }
 
+void quantize(const QuantizeArgs& a, Stream) { store_rows(a.out, 0, a.rows, a.k, a.x); }
+
 void rmsnorm(const RmsNormArgs& a, Stream) {
   std::vector<float> out(static_cast<size_t>(a.d));
   for (int32_t r = 0; r < a.rows; ++r) {

@@ -6,6 +6,7 @@
 namespace lowbit::ref {
 
 void embed(const EmbedArgs& a, Stream);
+void quantize(const QuantizeArgs& a, Stream);
 void rmsnorm(const RmsNormArgs& a, Stream);
 void rotary_table(const RotaryTableArgs& a, Stream);
 void rope_append(const RopeAppendArgs& a, Stream);

@@ -45,10 +45,11 @@ std::string comma_ids(const std::vector<int32_t>& ids) {
 TEST(Help, EveryCommandExplainsItself) {
   const Outcome all = run_here({"--help"});
   EXPECT_EQ(all.code, 0);
-  for (const char* name : {"generate", "eval", "inspect", "formats", "lockstep", "bench"}) {
+  for (const char* name :
+       {"generate", "eval", "inspect", "formats", "lockstep", "bench", "quantize"}) {
     EXPECT_TRUE(contains(all.out, name));
   }
-  for (const char* name : {"generate", "eval", "inspect", "formats", "lockstep"}) {
+  for (const char* name : {"generate", "eval", "inspect", "formats", "lockstep", "quantize"}) {
     const Outcome help = run_here({name, "--help"});
     EXPECT_EQ(help.code, 0) << name;
     EXPECT_TRUE(contains(help.out, "--help")) << name;
@@ -219,7 +220,7 @@ TEST(Inspect, PlansWhatALoadDoes) {
     for (const char* format : {"", "bf16", "int8", "int8-tensor", "int4", "q4_0"}) {
       const std::string path = kSource + "/tests/golden/llama/" + name;
       LoadOptions options;
-      if (*format) options.format = parse_format_pair(format);
+      if (*format) options.set_format(parse_format_pair(format));
       const LoadedModel loaded = load(path, find_backend("cpu"), options);
       const json plan = json::parse(
           run_here({"inspect", path, "--format", format, "-o", "json", "--device", "cpu"}).out);

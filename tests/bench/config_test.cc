@@ -53,7 +53,7 @@ TEST(BenchConfig, EveryBadValueNamesItsKey) {
       {"quality_tokens", [](BenchConfig& c) { c.quality_tokens = -5; }},
       {"quality", [](BenchConfig& c) { c.quality = "slef"; }},
       {"output", [](BenchConfig& c) { c.output = "xml"; }},
-      {"kv_format", [](BenchConfig& c) { c.kv_format = "int4"; }},
+      {"kv_format", [](BenchConfig& c) { c.kv_format = "fp8-tensor"; }},
       {"format", [](BenchConfig& c) { c.formats = {"int44"}; }},
       {"format", [](BenchConfig& c) { c.formats = {}; }},
       {"text", [](BenchConfig& c) { c.quality = "text"; }},

@@ -36,11 +36,13 @@ class FakeModel final : public Model {
   std::vector<const Linear*> linears() const override { return {}; }
   const MemoryUse& memory() const override { return memory_; }
   int64_t parameters() const override { return 0; }
+  const std::vector<TensorUse>& tensors() const override { return uses_; }
 
  private:
   int32_t vocab_, context_;
   Row row_;
   MemoryUse memory_;
+  std::vector<TensorUse> uses_;
 };
 
 // Position p is always followed by script[p + 1 - prompt]: a greedy run reads out the script.

@@ -13,7 +13,8 @@ namespace {
 constexpr int32_t kPage = StateStore::kPageTokens;
 
 StateStore store(int32_t sequences, int32_t max_context) {
-  return {ref_backend(), {{"kv", FormatId::kF16, 3, 2, 8, true}}, sequences, max_context};
+  return {
+      ref_backend(), {{"kv", format_of(FormatId::kF16), 3, 2, 8, true}}, sequences, max_context};
 }
 
 // The pages that a sequence of `length` tokens uses.
@@ -73,6 +74,23 @@ TEST(StateStore, BytesCountKeysAndValuesOfAllLayers) {
   const StateStore s = store(2, 2 * kPage);
   EXPECT_EQ(s.bytes_per_token(), 2u * 3 * 2 * 8 * 2);
   EXPECT_EQ(s.bytes(), s.bytes_per_token() * 2 * 2 * kPage);
+}
+
+// Codes, scales and zeros, of each head of each token.
+TEST(StateStore, BytesCountScalesAndZeros) {
+  const struct {
+    const char* format;
+    size_t head_bytes;  // of 80 numbers
+  } kRows[] = {{"f32", 320},          {"bf16", 160},     {"int8", 80 + 2},
+               {"fp8", 80 + 2},       {"fp8-sf32", 84},  {"int8-g32", 80 + 3 * 2},
+               {"int4", 40 + 2 * 4},  {"mxfp8", 80 + 3}, {"mxfp4", 40 + 3},
+               {"mxfp6-e3m2", 60 + 3}};
+  for (const auto& row : kRows) {
+    const StateSpec spec{"kv", parse_cache_format(row.format), 3, 2, 80, true};
+    const StateStore s(ref_backend(), {spec}, 2, 2 * kPage);
+    EXPECT_EQ(s.bytes_per_token(), 2u * 3 * 2 * row.head_bytes) << row.format;
+    EXPECT_EQ(s.bytes(), s.bytes_per_token() * 2 * 2 * kPage) << row.format;
+  }
 }
 
 }  // namespace

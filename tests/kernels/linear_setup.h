@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -13,6 +14,7 @@
 #include "base/rng.h"
 #include "formats/codec.h"
 #include "ops/linear.h"
+#include "ops/view.h"
 #include "quantize/quantizer.h"
 
 namespace lowbit::test {
@@ -90,35 +92,66 @@ inline QTensor in_layout(const QTensor& w, LayoutId layout, std::span<const Pack
   return w;
 }
 
-// Activations [m, k] with NaN between the rows.
+// The activation whose memory is `planes`.
+inline Act act_over(const QTensorBuilder& planes) {
+  Act act = act_of(planes.tensor.format, planes.tensor.k);
+  act.data = planes.codes;
+  act.scales = planes.scales;
+  act.zeros = planes.zeros;
+  act.outer = planes.outer;
+  return act;
+}
+
+inline bool same_planes(const QTensorBuilder& a, const QTensorBuilder& b) {
+  return std::ranges::all_of(kPlanes, [&](Plane plane) {
+    return std::ranges::equal(a.tensor.plane(plane).data, b.tensor.plane(plane).data);
+  });
+}
+
+// Activations [m, k]: of a format without scales with NaN between the rows, else any codes.
 class Activations {
  public:
-  Activations(FormatId format, int32_t m, int32_t k, uint64_t seed)
-      : format_(format), k_(k), ld_(k + 3), bytes_(format_of(format).bits / 8) {
-    data_.resize(static_cast<size_t>(m * ld_ - 3) * bytes_);
+  Activations(const Format& format, int32_t m, int32_t k, uint64_t seed)
+      : format_(format), k_(k), ld_(format.quantized() ? k : k + 3) {
+    if (format.quantized()) {
+      tensor_ = random_weights(format, m, k, seed);
+      return;
+    }
+    data_.resize(static_cast<size_t>(row_bytes(format, m * ld_ - 3)));
     const std::vector<float> values = gaussian(int64_t{m} * k, seed, 3);
     const std::vector<float> poison(3, kPoison);
     for (int32_t t = 0; t < m; ++t) {
-      encode_plain(format, values.data() + int64_t{t} * k, k, at(t, 0));
-      if (t + 1 < m) encode_plain(format, poison.data(), 3, at(t, k));
+      encode_plain(format.id, values.data() + int64_t{t} * k, k, at(t, 0));
+      if (t + 1 < m) encode_plain(format.id, poison.data(), 3, at(t, k));
     }
   }
-  Act act(int32_t first = 0) { return {at(first, 0), nullptr, ld_, format_}; }
-  std::vector<float> row(int32_t t) {
-    std::vector<float> values(static_cast<size_t>(k_));
-    decode_plain(format_, at(t, 0), k_, values.data());
+  Act act(int32_t first = 0) {
+    Act act = act_of(format_, ld_);
+    act.data = at(first, 0);
+    if (!format_.quantized()) return act;
+    act.data = row_of(Plane::kCodes, first);
+    act.scales = row_of(Plane::kScales, format_.block.n == 0 ? 0 : first);
+    act.zeros = row_of(Plane::kZeros, format_.block.n == 0 ? 0 : first);
+    act.outer = row_of(Plane::kOuter, first);
+    return act;
+  }
+  std::vector<double> row(int32_t t) {
+    std::vector<double> values(static_cast<size_t>(k_));
+    load_row(act(), t, k_, values.data());
     return values;
   }
 
  private:
-  void* at(int64_t t, int64_t i) {
-    return data_.data() + static_cast<size_t>(t * ld_ + i) * bytes_;
+  void* at(int64_t t, int64_t i) { return data_.data() + row_bytes(format_, t * ld_ + i); }
+  std::byte* row_of(Plane plane, int64_t row) {
+    const int64_t stride = plane_shape(format_, plane, tensor_.n, k_).row_bytes;
+    return const_cast<std::byte*>(tensor_.plane(plane).data.data()) + row * stride;
   }
-  FormatId format_;
+  Format format_;
   int32_t k_;
   int64_t ld_;
-  size_t bytes_;
   std::vector<std::byte> data_;
+  QTensor tensor_;
 };
 
 // y [m, n] inside a larger matrix of NaN.

@@ -40,7 +40,7 @@ std::vector<const LinearKernel*> runnable_kernels() {
 // One problem with its reference results for every token up to m_max.
 class Problem {
  public:
-  Problem(const Format& w_format, FormatId act, int32_t m_max, LinearShape shape)
+  Problem(const Format& w_format, const Format& act, int32_t m_max, LinearShape shape)
       : format(w_format),
         act_format(act),
         n(shape.n),
@@ -52,10 +52,10 @@ class Problem {
         exact_(static_cast<size_t>(int64_t{m_max} * n)),
         magnitude_(exact_.size()),
         apart_(exact_.size()),
-        weights_(decode_rows(w)),
+        weights_(decoded()),
         middles_(middles()) {
     for (int32_t t = 0; t < m_max; ++t) {
-      const std::vector<float> row = x.row(t);
+      const std::vector<double> row = x.row(t);
       for (int32_t i = 0; i < n; ++i) {
         double sum = 0, size = 0, apart = 0;
         for (int32_t j = 0; j < k; ++j) {
@@ -86,7 +86,7 @@ class Problem {
             .workspace = workspace.data()};
   }
   size_t workspace_bytes(const LinearKernel& kernel, int32_t m) const {
-    const LinearSpec spec{format, format_of(act_format), n, k, true, m};
+    const LinearSpec spec{format, act_format, n, k, true, m};
     return kernel.workspace ? kernel.workspace(spec) : 0;
   }
 
@@ -113,7 +113,7 @@ class Problem {
   }
 
   const Format format;
-  const FormatId act_format;
+  const Format act_format;
   const int32_t n, k;
   const QTensor w;
   Activations x;
@@ -121,6 +121,12 @@ class Problem {
 
  private:
   size_t index(int32_t i, int32_t j) const { return static_cast<size_t>(int64_t{i} * k + j); }
+
+  std::vector<double> decoded() const {
+    std::vector<double> values(static_cast<size_t>(int64_t{n} * k));
+    for (int64_t i = 0; i < n; ++i) decode_row(w, i, values.data() + i * k);
+    return values;
+  }
 
   // For each weight, what the middle code of its block stands for (code 0 where zeros are offsets).
   std::vector<double> middles() const {
@@ -140,13 +146,13 @@ class Problem {
   const std::vector<double>& rounding_of_x(int32_t block, int32_t m) {
     std::vector<double>& sums = rounding_[block];
     for (auto t = static_cast<int32_t>(sums.size()) / n; t < m; ++t) {
-      const std::vector<float> row = x.row(t);
+      const std::vector<double> row = x.row(t);
       for (int32_t i = 0; i < n; ++i) {
         double sum = 0;
         for (int32_t j = 0; j < k && block > 1; j += block) {
           double top = 0, weights = 0;
           for (int32_t b = j; b < std::min(k, j + block); ++b) {
-            top = std::max(top, std::abs(double{row[static_cast<size_t>(b)]}));
+            top = std::max(top, std::abs(row[static_cast<size_t>(b)]));
             weights += std::abs(weights_[index(i, b)]);
           }
           sum += top * weights;
@@ -158,15 +164,13 @@ class Problem {
   }
 
   std::vector<double> exact_, magnitude_, apart_;
-  std::vector<float> weights_;
-  std::vector<double> middles_;
+  std::vector<double> weights_, middles_;
   std::map<int32_t, std::vector<double>> rounding_;  // by block of x
 };
 
 std::string repro(const LinearKernel& kernel, const Problem& p, int32_t m) {
   return fmt::format("repro: --kernel {} --format {}+{} --m {} --n {} --k {} --seed {}",
-                     kernel.name, name(p.format), name(format_of(p.act_format)), m, p.n, p.k,
-                     kSeed);
+                     kernel.name, name(p.format), name(p.act_format), m, p.n, p.k, kSeed);
 }
 
 void run_and_check(const LinearKernel& kernel, Problem& p, const QTensor& packed, int32_t m,
@@ -187,11 +191,11 @@ class LinearFormat : public testing::TestWithParam<Format> {};
 TEST_P(LinearFormat, EveryRowAgreesWithTheReferenceOnRaggedShapes) {
   for (const LinearShape& shape : kRaggedLinearShapes) {
     if (!cannot_take(GetParam(), shape.n, shape.k).empty()) continue;
-    for (const FormatId act : {FormatId::kF32, FormatId::kBF16, FormatId::kF16}) {
-      const int32_t m_max = act == FormatId::kF32 ? 128 : 9;
-      Problem p(GetParam(), act, m_max, shape);
+    for (const char* act : {"f32", "bf16", "f16", "int8"}) {
+      const int32_t m_max = std::string_view(act) == "f32" ? 128 : 9;
+      Problem p(GetParam(), parse_format(act), m_max, shape);
       for (const LinearKernel* kernel : runnable_kernels()) {
-        if (!kernel->weights(p.format)) continue;
+        if (!kernel->weights(p.format) || !kernel->activations(p.act_format)) continue;
         const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
         for (const int32_t m : kLinearTokens) {
           if (m > m_max) continue;
@@ -204,10 +208,32 @@ TEST_P(LinearFormat, EveryRowAgreesWithTheReferenceOnRaggedShapes) {
   }
 }
 
+// What every format of activations stands for is what every row multiplies.
+TEST(Linear, EveryActivationFormatAgreesWithTheReference) {
+  for (const char* act :
+       {"int8", "int8-tensor", "int8-g8", "int8-g32", "int8-asym", "int8-rzero", "fp8", "fp8-e5m2",
+        "fp8-tensor", "fp8-sf16", "mxfp8", "mxfp8-e5m2", "mxfp6", "mxfp6-e3m2", "mxfp4", "nvfp4",
+        "int4", "int4-asym", "int4-row-sym"}) {
+    for (const char* weights : {"f32", "bf16", "int8", "int4", "mxfp4", "ternary"}) {
+      for (const LinearShape& shape : kRaggedLinearShapes) {
+        Problem p(parse_format(weights), activation_format(parse_format(act)), 3, shape);
+        for (const LinearKernel* kernel : runnable_kernels()) {
+          if (!kernel->weights(p.format) || !kernel->activations(p.act_format)) continue;
+          const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
+          run_and_check(*kernel, p, packed, 3, true, Epilogue::kAdd);
+        }
+        const LinearKernel& reference = ref_backend().linear_kernels[0];
+        run_and_check(reference, p, p.w, 3, true, Epilogue::kAdd);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 // The reference kernel itself, where the double sum above is the oracle.
 TEST_P(LinearFormat, ReferenceKernelIsWithinItsOwnBound) {
   const bool whole = GetParam().outer == Outer::kSuper;
-  Problem p(GetParam(), FormatId::kBF16, 3,
+  Problem p(GetParam(), format_of(FormatId::kBF16), 3,
             whole ? LinearShape{9, 512, "whole blocks"} : LinearShape{9, 200, "short last block"});
   for (const LinearKernel& kernel : ref_backend().linear_kernels) {
     run_and_check(kernel, p, p.w, 3, true, Epilogue::kAdd);
@@ -235,7 +261,7 @@ TEST(Linear, ModelShapesAgreeWithTheReference) {
   for (const LinearShape& shape : kModelLinearShapes) {
     if (int64_t{shape.n} * shape.k > 1 << 20) continue;  // bench only
     for (const Format& format : one_format_per_row()) {
-      Problem p(format, FormatId::kF32, 33, shape);
+      Problem p(format, format_of(FormatId::kF32), 33, shape);
       for (const LinearKernel* kernel : runnable_kernels()) {
         if (!kernel->weights(format)) continue;
         const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
@@ -255,7 +281,7 @@ LinearShape split_shape(const Format& format) {
 TEST(Linear, BitsDoNotDependOnTheThreadCountOrTheRun) {
   const int before = thread_pool().workers();
   for (const Format& format : one_format_per_row()) {
-    Problem p(format, FormatId::kBF16, 33, split_shape(format));
+    Problem p(format, format_of(FormatId::kBF16), 33, split_shape(format));
     for (const LinearKernel* kernel : runnable_kernels()) {
       if (!kernel->weights(format)) continue;
       const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
@@ -281,7 +307,7 @@ TEST(Linear, BitsDoNotDependOnTheThreadCountOrTheRun) {
 TEST(Linear, BitsDoNotDependOnTheOtherTokens) {
   for (const Format& format : one_format_per_row()) {
     constexpr int32_t kTokens = 71;  // a block of 64 and a remainder of every tile size
-    Problem p(format, FormatId::kF32, kTokens, split_shape(format));
+    Problem p(format, format_of(FormatId::kF32), kTokens, split_shape(format));
     for (const LinearKernel* kernel : runnable_kernels()) {
       if (!kernel->weights(format)) continue;
       const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);

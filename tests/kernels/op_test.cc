@@ -18,6 +18,11 @@ namespace {
 
 using namespace test;
 
+// Caches: formats without scales; the fast codes of every width and zero; some that go through the
+// codec.
+constexpr const char* kCaches[] = {
+    "f32",  "bf16",  "f16",      "int8", "int8-g32",      "fp8",     "mxfp8", "mxfp6-e3m2",
+    "int4", "mxfp4", "int4-sym", "fp4",  "int4-g16-sf16", "int8-g8", "int3",  "ternary5-row"};
 constexpr FormatId kPlain[] = {FormatId::kF32, FormatId::kBF16, FormatId::kF16};
 
 // Largest relative error of one rounding to a format, and its smallest step.
@@ -181,7 +186,8 @@ TEST_P(Op, GatherRowsMatches) {
 // Three sequences with interleaved, unordered pages and the tokens of one step.
 class KvSetup {
  public:
-  KvSetup(const AttentionCase& c, FormatId kv_format, uint64_t seed) : c_(c), format_(kv_format) {
+  KvSetup(const AttentionCase& c, const Format& kv_format, uint64_t seed)
+      : c_(c), format_(kv_format) {
     int32_t longest = 0, pages = 0;
     for (int s = 0; s < 3; ++s) {
       const int32_t length = c.past[s] + c.fresh[s];
@@ -200,14 +206,14 @@ class KvSetup {
         if (page * c.page_tokens < c.past[s] + c.fresh[s]) table_[s * max_pages_ + page] = next--;
       }
     }
-    numbers_ = int64_t{pages + 1} * c.kv_heads * c.page_tokens * c.head_dim;
+    rows_ = int64_t{pages + 1} * c.kv_heads * c.page_tokens;
     k = pool(seed, 21);
     v = pool(seed, 22);
     const int64_t width = int64_t{c.heads + 2 * c.kv_heads} * c.head_dim;
     qkv = gaussian(static_cast<int64_t>(pos.size()) * width, seed, 23);
   }
 
-  KvView view() { return {k.data(), v.data(), table_.data(), max_pages_, c_.page_tokens, format_}; }
+  KvView view() { return {act_over(k), act_over(v), table_.data(), max_pages_, c_.page_tokens}; }
   int32_t tokens() const { return static_cast<int32_t>(pos.size()); }
   RopeAppendArgs rope(const std::vector<float>& cos_sin) {
     return {tokens(),       c_.heads,   c_.kv_heads, c_.head_dim, qkv.data(),
@@ -221,38 +227,37 @@ class KvSetup {
   }
   // Makes every position that no token of the step may see NaN.
   void poison_future() {
-    std::vector<bool> seen(static_cast<size_t>(numbers_));
+    std::vector<bool> seen(static_cast<size_t>(rows_));
     for (size_t t = 0; t < pos.size(); ++t) {
       for (int32_t p = 0; p <= pos[t]; ++p) {
         for (int32_t h = 0; h < c_.kv_heads; ++h) {
-          const int64_t at = kv_offset(view(), slot[t], p, h, c_.kv_heads, c_.head_dim);
-          for (int32_t i = 0; i < c_.head_dim; ++i) seen[static_cast<size_t>(at + i)] = true;
+          seen[static_cast<size_t>(kv_row(view(), slot[t], p, h, c_.kv_heads))] = true;
         }
       }
     }
-    const size_t bytes = format_of(format_).bits / 8u;
-    for (size_t i = 0; i < seen.size(); ++i) {
-      if (seen[i]) continue;
-      encode_plain(format_, &kPoison, 1, k.data() + i * bytes);
-      encode_plain(format_, &kPoison, 1, v.data() + i * bytes);
+    const std::vector<float> poison(static_cast<size_t>(c_.head_dim), kPoison);
+    for (int64_t row = 0; row < rows_; ++row) {
+      if (seen[static_cast<size_t>(row)]) continue;
+      store_row(act_over(k), row, c_.head_dim, poison.data());
+      store_row(act_over(v), row, c_.head_dim, poison.data());
     }
   }
 
   std::vector<int32_t> pos, slot;
-  std::vector<std::byte> k, v;
+  QTensorBuilder k, v;
   std::vector<float> qkv;
 
  private:
-  std::vector<std::byte> pool(uint64_t seed, uint64_t stream) const {
-    const std::vector<float> values = gaussian(numbers_, seed, stream);
-    std::vector<std::byte> bytes(static_cast<size_t>(numbers_) * (format_of(format_).bits / 8u));
-    encode_plain(format_, values.data(), numbers_, bytes.data());
-    return bytes;
+  QTensorBuilder pool(uint64_t seed, uint64_t stream) const {
+    const std::vector<float> values = gaussian(rows_ * c_.head_dim, seed, stream);
+    const QTensorBuilder rows = build_qtensor(format_, rows_, c_.head_dim);
+    store_rows(act_over(rows), 0, rows_, c_.head_dim, values.data());
+    return rows;
   }
   const AttentionCase& c_;
-  FormatId format_;
+  Format format_;
   int32_t max_pages_ = 0;
-  int64_t numbers_ = 0;
+  int64_t rows_ = 0;
   std::vector<int32_t> table_;
 };
 
@@ -281,40 +286,33 @@ TEST_P(Op, RotaryTableMatches) {
   }
 }
 
-TEST_P(Op, RopeAppendMatchesAndWritesNothingElse) {
+// The same bits: what differs by one rounding would be another code.
+TEST_P(Op, RopeAppendEqualsTheReferenceAndWritesNothingElse) {
   for (const AttentionCase& c : kAttentionCases) {
-    for (const FormatId format : kPlain) {
-      KvSetup got(c, format, 5), want(c, format, 5);
+    for (const char* format : kCaches) {
+      KvSetup got(c, parse_cache_format(format), 5), want(c, parse_cache_format(format), 5);
       const std::vector<float> cos_sin = rotary(ref, got.pos, c.head_dim / 2);
       cpu.rope_append(got.rope(cos_sin), nullptr);
       ref.rope_append(want.rope(cos_sin), nullptr);
-      for (size_t i = 0; i < want.qkv.size(); ++i) {
-        ASSERT_NEAR(got.qkv[i], want.qkv[i], 1e-6) << text(c) << " qkv " << i;
-      }
-      EXPECT_EQ(got.v, want.v) << text(c);  // v is only converted: the same bits
-      const int64_t numbers = static_cast<int64_t>(got.k.size()) / (format_of(format).bits / 8);
-      std::vector<float> a(static_cast<size_t>(numbers)), b(a.size());
-      decode_plain(format, got.k.data(), numbers, a.data());
-      decode_plain(format, want.k.data(), numbers, b.data());
-      for (size_t i = 0; i < a.size(); ++i) {
-        ASSERT_NEAR(a[i], b[i], 1e-6 + 2 * unit(format) * std::abs(b[i])) << text(c) << " k " << i;
-      }
+      EXPECT_EQ(got.qkv, want.qkv) << text(c);
+      EXPECT_TRUE(same_planes(got.k, want.k)) << text(c) << " " << format;
+      EXPECT_TRUE(same_planes(got.v, want.v)) << text(c) << " " << format;
     }
   }
 }
 
 TEST_P(Op, AttentionMatchesAndNeverLooksAhead) {
   for (const AttentionCase& c : kAttentionCases) {
-    for (const FormatId kv_format : kPlain) {
+    for (const char* kv_format : kCaches) {
       for (const FormatId out_format : kPlain) {
-        KvSetup setup(c, kv_format, 6);
+        KvSetup setup(c, parse_cache_format(kv_format), 6);
         setup.poison_future();
         OutAct got(out_format, setup.tokens(), c.heads * c.head_dim);
         OutAct want(out_format, setup.tokens(), c.heads * c.head_dim);
         cpu.attention(setup.attention(got.act()), nullptr);
         ref.attention(setup.attention(want.act()), nullptr);
         // Averages of numbers of size 1 with weights that sum to 1.
-        EXPECT_EQ(got.differs(want, 0, 4e-6), "") << text(c);
+        EXPECT_EQ(got.differs(want, 0, 4e-6), "") << text(c) << " " << kv_format;
         EXPECT_TRUE(got.padding_untouched()) << text(c);
       }
     }
@@ -329,7 +327,7 @@ TEST_P(Op, BitsDoNotDependOnTheThreadCount) {
   std::vector<OutAct> outputs[4];
   for (const int threads : {1, 2, 3}) {
     set_threads(threads);
-    KvSetup setup(c, FormatId::kBF16, 6);
+    KvSetup setup(c, format_of(FormatId::kBF16), 6);
     cpu.rope_append(setup.rope(rotary(cpu, setup.pos, c.head_dim / 2)), nullptr);
     OutAct attention(FormatId::kF32, setup.tokens(), c.heads * c.head_dim);
     cpu.attention(setup.attention(attention.act()), nullptr);

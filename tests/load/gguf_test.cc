@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -11,23 +12,15 @@
 #include "load/checkpoint.h"
 #include "load/containers.h"
 #include "load/files.h"
+#include "load/gguf_blocks.h"
+#include "load/hash.h"
 #include "load/json.h"
+#include "load/safetensors.h"
 
 namespace lowbit {
 namespace {
 
 const std::string kGolden = LB_SOURCE_DIR "/tests/golden/gguf/";
-
-// FNV-1a, 64 bits, of a tensor's numbers as little-endian f32, as 16 hexadecimal digits.
-std::string hash(const QTensor& tensor) {
-  std::vector<float> numbers = decode_rows(tensor);
-  for (float& x : numbers) x += 0.0f;  // a zero code times a negative scale may be -0 or 0
-  uint64_t h = 0xcbf29ce484222325u;
-  for (const std::byte b : std::as_bytes(std::span(numbers))) {
-    h = (h ^ static_cast<uint64_t>(b)) * 0x100000001b3u;
-  }
-  return fmt::format("{:016x}", h);
-}
 
 struct Shape {
   int64_t n, k;
@@ -41,6 +34,17 @@ Shape shape_of(const std::string& name) {
   return {64, 32};
 }
 
+// The shapes of blocks.gguf.
+Shape wide_shape_of(const std::string& name) {
+  const auto is = [&](std::string_view part) { return name.find(part) != std::string::npos; };
+  if (is("norm")) return {1, 256};
+  if (is("embed")) return {288, 256};
+  if (is("q_proj")) return {64, 256};
+  if (is("k_proj") || is("v_proj")) return {32, 256};
+  if (is("o_proj")) return {256, 64};
+  return {256, 256};
+}
+
 class GoldenGguf : public testing::TestWithParam<const char*> {};
 
 TEST_P(GoldenGguf, TensorsEqualThoseOfTheGgufPackageInHuggingFaceOrder) {
@@ -51,7 +55,7 @@ TEST_P(GoldenGguf, TensorsEqualThoseOfTheGgufPackageInHuggingFaceOrder) {
   const auto checkpoint = open_checkpoint(kGolden + file);
   for (const auto& [name, golden] : expected.items()) {
     const auto [n, k] = shape_of(name);
-    EXPECT_EQ(hash(checkpoint->tensor(name, n, k)), golden.get<std::string>()) << name;
+    EXPECT_EQ(hash_of_numbers(checkpoint->tensor(name, n, k)), golden.get<std::string>()) << name;
     EXPECT_TRUE(checkpoint->has(name));
   }
 }
@@ -99,6 +103,52 @@ TEST(Gguf, FormatsAreThoseOfTheFile) {
   EXPECT_EQ(format_in("source"), "f16");
 }
 
+// Raw blocks of every type against what the gguf package decodes them to.
+TEST(Gguf, BlocksOfEveryTypeKeepTheirNumbersAndTheirSize) {
+  const std::string path = LB_SOURCE_DIR "/tests/golden/formats/gguf.safetensors";
+  const StoredTensors golden = parse_safetensors(path, map_file(path));
+  const int64_t n = 4, k = 512;
+  int types = 0;
+  for (const GgufType& type : gguf_types()) {
+    std::string stem(type.name);
+    for (char& c : stem) c = static_cast<char>(std::tolower(c));
+    const auto blocks = golden.find(stem + ".blocks");
+    if (blocks == golden.end()) continue;
+    SCOPED_TRACE(stem);
+    ++types;
+    StoredTensor stored = blocks->second;
+    stored.type = type.name;
+    stored.shape = {n, k};
+    const QTensor tensor = gguf_tensor(stem, stored, n, k);
+    EXPECT_EQ(name(tensor.format), stem);
+    const QTensor decoded = plain_tensor(stem, golden.at(stem + ".decoded"), n, k, "F32");
+    EXPECT_EQ(hash_of_numbers(tensor), hash_of_numbers(decoded));
+    // Digits of TQ1_0 are packed more tightly here: five to a byte across blocks.
+    const size_t bytes = stored.data.data.size();
+    EXPECT_EQ(tensor.bytes(), type.name == "TQ1_0" ? bytes - 4 : bytes);
+  }
+  EXPECT_EQ(types, 13);
+}
+
+TEST(Gguf, EveryMatrixOfAModelMayHaveAnotherType) {
+  const auto expected =
+      parse_json("expected.json", map_file(kGolden + "expected.json").text())["blocks.gguf"];
+  ASSERT_EQ(expected.size(), 11u);
+  const auto checkpoint = open_checkpoint(kGolden + "blocks.gguf");
+  EXPECT_EQ(checkpoint->tensor_names().size(), expected.size());  // scales are not weights
+  for (const auto& [name, golden] : expected.items()) {
+    const auto [n, k] = wide_shape_of(name);
+    const QTensor tensor = checkpoint->tensor(name, n, k);
+    EXPECT_EQ(hash_of_numbers(tensor), golden.get<std::string>()) << name;
+    EXPECT_EQ(checkpoint->outline(name, n, k).format, tensor.format) << name;
+  }
+  const std::string layer = "model.layers.0.";
+  EXPECT_EQ(checkpoint->outline(layer + "self_attn.q_proj.weight", 64, 256).format,
+            format_of(FormatId::kQ4_K));
+  EXPECT_EQ(checkpoint->outline(layer + "self_attn.o_proj.weight", 256, 64).format,
+            format_of(FormatId::kNvFp4));
+}
+
 // Version 2 has the layout of version 3; no tool writes it any more.
 TEST(Gguf, Version2ReadsLikeVersion3) {
   std::string bytes(map_file(kGolden + "q8_0.gguf").text());
@@ -110,7 +160,8 @@ TEST(Gguf, Version2ReadsLikeVersion3) {
   EXPECT_EQ(v3->container(), "gguf v3");
   for (const std::string& name : v3->tensor_names()) {
     const auto [n, k] = shape_of(name);
-    EXPECT_EQ(hash(v2->tensor(name, n, k)), hash(v3->tensor(name, n, k))) << name;
+    EXPECT_EQ(hash_of_numbers(v2->tensor(name, n, k)), hash_of_numbers(v3->tensor(name, n, k)))
+        << name;
   }
 }
 

@@ -49,11 +49,11 @@ Case read_case(const std::string& name) {
   return golden;
 }
 
-LoadedModel load_case(const Case& golden, const Backend& backend, FormatId kv_format,
+LoadedModel load_case(const Case& golden, const Backend& backend, const std::string& kv_format,
                       const std::string& format) {
   LoadOptions options;
-  options.kv_format = kv_format;
-  if (!format.empty()) options.format = parse_format_pair(format);
+  options.kv_format = parse_cache_format(kv_format);
+  if (!format.empty()) options.set_format(parse_format_pair(format));
   return load(golden.path(), backend, options);
 }
 

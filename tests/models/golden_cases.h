@@ -25,6 +25,6 @@ Case read_case(const std::string& name);
 
 // As stored, f32 key/value cache: the arithmetic that the goldens are made with.
 LoadedModel load_case(const Case& golden, const Backend& backend,
-                      FormatId kv_format = FormatId::kF32, const std::string& format = "");
+                      const std::string& kv_format = "f32", const std::string& format = "");
 
 }  // namespace lowbit::golden

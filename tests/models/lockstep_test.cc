@@ -9,7 +9,7 @@ namespace lowbit {
 namespace {
 
 LockstepResult against_ref(const std::string& name, const Backend& tested_backend,
-                           FormatId kv_format = FormatId::kF32, const std::string& format = "") {
+                           const std::string& kv_format = "f32", const std::string& format = "") {
   const golden::Case golden = golden::read_case(name);
   const Backend& ref = find_backend("ref");
   const LoadedModel oracle = golden::load_case(golden, ref, kv_format, format);
@@ -20,18 +20,18 @@ LockstepResult against_ref(const std::string& name, const Backend& tested_backen
 class Lockstep : public testing::TestWithParam<std::string> {};
 
 TEST_P(Lockstep, CpuEqualsRefOpByOp) {
-  for (const FormatId kv : {FormatId::kF32, FormatId::kBF16}) {
+  for (const char* kv : {"f32", "bf16", "int8", "fp8", "int4", "mxfp4", "int8-g8"}) {
     const LockstepResult result = against_ref(GetParam(), find_backend("cpu"), kv);
-    EXPECT_FALSE(result.difference) << result.difference->text();
+    EXPECT_FALSE(result.difference) << kv << ": " << result.difference->text();
     EXPECT_GT(result.ops, 4 * 20);  // four steps of a model with two layers
     EXPECT_LE(result.worst, 1);
   }
 }
 
-TEST_P(Lockstep, CpuEqualsRefWithQuantizedWeights) {
-  for (const char* format : {"int8", "int4-g32"}) {
-    const LockstepResult result =
-        against_ref(GetParam(), find_backend("cpu"), FormatId::kF32, format);
+TEST_P(Lockstep, CpuEqualsRefWithQuantizedWeightsAndActivations) {
+  for (const char* format : {"int8", "int4-g32", "int8+int8", "int8+fp8", "int8+fp8-tensor",
+                             "int8+mxfp8", "int4+mxfp4", "int4+nvfp4", "int8+int4-row-sym"}) {
+    const LockstepResult result = against_ref(GetParam(), find_backend("cpu"), "int8", format);
     EXPECT_FALSE(result.difference) << format << ": " << result.difference->text();
   }
 }
@@ -70,7 +70,7 @@ TEST(LockstepFinds, ARotationThatForgetsTheCache) {
               b.op.rope_append = [](const RopeAppendArgs& a, Stream s) {
                 RopeAppendArgs shifted = a;
                 find_backend("cpu").op.rope_append(a, s);
-                static_cast<float*>(shifted.kv.v)[0] += 1;  // only attention reads it
+                static_cast<float*>(shifted.kv.v.data)[0] += 1;  // only attention reads it
               };
             })),
             "layer.0.attention");

@@ -23,7 +23,7 @@ TEST(Prose7m, PerplexityAgreesWithPyTorch) {
   if (!file_exists(text_path)) GTEST_SKIP() << text_path << " is not here (LOWBIT_SHARED)";
   const auto reference = nlohmann::json::parse(map_file(model + "/reference.json").text());
   LoadOptions options;
-  options.kv_format = FormatId::kF32;
+  options.kv_format = format_of(FormatId::kF32);
   const LoadedModel loaded = load(model, find_backend("cpu"), options);
   const Bytes file = map_file(text_path);
   ASSERT_EQ(file.data.size(), reference["n_bytes"]) << "another valid.txt";

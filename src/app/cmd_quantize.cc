@@ -1,0 +1,121 @@
+// lowbit quantize: a model in another format, as a folder that loads without quantizing again.
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "app/commands.h"
+#include "app/model_options.h"
+#include "app/options.h"
+#include "app/output.h"
+#include "app/progress.h"
+#include "base/check.h"
+#include "base/text.h"
+#include "base/thread_pool.h"
+#include "base/timer.h"
+#include "models/export.h"
+
+namespace lowbit {
+namespace {
+
+using nlohmann::ordered_json;
+
+struct QuantizeConfig {
+  std::string model, out, output = "text";
+  QuantizeOptions quantize;
+  int32_t threads = 0;
+};
+
+template <class Visitor>
+void visit(Visitor& v, QuantizeConfig& c) {
+  v.field("model", c.model, "Hugging Face folder, .gguf file or embedded:NAME");
+  visit(v, c.quantize);
+  v.field("out", c.out, "folder to write; must not exist");
+  v.field("threads", c.threads, "0: one per core");
+}
+
+std::vector<std::string> skipped_lines(const std::vector<TensorUse>& uses) {
+  std::vector<std::string> lines;
+  for (const TensorUse& use : uses) {
+    if (!use.skipped.empty()) {
+      lines.push_back(fmt::format("{} [{}, {}]: {}", use.tensor, use.n, use.k, use.skipped));
+    }
+  }
+  return lines;
+}
+
+std::vector<std::string> short_block_lines(const std::vector<TensorUse>& uses) {
+  std::vector<std::string> lines;
+  for (const TensorUse& use : uses) {
+    if (!use.choice.format || !use.skipped.empty()) continue;
+    const int64_t rest = short_block(*use.choice.format, use.k);
+    if (rest == 0) continue;
+    lines.push_back(fmt::format("{}: K = {}, the last block of {} holds {}", use.tensor, use.k,
+                                use.choice.format->block.k, rest));
+  }
+  return lines;
+}
+
+std::string megabytes(int64_t bytes) {
+  return fmt::format("{:.1f}", static_cast<double>(bytes) / 1e6);
+}
+
+std::string report_text(const QuantizeConfig& c, const ExportReport& report, double seconds) {
+  std::string text = fmt::format(
+      "wrote       {}\ntensors     {} MB, {} MB before\n"
+      "quantized   {} weights at {:.4g} bits each, scales included\ntime        {:.1f} s\n",
+      c.out, megabytes(report.written_bytes), megabytes(report.source_bytes), report.weights,
+      report.bits_per_weight(), seconds);
+  for (const std::string& line : skipped_lines(report.uses)) text += "as stored   " + line + "\n";
+  for (const std::string& line : short_block_lines(report.uses))
+    text += "short block " + line + "\n";
+  return text;
+}
+
+std::string report_json(const QuantizeConfig& c, const ExportReport& report, double seconds) {
+  const ordered_json json = {{"model", c.model},
+                             {"out", c.out},
+                             {"bytes", report.written_bytes},
+                             {"source_bytes", report.source_bytes},
+                             {"quantized_weights", report.weights},
+                             {"bits_per_weight", report.bits_per_weight()},
+                             {"seconds", seconds},
+                             {"skipped", skipped_lines(report.uses)},
+                             {"short_blocks", short_block_lines(report.uses)}};
+  return json.dump() + "\n";
+}
+
+}  // namespace
+
+int cmd_quantize(const std::vector<std::string>& args) {
+  QuantizeConfig c;
+  CLI::App app(
+      "Stores a model with every layer in the format asked for. The folder loads like any model; "
+      "nothing is quantized again.",
+      "quantize");
+  app.add_option("MODEL", c.model, "the same as --model")->type_name("TEXT");
+  add_flags(app, c);
+  app.add_option("-o,--output", c.output, "text, or json: one line")->type_name("TEXT");
+  if (!parse_args(app, args)) return 0;
+  if (c.output != "text" && c.output != "json") {
+    throw_error("-o {}: must be text or json", printable(c.output));
+  }
+  if (c.model.empty()) throw_error("MODEL is missing; it names what to quantize");
+  if (c.out.empty()) throw_error("--out is missing; it names the folder to write");
+  ExportOptions options{.policy = layer_policy(c.quantize)};
+  if (!options.policy.changes_anything()) {
+    throw_error("nothing to do: give --format, --mixed, --head or --embedding");
+  }
+  if (c.threads != 0) with_context("--threads", [&] { set_threads(c.threads); });
+
+  const Timer timer;
+  const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(c.model);
+  Progress progress("quantizing " + c.model);
+  options.progress = [&](int64_t done, int64_t total, const std::string& tensor) {
+    progress.update(done, total, tensor);
+  };
+  const ExportReport report = export_model(*checkpoint, chosen_backend({}), options, c.out);
+  print(c.output == "json" ? report_json(c, report, timer.seconds())
+                           : report_text(c, report, timer.seconds()));
+  return 0;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,65 @@
+// Which format and quantizer each layer of a model gets: one for all, others for the head, the
+// token embedding and whatever a file of rules names.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "formats/format.h"
+#include "quantize/quantizer.h"
+
+namespace lowbit {
+
+// What a layer is turned into. No format: it stays as the file stores it.
+struct LayerChoice {
+  std::optional<Format> format;
+  const Quantizer* quantizer = &quantizers()[0];  // rtn
+};
+
+// "same" (as the other layers), "stored", or a format's name.
+struct TensorPolicy {
+  bool same = false;
+  std::optional<Format> format = std::nullopt;
+};
+TensorPolicy parse_tensor_policy(std::string_view text);
+std::string name(const TensorPolicy& policy);
+
+// One entry of a file of rules: layers whose name matches get the choice.
+struct LayerRule {
+  std::string match;  // a layer's name (layers.3.qkv, head, embedding); `*` is any run of letters
+  LayerChoice choice;
+};
+
+struct LayerPolicy {
+  LayerChoice all = {};
+  TensorPolicy head = {.same = true};
+  TensorPolicy embedding = {};        // stored
+  std::vector<LayerRule> rules = {};  // the first that matches decides
+  bool allow_skip = false;  // a layer that its format cannot take stays as stored, and is reported
+
+  // `layer` as Linears are called, or "embedding".
+  LayerChoice choose(std::string_view layer) const;
+  // Whether a layer may end up in another format than the file's.
+  bool changes_anything() const;
+  // Error if a rule matches none of the model's layers.
+  void check_rules_used(const std::vector<std::string>& layers) const;
+};
+
+// The file of rules behind --mixed, read into `policy`: what it says of all layers, head and
+// embedding replaces what is there. YAML:
+//
+//   version: 1
+//   format: int4            # of all other layers; `stored` leaves them alone
+//   quantizer: hqq          # of this file's formats; rtn if absent
+//   head: int8              # same, stored or a format
+//   embedding: stored
+//   layers:                 # the first match decides
+//     - {match: "layers.*.down", format: int8}
+//     - {match: "layers.0.*", format: stored}
+//
+// Errors name the file and the entry.
+void read_mixed(const std::string& path, LayerPolicy* policy);
+
+}  // namespace lowbit

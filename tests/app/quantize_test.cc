@@ -1,0 +1,264 @@
+// lowbit quantize: what it writes loads to the same numbers as quantizing at load.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "app/run_lowbit.h"
+#include "base/check.h"
+#include "base/file.h"
+#include "engine/loaded_model.h"
+#include "load/checkpoint.h"
+#include "load/safetensors_writer.h"
+#include "ref/backend.h"
+
+namespace lowbit {
+namespace {
+
+using fixtures::Outcome;
+using fixtures::run_here;
+using fixtures::TempFolder;
+using nlohmann::json;
+
+const std::string kSource = LB_SOURCE_DIR;
+const std::string kModel = kSource + "/tests/golden/llama/gqa4";
+const std::string kTied = kSource + "/tests/golden/llama/tied";
+constexpr const char* kDown = "model.layers.0.mlp.down_proj.weight";
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+std::string ids_of(const std::string& model, std::vector<std::string> more = {}) {
+  std::vector<std::string> args = {"generate",     "--model", model,   "--device",         "ref",
+                                   "--prompt-ids", "1,5,9,2", "--ids", "--max-new-tokens", "12"};
+  args.insert(args.end(), more.begin(), more.end());
+  const Outcome run = run_here(args);
+  EXPECT_EQ(run.code, 0) << run.err;
+  return run.out;
+}
+
+void expect_one_line(const Outcome& run, const std::vector<std::string>& parts) {
+  EXPECT_EQ(run.code, 2) << run.out;
+  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 1) << run.err;
+  for (const std::string& part : parts) EXPECT_TRUE(contains(run.err, part)) << run.err;
+}
+
+class QuantizeFormats : public testing::TestWithParam<const char*> {};
+
+TEST_P(QuantizeFormats, TheFolderHoldsTheCodesThatALoadWouldChoose) {
+  const TempFolder temp;
+  const std::string out = temp.path() + "/q";
+  const Outcome run = run_here({"quantize", kModel, "--format", GetParam(), "--out", out});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_TRUE(contains(run.out, "bits each")) << run.out;
+  EXPECT_EQ(ids_of(out), ids_of(kModel, {"--format", GetParam()}));
+
+  const Format format = parse_format(GetParam());
+  const auto source = open_checkpoint(kModel), written = open_checkpoint(out);
+  EXPECT_EQ(written->tensor_names(), source->tensor_names());
+  LoadOptions options;
+  options.plan_only = true;
+  options.policy.all.format = format;
+  const auto model = load_model(*source, ref_backend(), options);
+  for (const TensorUse& use : model->tensors()) {
+    const QTensor original = source->tensor(use.tensor, use.n, use.k);
+    const QTensor expected = use.role == TensorRole::kLinear
+                                 ? quantizers()[0].run(original, format, {use.tensor})
+                                 : original;
+    const QTensor stored = written->tensor(use.tensor, use.n, use.k);
+    ASSERT_EQ(stored.format, expected.format) << use.tensor;
+    for (const Plane plane : kPlanes) {
+      EXPECT_TRUE(std::ranges::equal(stored.plane(plane).data, expected.plane(plane).data))
+          << use.tensor << " " << name(plane);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Families, QuantizeFormats,
+                         testing::Values("int8", "int4", "int3-g32-asym", "int4-g128-sym-sf16-24",
+                                         "int1", "ternary", "ternary5-row", "fp8-b128x128",
+                                         "fp6-e2m3", "mxfp8", "mxfp6", "mxfp4-even", "nvfp4",
+                                         "q4_1", "tq1_0"),
+                         [](const auto& p) {
+                           std::string text = p.param;
+                           std::replace(text.begin(), text.end(), '-', '_');
+                           return text;
+                         });
+
+TEST(Quantize, ATiedHeadOfItsOwnFormatIsUntied) {
+  const TempFolder temp;
+  const std::string out = temp.path() + "/q";
+  const std::vector<std::string> flags = {"--format", "int4-g32", "--head", "int8"};
+  ASSERT_EQ(
+      run_here({"quantize", kTied, flags[0], flags[1], flags[2], flags[3], "--out", out}).code, 0);
+  EXPECT_EQ(ids_of(out), ids_of(kTied, flags));
+  const auto written = open_checkpoint(out);
+  EXPECT_FALSE(written->config().boolean_or("tie_word_embeddings", true));
+  EXPECT_TRUE(written->has("lm_head.weight"));
+}
+
+TEST(Quantize, AQuantizedEmbeddingKeepsATiedHeadAsStored) {
+  const TempFolder temp;
+  const std::string out = temp.path() + "/q";
+  const std::vector<std::string> flags = {"--embedding", "int8-g64"};
+  ASSERT_EQ(run_here({"quantize", kTied, flags[0], flags[1], "--out", out}).code, 0);
+  EXPECT_EQ(ids_of(out), ids_of(kTied, flags));
+  const json inspect = json::parse(run_here({"inspect", out, "-o", "json"}).out);
+  EXPECT_EQ(inspect["linears"].back()["format"], "f16");
+}
+
+TEST(Quantize, GgufFilesBecomeFoldersWithTheirTokenizer) {
+  const TempFolder temp;
+  const std::string gguf = kSource + "/tests/golden/gguf/q4_0-untied-spm.gguf";
+  const std::string out = temp.path() + "/q";
+  ASSERT_EQ(run_here({"quantize", gguf, "--format", "int8", "--out", out}).code, 0);
+  const auto generate = [](const std::string& model, std::vector<std::string> more) {
+    std::vector<std::string> args = {"generate",         "--model", model,      "--prompt", "a b",
+                                     "--max-new-tokens", "8",       "--device", "ref"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_here(args).out;
+  };
+  const std::string text = generate(out, {});
+  EXPECT_FALSE(text.empty());
+  EXPECT_EQ(text, generate(gguf, {"--format", "int8"}));
+}
+
+TEST(Quantize, RulesGiveLayersTheirOwnFormats) {
+  const TempFolder temp;
+  const std::string rules = temp.write("mixed.yaml",
+                                       "version: 1\nformat: int4-g32\nhead: stored\nlayers:\n"
+                                       "  - {match: \"layers.*.down\", format: int8}\n"
+                                       "  - {match: \"layers.0.*\", format: stored}\n");
+  const std::string out = temp.path() + "/q";
+  ASSERT_EQ(run_here({"quantize", kModel, "--mixed", rules, "--out", out}).code, 0);
+  EXPECT_EQ(ids_of(out), ids_of(kModel, {"--mixed", rules}));
+  const auto written = open_checkpoint(out);
+  const auto format_of_layer = [&](const std::string& tensor) {
+    LoadOptions plan;
+    plan.plan_only = true;
+    const auto model = load_model(*written, ref_backend(), plan);
+    for (const TensorUse& use : model->tensors()) {
+      if (use.tensor == tensor) return name(use.stored);
+    }
+    return std::string("absent");
+  };
+  EXPECT_EQ(format_of_layer(kDown), "int8");
+  EXPECT_EQ(format_of_layer("model.layers.0.self_attn.o_proj.weight"), "bf16");
+  EXPECT_EQ(format_of_layer("model.layers.1.self_attn.o_proj.weight"), "int4-g32");
+  EXPECT_EQ(format_of_layer("lm_head.weight"), "bf16");
+}
+
+TEST(Quantize, BadRulesNameFileAndEntry) {
+  const TempFolder temp;
+  const auto run = [&](const std::string& text) {
+    const std::string rules = temp.write("mixed.yaml", text);
+    return run_here({"quantize", kModel, "--mixed", rules, "--out", temp.path() + "/q"});
+  };
+  expect_one_line(run("format: int4\n"), {"mixed.yaml", "version", "absent"});
+  expect_one_line(run("version: 9\n"), {"version: is 9", "reads version 1"});
+  expect_one_line(run("version: 1\nfromat: int4\n"), {"`fromat`", "did you mean `format`"});
+  expect_one_line(run("version: 1\nformat: int44\n"), {"format", "`int44`"});
+  expect_one_line(run("version: 1\nlayers:\n  - {match: x}\n"),
+                  {"layers[0]", "`format` is missing"});
+  expect_one_line(run("version: 1\nlayers:\n  - {match: \"blk.*\", format: int8}\n"),
+                  {"no layer matches `blk.*`", "embedding", "head"});
+  expect_one_line(run("version: 1\nlayers: 3\n"), {"layers", "list"});
+}
+
+// A Llama whose down projections have K = 10 and all others K = 12.
+std::string write_awkward_model(const TempFolder& temp) {
+  constexpr int64_t kHidden = 12, kInner = 10, kVocab = 8;
+  const std::string layer = "model.layers.0.";
+  std::vector<SafetensorsEntry> entries;
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+    const int64_t bytes = 2 * shape[0] * (shape.size() > 1 ? shape[1] : 1);
+    entries.push_back({name, "BF16", std::move(shape), bytes});
+  };
+  add("model.embed_tokens.weight", {kVocab, kHidden});
+  add("model.norm.weight", {kHidden});
+  add(layer + "input_layernorm.weight", {kHidden});
+  add(layer + "post_attention_layernorm.weight", {kHidden});
+  for (const char* part : {"q", "k", "v", "o"}) {
+    add(fmt::format("{}self_attn.{}_proj.weight", layer, part), {kHidden, kHidden});
+  }
+  add(layer + "mlp.gate_proj.weight", {kInner, kHidden});
+  add(layer + "mlp.up_proj.weight", {kInner, kHidden});
+  add(layer + "mlp.down_proj.weight", {kHidden, kInner});
+  SafetensorsWriter writer(temp.path() + "/model.safetensors", entries);
+  for (const SafetensorsEntry& entry : entries) {
+    writer.write(std::vector<std::byte>(static_cast<size_t>(entry.bytes), std::byte{0x3c}));
+  }
+  writer.finish();
+  temp.write("config.json",
+             R"({"architectures": ["LlamaForCausalLM"], "hidden_size": 12,
+                 "intermediate_size": 10, "num_hidden_layers": 1, "num_attention_heads": 3,
+                 "num_key_value_heads": 3, "vocab_size": 8, "rms_norm_eps": 1e-5,
+                 "max_position_embeddings": 64, "tie_word_embeddings": true})");
+  return temp.path();
+}
+
+TEST(Quantize, LayersThatTheFormatCannotTakeAreListed) {
+  const TempFolder temp, target;
+  const std::string model = write_awkward_model(temp), out = target.path() + "/q";
+  std::vector<std::string> args = {"quantize", model, "--format", "int8-24", "--out", out};
+  expect_one_line(run_here(args), {"1 tensor cannot", kDown, "multiple of 4", "it is 10"});
+  EXPECT_FALSE(std::filesystem::exists(out));
+  expect_one_line(run_here({"inspect", model, "--format", "int8-24"}), {kDown, "multiple of 4"});
+  args.push_back("--allow-skip");
+  const Outcome skipped = run_here(args);
+  ASSERT_EQ(skipped.code, 0) << skipped.err;
+  EXPECT_TRUE(contains(skipped.out, "as stored   " + std::string(kDown))) << skipped.out;
+}
+
+TEST(Quantize, ShortBlocksAreReported) {
+  const TempFolder temp, target;
+  const std::string model = write_awkward_model(temp);
+  const Outcome run =
+      run_here({"quantize", model, "--format", "int4-g8", "--out", target.path() + "/q"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_TRUE(contains(run.out, "K = 10, the last block of 8 holds 2")) << run.out;
+}
+
+TEST(Quantize, NothingIsOverwrittenOrLeftBehind) {
+  const TempFolder temp;
+  const std::string out = temp.path() + "/q";
+  std::filesystem::create_directory(out);
+  expect_one_line(run_here({"quantize", kModel, "--format", "int8", "--out", out}),
+                  {"exists", "nothing was changed"});
+  EXPECT_TRUE(std::filesystem::is_empty(out));
+  std::filesystem::remove(out);
+  expect_one_line(run_here({"quantize", kModel, "--format", "q4_k", "--out", out}),
+                  {"nothing quantizes to it"});
+  expect_one_line(run_here({"quantize", kModel, "--out", out}), {"nothing to do"});
+  expect_one_line(run_here({"quantize", kModel, "--format", "int8"}), {"--out is missing"});
+  expect_one_line(run_here({"quantize", "synthetic:tiny", "--format", "int8", "--out", out}),
+                  {"random weights"});
+  EXPECT_TRUE(std::filesystem::is_empty(temp.path()));
+}
+
+// A container that was changed by hand.
+TEST(Quantize, DamagedContainersAreRefusedByName) {
+  const TempFolder temp;
+  const std::string out = temp.path() + "/q";
+  ASSERT_EQ(run_here({"quantize", kModel, "--format", "int4-g32", "--out", out}).code, 0);
+  const std::string good(map_file(out + "/config.json").text());
+  const auto with = [&](const auto& change) {
+    json config = json::parse(good);
+    change(config["quantization_config"]);
+    write_file_atomically(out + "/config.json", config.dump());
+    return run_here({"inspect", out});
+  };
+  expect_one_line(with([](json& q) { q["version"] = 2; }), {"version: is 2", "reads version 1"});
+  expect_one_line(with([](json& q) { q.erase("version"); }), {"version"});
+  expect_one_line(with([](json& q) { q["formats"][kDown] = "int44"; }), {kDown, "`int44`"});
+  expect_one_line(with([](json& q) { q["formats"][kDown] = 7; }), {kDown});
+  expect_one_line(with([](json& q) { q["formats"][kDown] = "int8"; }), {kDown, "codes"});
+  expect_one_line(with([](json& q) { q["formats"][kDown] = "int4-g64"; }), {kDown, "scales"});
+  expect_one_line(with([](json& q) { q["formats"].erase(kDown); }), {kDown});
+  expect_one_line(with([](json& q) { q["formats"] = nullptr; }), {"formats"});
+}
+
+}  // namespace
+}  // namespace lowbit
