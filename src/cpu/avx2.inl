@@ -32,6 +32,9 @@ inline Ints widen_bytes(const uint8_t* at) {
 inline Ints widen_signed(const uint8_t* at) {
   return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(at)));
 }
+inline Ints widen_words(uint64_t low, uint64_t) {
+  return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(low)));
+}
 inline Floats from_f16(const uint16_t* at) { return _mm256_cvtph_ps(load128(at)); }
 inline Floats from_bf16(const uint16_t* at) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(at)), 16));

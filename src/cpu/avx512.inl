@@ -32,6 +32,10 @@ inline Ints widen_bytes(const uint8_t* at) {
 inline Ints widen_signed(const uint8_t* at) {
   return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
 }
+inline Ints widen_words(uint64_t low, uint64_t high) {
+  return _mm512_cvtepu8_epi32(
+      _mm_set_epi64x(static_cast<int64_t>(high), static_cast<int64_t>(low)));
+}
 inline Floats from_f16(const uint16_t* at) { return _mm512_cvtph_ps(load256(at)); }
 inline Floats from_bf16(const uint16_t* at) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load256(at)), 16));

@@ -56,6 +56,13 @@ bool fixed_narrow_avx2(const Format& f) {
   return fixed_narrow(f) && (f.bits < 4 || !is_mini_float(f.code));
 }
 
+bool fixed_bytes_or_nibbles(const Format& f) { return fixed_bits<8>(f) || fixed_bits<4>(f); }
+// One scale for a token's codes, or for all of them.
+bool int8_tokens(const Format& f) {
+  return f.code == Code::kInt && f.bits == 8 && f.zero == Zero::kNone && f.block.k == 0 &&
+         f.outer == Outer::kNone;
+}
+
 template <uint32_t kIsa>
 std::string needs(const LinearSpec&, const DeviceInfo& device) {
   if (device.isa & kIsa) return "";
@@ -144,6 +151,18 @@ void launch_fixed(const LinearArgs& args, Stream) {
   }
 }
 
+template <FixedPrepare kPrepare, LinearRows kRows>
+void launch_codes(const LinearArgs& args, Stream) {
+  for (int32_t t = 0; t < args.m; t += kFixedTokens) {
+    LinearArgs a = args;
+    a.m = std::min(kFixedTokens, args.m - t);
+    a.y += t * a.ldy;
+    kPrepare(args, t, t + a.m, args.workspace);
+    a.x = {.data = args.workspace, .scales = nullptr, .ld = 0, .format = FormatId::kF32};
+    launch_rows<kRows>(a);
+  }
+}
+
 // ---- rows ---------------------------------------------------------------------------------------
 
 constexpr int kRankBaseline = 0, kRankAvx2 = 20, kRankAvx512 = 30;
@@ -206,7 +225,27 @@ constexpr LinearKernel fixed_avx2(std::string_view name, bool (*weights)(const F
           .launch = launch_fixed<prepare_fixed_avx2, linear_fixed_avx2, &kOpsAvx2>};
 }
 
+// Products are exact in a run of codes, runs are added in f32.
+constexpr LinearKernel int8_codes(std::string_view name, int rank,
+                                  std::string (*reject)(const LinearSpec&, const DeviceInfo&),
+                                  void (*launch)(const LinearArgs&, Stream)) {
+  return {.name = name,
+          .weights = fixed_bytes_or_nibbles,
+          .activations = int8_tokens,
+          .m = {1, kFixedTokens},
+          .rank = rank + kAboveF32 + 1,
+          .u_acc = kSingle,
+          .zeros_apart = true,
+          .reject = reject,
+          .workspace = fixed_workspace,
+          .launch = launch};
+}
+
 constexpr LinearKernel kKernels[] = {
+    int8_codes("cpu.linear.codes.int8.vnni", kRankAvx512, needs<kIsaVnni>,
+               launch_codes<prepare_codes_vnni, linear_int8_codes_vnni>),
+    int8_codes("cpu.linear.codes.int8.avx2", kRankAvx2, needs<kIsaAvx2>,
+               launch_codes<prepare_codes_avx2, linear_int8_codes_avx2>),
     fixed_vnni("cpu.linear.int8.vnni", fixed_bits<8>, 64),
     fixed_vnni("cpu.linear.nibbles.vnni", fixed_bits<4>, 128),
     fixed_vnni("cpu.linear.narrow.vnni", fixed_narrow, 512),

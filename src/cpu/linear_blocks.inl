@@ -37,13 +37,13 @@ inline int bits_of(Scale type) {
 // kLanes integers of kBits bits each.
 template <int kBits>
 Floats narrow_scales(const uint8_t* at) {
-  uint64_t bytes[kLanes / 8];
+  uint64_t bytes[2] = {};
   for (int i = 0; i < kLanes / 8; ++i) {
     uint64_t packed = 0;
     __builtin_memcpy(&packed, at + i * kBits, kBits);
     bytes[i] = _pdep_u64(packed, 0x0101010101010101u * ((1u << kBits) - 1));
   }
-  return to_floats(widen_bytes(reinterpret_cast<const uint8_t*>(bytes)));
+  return to_floats(widen_words(bytes[0], bytes[1]));
 }
 
 // kLanes entries from `at` on.
@@ -86,18 +86,15 @@ inline Floats scales_at(Scale type, const uint8_t* row, int64_t first, int32_t c
   return scales_from(type, padded);
 }
 
-// The outer scales of kLanes blocks from `first` on; `stride` halves from one to the next.
+// The outer scales of kLanes blocks from `first` on, a multiple of kLanes; `stride` halves from one
+// to the next. A super-block has 8 or 16 blocks.
 inline Floats outer_at(const WeightView& w, int64_t n, int32_t first, int32_t count,
                        const uint16_t* from, int stride) {
-  const int32_t log2_blocks = 8 - log2_block(w);  // blocks of a super-block of 256 codes
-  const uint16_t* row = from + n * (w.k_blocks >> log2_blocks) * stride;
-  alignas(64) float values[kLanes] = {};
-  for (int32_t i = 0; i < count;) {
-    const int32_t super = (first + i) >> log2_blocks;
-    const float value = f16_value(row[super * stride]);
-    for (; i < count && (first + i) >> log2_blocks == super; ++i) values[i] = value;
-  }
-  return load(values);
+  const int32_t log2_blocks = 8 - log2_block(w);
+  const uint16_t* at = from + (n * (w.k_blocks >> log2_blocks) + (first >> log2_blocks)) * stride;
+  const bool two = kLanes > 8 && log2_blocks == 3;
+  const float pair[2] = {f16_value(at[0]), two && count > 8 ? f16_value(at[stride]) : 0.0f};
+  return two ? spread(pair, 0, 3) : set(pair[0]);
 }
 
 inline Floats bytes_at(const uint8_t* at, int32_t count) {

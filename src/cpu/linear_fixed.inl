@@ -4,6 +4,7 @@
 // anonymous namespace,
 //
 //   kDigitBits, kXBits       bits of a digit of x, and of x
+//   kCodeDigits              digits of an 8-bit code of x
 //   dot(acc, u, s)           acc[lane] += sum over the lane's 4 bytes of unsigned u * signed s
 //   add_ints, sub_ints, up_digit, sum_lanes, store_ints
 //   narrow<kBits>(...)       codes of any width as bytes (Book::table or flip applied)
@@ -40,7 +41,7 @@ inline int log2_of(int v) { return __builtin_ctz(static_cast<uint32_t>(v)); }
 struct Shape {
   int planes, run, run_bytes;  // codes and bytes of a run
   int log2_unit, log2_many;    // codes of a unit, units of a run
-  int32_t runs;
+  int32_t runs, k;
   int64_t token_bytes, start_at, scale_at, sum_at;  // of prepared x
 };
 
@@ -54,6 +55,7 @@ inline Shape shape_of(const WeightView& w, int32_t k) {
   s.log2_unit = log2_size < log2_run ? log2_size : log2_run;
   s.log2_many = log2_run - s.log2_unit;
   s.runs = (k + s.run - 1) / s.run;
+  s.k = k;
   const int64_t padded = (int64_t{k} + 511) / 512 * 512;  // backend.cc counts on this
   s.start_at = 3 * padded;
   s.scale_at = 4 * padded;
@@ -146,16 +148,15 @@ inline Ints lane_sums(const uint8_t* digits, int planes, int u) {
 
 // One token's x: digits [runs, planes, 3, kBytes], starts [runs, kLanes] (what a lane's sum begins
 // with), and for each unit the step of x and the sum of x.
-inline void prepare_token(const float* x, int32_t k, const Shape& s, int bias, uint8_t* out) {
+template <class LoadRun>
+void prepare_token(const LoadRun& load_run, const Shape& s, int bias, uint8_t* out) {
   auto* scale = reinterpret_cast<float*>(out + s.scale_at);
   auto* sum = reinterpret_cast<float*>(out + s.sum_at);
   const int many = 1 << s.log2_many, lanes = kLanes >> s.log2_many;
   Run run;
   for (int32_t i = 0; i < s.runs; ++i) {
-    const int32_t from = i * s.run, count = min_of(s.run, k - from);
-    __builtin_memcpy(run.x, x + from, static_cast<size_t>(count) * sizeof(float));
-    for (int j = count; j < s.run; ++j) run.x[j] = 0;
-    const float step = round_run(&run, s.run);
+    const int32_t from = i * s.run, count = min_of(s.run, s.k - from);
+    const float step = load_run(from, count, &run);
     uint8_t* digits = out + int64_t{i} * 3 * s.run;
     store_digits(run.q, s, digits);
     alignas(64) int32_t part[kLanes];
@@ -317,7 +318,7 @@ struct Rows {
 };
 
 // Runs [runs.first, runs.first + runs.count) of kRows rows, added to sum[kRows].
-template <class W, bool kMany, int kRows>
+template <class W, bool kMany, int kRows, int kDigits>
 void multiply(const Job& job, const uint8_t* x, Rows rows, Span runs, const float* scale,
               Floats* sum) {
   constexpr int32_t kXBytes = 3 * kBytes * W::kPlanes;
@@ -341,11 +342,12 @@ void multiply(const Job& job, const uint8_t* x, Rows rows, Span runs, const floa
       Ints high = {}, middle = {}, low = start;
       for (int p = 0; p < W::kPlanes; ++p) {
         const Ints u = W::plane(raw, p, book);
-        high = dot(high, u, load_ints(digits + (3 * p) * kBytes));
-        middle = dot(middle, u, load_ints(digits + (3 * p + 1) * kBytes));
+        if (kDigits > 2) high = dot(high, u, load_ints(digits + (3 * p) * kBytes));
+        if (kDigits > 1) middle = dot(middle, u, load_ints(digits + (3 * p + 1) * kBytes));
         low = dot(low, u, load_ints(digits + (3 * p + 2) * kBytes));
       }
-      const Ints total = add_ints(up_digit(add_ints(up_digit(high), middle)), low);
+      if (kDigits > 2) middle = add_ints(up_digit(high), middle);
+      const Ints total = kDigits > 1 ? add_ints(up_digit(middle), low) : low;
       const float* factor = scale + r * kScales;
       acc[r] =
           fma(to_floats(total), kMany ? permute(load(factor), unit_of_lane) : set(*factor), acc[r]);
@@ -361,7 +363,7 @@ void multiply(const Job& job, const uint8_t* x, Rows rows, Span runs, const floa
   for (int r = 0; r < kRows; ++r) sum[r] = acc[r];
 }
 
-template <class W, int kRows>
+template <class W, int kRows, int kDigits>
 void fixed_rows(const Job& job, int32_t t, Rows rows) {
   const LinearArgs& a = job.a;
   const Shape& s = job.shape;
@@ -376,9 +378,9 @@ void fixed_rows(const Job& job, int32_t t, Rows rows) {
       sum[r] = sum[r] + load_units(job, x, rows.n + r * rows.apart, units, scale + r * kScales);
     }
     if (s.log2_many > 0) {
-      multiply<W, true, kRows>(job, x, rows, runs, scale, sum);
+      multiply<W, true, kRows, kDigits>(job, x, rows, runs, scale, sum);
     } else {
-      multiply<W, false, kRows>(job, x, rows, runs, scale, sum);
+      multiply<W, false, kRows, kDigits>(job, x, rows, runs, scale, sum);
     }
   }
   alignas(16) float y[4];
@@ -388,14 +390,14 @@ void fixed_rows(const Job& job, int32_t t, Rows rows) {
 
 // Four rows share the loads of x. They are a quarter of the range apart: four long streams, which
 // the hardware's prefetchers follow, where four neighbours would be many short ones.
-template <class W>
+template <class W, int kDigits = 3>
 void fixed_linear(const Job& job, int32_t n0, int32_t n1) {
   const int32_t quarter = (n1 - n0) / 4;
   for (int32_t n = n0; n < n0 + quarter; ++n) {
-    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 4>(job, t, {n, quarter});
+    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 4, kDigits>(job, t, {n, quarter});
   }
   for (int32_t n = n0 + 4 * quarter; n < n1; ++n) {
-    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 1>(job, t, {n, 1});
+    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 1, kDigits>(job, t, {n, 1});
   }
 }
 
@@ -403,9 +405,41 @@ inline void fixed_prepare(const LinearArgs& a, int32_t t0, int32_t t1, void* out
   const Shape s = shape_of(a.w, a.k);
   const int bias = book_of(a.w).bias;
   for (int32_t t = t0; t < t1; ++t) {
-    prepare_token(static_cast<const float*>(a.x.data) + t * a.x.ld, a.k, s, bias,
-                  static_cast<uint8_t*>(out) + t * s.token_bytes);
+    const float* x = static_cast<const float*>(a.x.data) + t * a.x.ld;
+    const auto load_run = [&](int32_t from, int32_t count, Run* run) {
+      __builtin_memcpy(run->x, x + from, static_cast<size_t>(count) * sizeof(float));
+      for (int j = count; j < s.run; ++j) run->x[j] = 0;
+      return round_run(run, s.run);
+    };
+    prepare_token(load_run, s, bias, static_cast<uint8_t*>(out) + (t - t0) * s.token_bytes);
   }
+}
+
+// x as 8-bit codes with a scale for each token: its integers are given, nothing is rounded.
+inline void codes_prepare(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
+  const Shape s = shape_of(a.w, a.k);
+  const int bias = book_of(a.w).bias;
+  for (int32_t t = t0; t < t1; ++t) {
+    const int8_t* x = static_cast<const int8_t*>(a.x.data) + t * a.x.ld;
+    alignas(64) float scale[kLanes];
+    store(scale, scales_at(a.x.scale, static_cast<const uint8_t*>(a.x.scales),
+                           a.x.block_n == 0 ? 0 : t, 1));
+    const auto load_run = [&](int32_t from, int32_t count, Run* run) {
+      for (int j = 0; j < count; ++j) run->q[j] = x[from + j];
+      for (int j = count; j < s.run; ++j) run->q[j] = 0;
+      return scale[0];
+    };
+    prepare_token(load_run, s, bias, static_cast<uint8_t*>(out) + (t - t0) * s.token_bytes);
+  }
+}
+
+inline void codes_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
+  const Job job = job_of(a);
+  int exponent = 0, mantissa = 0;
+  float_fields(a.w.code, &exponent, &mantissa);
+  if (a.w.bits == 8) return fixed_linear<InPlanes<8, false>, kCodeDigits>(job, n0, n1);
+  exponent > 0 ? fixed_linear<InPlanes<4, true>, kCodeDigits>(job, n0, n1)
+               : fixed_linear<InPlanes<4, false>, kCodeDigits>(job, n0, n1);
 }
 
 inline void fixed_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {

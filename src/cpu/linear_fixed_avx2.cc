@@ -10,6 +10,7 @@ namespace {
 
 // vpmaddubsw adds two products in 16 bits and saturates: 2 * 255 * 64 fits, 2 * 255 * 128 does not.
 constexpr int kDigitBits = 7;
+constexpr int kCodeDigits = 2;
 constexpr int kXBits = 20;
 
 typedef uint16_t Words __attribute__((vector_size(32)));
@@ -59,6 +60,12 @@ namespace lowbit::cpu {
 
 void prepare_fixed_avx2(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
   fixed_prepare(a, t0, t1, out);
+}
+void prepare_codes_avx2(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
+  codes_prepare(a, t0, t1, out);
+}
+void linear_int8_codes_avx2(const LinearArgs& a, int32_t n0, int32_t n1) {
+  codes_dispatch(a, n0, n1);
 }
 void linear_fixed_avx2(const LinearArgs& a, int32_t n0, int32_t n1) { fixed_dispatch(a, n0, n1); }
 

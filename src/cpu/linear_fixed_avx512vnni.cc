@@ -9,6 +9,7 @@ namespace lowbit::cpu {
 namespace {
 
 constexpr int kDigitBits = 8;
+constexpr int kCodeDigits = 1;
 constexpr int kXBits = 22;  // 4 * 128 * 2^22 is the largest sum of a lane, of int8 codes
 
 typedef uint16_t Words __attribute__((vector_size(64)));
@@ -56,6 +57,12 @@ namespace lowbit::cpu {
 
 void prepare_fixed_vnni(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
   fixed_prepare(a, t0, t1, out);
+}
+void prepare_codes_vnni(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
+  codes_prepare(a, t0, t1, out);
+}
+void linear_int8_codes_vnni(const LinearArgs& a, int32_t n0, int32_t n1) {
+  codes_dispatch(a, n0, n1);
 }
 void linear_fixed_vnni(const LinearArgs& a, int32_t n0, int32_t n1) { fixed_dispatch(a, n0, n1); }
 

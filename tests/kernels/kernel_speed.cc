@@ -125,6 +125,7 @@ int run(int argc, char** argv) {
              bandwidth * 1e-9, n, k);
   for (const LinearKernel& kernel : cpu_backend().linear_kernels) {
     if (kernel.name.find(filter) == std::string::npos) continue;
+    if (!kernel.activations(format_of(FormatId::kF32))) continue;
     if (kernel.reject && !kernel.reject({}, device).empty()) continue;
     if (kernel.name.find("baseline") != std::string::npos && filter.empty()) continue;  // minutes
     for (const char* text : kFormats) {

@@ -263,7 +263,7 @@ TEST(Linear, ModelShapesAgreeWithTheReference) {
     for (const Format& format : one_format_per_row()) {
       Problem p(format, format_of(FormatId::kF32), 33, shape);
       for (const LinearKernel* kernel : runnable_kernels()) {
-        if (!kernel->weights(format)) continue;
+        if (!kernel->weights(format) || !kernel->activations(p.act_format)) continue;
         const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
         for (const int32_t m : {1, 33}) {
           run_and_check(*kernel, p, packed, m, true, Epilogue::kStore);
@@ -283,7 +283,7 @@ TEST(Linear, BitsDoNotDependOnTheThreadCountOrTheRun) {
   for (const Format& format : one_format_per_row()) {
     Problem p(format, format_of(FormatId::kBF16), 33, split_shape(format));
     for (const LinearKernel* kernel : runnable_kernels()) {
-      if (!kernel->weights(format)) continue;
+      if (!kernel->weights(format) || !kernel->activations(p.act_format)) continue;
       const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
       for (const int32_t m : {1, 33}) {
         Output first(m, p.n);
@@ -309,7 +309,7 @@ TEST(Linear, BitsDoNotDependOnTheOtherTokens) {
     constexpr int32_t kTokens = 71;  // a block of 64 and a remainder of every tile size
     Problem p(format, format_of(FormatId::kF32), kTokens, split_shape(format));
     for (const LinearKernel* kernel : runnable_kernels()) {
-      if (!kernel->weights(format)) continue;
+      if (!kernel->weights(format) || !kernel->activations(p.act_format)) continue;
       const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
       Output all(kTokens, p.n);
       Workspace workspace(p.workspace_bytes(*kernel, kTokens));
