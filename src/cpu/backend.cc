@@ -2,12 +2,16 @@
 // them is behind the function pointers of cpu/bodies.h.
 #include "cpu/backend.h"
 
+#include <fmt/core.h>
+
+#include <algorithm>
+
 #include "base/check.h"
 #include "base/thread_pool.h"
 #include "cpu/bodies.h"
 #include "cpu/isa.h"
 #include "cpu/ops.h"
-#include "cpu/pack_nibble_halves.h"
+#include "formats/codec.h"
 #include "ops/host_memory.h"
 
 namespace lowbit {
@@ -17,35 +21,55 @@ using namespace cpu;
 
 // ---- which formats a kernel reads ---------------------------------------------------------------
 
-// Blocks that lie within a row and that a run of kRun codes meets at whole multiples of 8, or one
-// scale for the whole row or tensor.
-bool simple_blocks(const Format& f) {
-  if (f.outer != Outer::kNone || f.sparse24) return false;
-  if (f.scale != Scale::kF32 && f.scale != Scale::kF16 && f.scale != Scale::kBF16) return false;
-  if (f.block.k == 0) return f.block.n <= 1;
-  const bool power_of_two = (f.block.k & (f.block.k - 1)) == 0;
-  return f.block.n == 1 && power_of_two && 8 <= f.block.k && f.block.k <= 256;
-}
-
 template <Code kCode>
 bool has_code(const Format& f) {
   return f.code == kCode;
 }
-bool is_int8(const Format& f) {
-  return f.code == Code::kInt && f.bits == 8 && f.zero == Zero::kNone && simple_blocks(f);
+bool scaled(const Format& f) { return f.quantized(); }
+bool any(const Format&) { return true; }
+
+// Codes that are small integers times a constant, so that they fit a byte of an integer product.
+bool small_integers(const Format& f) {
+  if (f.sparse24 || !f.quantized()) return false;
+  switch (f.code) {
+    case Code::kInt:
+    case Code::kUInt:
+    case Code::kSign:
+    case Code::kTernary:
+    case Code::kE2M3:
+    case Code::kE2M2:
+    case Code::kE3M0:
+    case Code::kE2M1:
+    case Code::kE2M0:
+      return true;
+    default:
+      return false;
+  }
 }
-bool is_nibble(const Format& f) {
-  const bool zero = f.zero == Zero::kNone || f.zero == Zero::kInt || f.zero == Zero::kFloat;
-  return f.bits == 4 && (f.code == Code::kInt || f.code == Code::kUInt) && zero && simple_blocks(f);
+template <int kBits>
+bool fixed_bits(const Format& f) {
+  return f.bits == kBits && small_integers(f);
 }
-// What some SIMD row reads, so that the same formats run on any x86-64; others are decoded to bf16.
-bool has_simd_row(const Format& f) { return !f.quantized() || is_int8(f) || is_nibble(f); }
-bool any_format(const Format&) { return true; }
+bool fixed_narrow(const Format& f) { return f.bits != 4 && f.bits < 8 && small_integers(f); }
+// Without a table of more than 16 entries.
+bool fixed_narrow_avx2(const Format& f) {
+  return fixed_narrow(f) && (f.bits < 4 || !is_mini_float(f.code));
+}
+
+bool fixed_bytes_or_nibbles(const Format& f) { return fixed_bits<8>(f) || fixed_bits<4>(f); }
+// One scale for a token's codes, or for all of them.
+bool int8_tokens(const Format& f) {
+  return f.code == Code::kInt && f.bits == 8 && f.zero == Zero::kNone && f.block.k == 0 &&
+         f.outer == Outer::kNone;
+}
 
 template <uint32_t kIsa>
 std::string needs(const LinearSpec&, const DeviceInfo& device) {
   if (device.isa & kIsa) return "";
-  return fmt::format("needs {}, allowed here: {}", kIsa == kIsaAvx2 ? "avx2" : "avx512",
+  return fmt::format("needs {}, allowed here: {}",
+                     kIsa == kIsaAvx2     ? "avx2"
+                     : kIsa == kIsaAvx512 ? "avx512"
+                                          : "avx512 with vnni and vbmi",
                      isa_names(device.isa));
 }
 
@@ -63,38 +87,93 @@ size_t workspace(const LinearSpec& spec) {
   return static_cast<size_t>(spec.m_max) * static_cast<size_t>(padded_k(spec.k)) * sizeof(float);
 }
 
-template <LinearRows kRows, const OpBodies* kOps>
-void launch(const LinearArgs& args, Stream) {
-  constexpr int64_t kMinWork =
-      1 << 16;  // multiply-adds below which a fork costs more than it saves
+// Calls body(begin, end) for parts of [0, n), on all threads where `work` multiply-adds pay for it.
+template <class Body>
+void split(int64_t n, int64_t work, const Body& body) {
+  constexpr int64_t kMinWork = 1 << 16;
   constexpr int64_t kGrain = 8;
-  LinearArgs a = args;
-  const auto split = [&](int64_t n, int64_t work, const auto& body) {
-    work > kMinWork ? thread_pool().for_ranges(n, kGrain, body) : body(int64_t{0}, n);
-  };
-  if (!readable_as_is(a.x.format, a.k)) {
-    auto* x = static_cast<float*>(args.workspace);
-    const int64_t ld = padded_k(a.k);
-    split(a.m, a.m * ld, [&](int64_t begin, int64_t end) {
-      kOps->widen(args.x, a.k, x, ld, static_cast<int32_t>(begin), static_cast<int32_t>(end));
-    });
-    a.x = {.data = x, .scales = nullptr, .ld = ld, .format = FormatId::kF32};
-  }
+  work > kMinWork ? thread_pool().for_ranges(n, kGrain, body) : body(int64_t{0}, n);
+}
+
+// Makes x of tokens [t0, t0 + a->m) f32, padded to padded_k, at `out`.
+void widen(LinearArgs* a, int64_t t0, const OpBodies& ops, float* out) {
+  const int64_t ld = padded_k(a->k);
+  split(a->m, a->m * ld, [&](int64_t begin, int64_t end) {
+    ops.widen(a->x, a->k, out - t0 * ld, ld, static_cast<int32_t>(t0 + begin),
+              static_cast<int32_t>(t0 + end));
+  });
+  a->x = {.data = out, .scales = nullptr, .ld = ld, .format = FormatId::kF32};
+}
+
+template <LinearRows kRows>
+void launch_rows(const LinearArgs& a) {
   split(a.n, int64_t{a.m} * a.n * a.k, [&](int64_t begin, int64_t end) {
     kRows(a, static_cast<int32_t>(begin), static_cast<int32_t>(end));
   });
 }
 
+template <LinearRows kRows, const OpBodies* kOps>
+void launch(const LinearArgs& args, Stream) {
+  LinearArgs a = args;
+  if (!readable_as_is(a.x.format, a.k)) widen(&a, 0, *kOps, static_cast<float*>(args.workspace));
+  launch_rows<kRows>(a);
+}
+
+// ---- Linear with x in fixed point ---------------------------------------------------------------
+
+// Tokens that are prepared at once; above as many, decoding to f32 once for all of them wins.
+constexpr int32_t kFixedTokens = 4;
+
+int64_t fixed_bytes(int64_t k) {
+  return (k + kFixedRun - 1) / kFixedRun * kFixedBytes + kFixedRest;
+}
+
+size_t fixed_workspace(const LinearSpec& spec) {
+  const int64_t widened = spec.a.id == FormatId::kF32 ? 0 : padded_k(spec.k) * 4;
+  return static_cast<size_t>(std::min(spec.m_max, kFixedTokens) * (fixed_bytes(spec.k) + widened));
+}
+
+template <FixedPrepare kPrepare, LinearRows kRows, const OpBodies* kOps>
+void launch_fixed(const LinearArgs& args, Stream) {
+  for (int32_t t = 0; t < args.m; t += kFixedTokens) {
+    LinearArgs a = args;
+    a.m = std::min(kFixedTokens, args.m - t);
+    a.y += t * a.ldy;
+    auto* prepared = static_cast<std::byte*>(args.workspace);
+    if (a.x.format == FormatId::kF32) {
+      a.x.data = static_cast<float*>(a.x.data) + t * a.x.ld;
+    } else {
+      widen(&a, t, *kOps, reinterpret_cast<float*>(prepared + a.m * fixed_bytes(a.k)));
+    }
+    kPrepare(a, 0, a.m, prepared);
+    a.x = {.data = prepared, .scales = nullptr, .ld = 0, .format = FormatId::kF32};
+    launch_rows<kRows>(a);
+  }
+}
+
+template <FixedPrepare kPrepare, LinearRows kRows>
+void launch_codes(const LinearArgs& args, Stream) {
+  for (int32_t t = 0; t < args.m; t += kFixedTokens) {
+    LinearArgs a = args;
+    a.m = std::min(kFixedTokens, args.m - t);
+    a.y += t * a.ldy;
+    kPrepare(args, t, t + a.m, args.workspace);
+    a.x = {.data = args.workspace, .scales = nullptr, .ld = 0, .format = FormatId::kF32};
+    launch_rows<kRows>(a);
+  }
+}
+
+// ---- rows ---------------------------------------------------------------------------------------
+
 constexpr int kRankBaseline = 0, kRankAvx2 = 20, kRankAvx512 = 30;
+constexpr int kAboveF32 = 5;  // where a row with x in fixed point exists, for the same ISA
 constexpr double kSingle = 0x1p-24;
 
 template <LinearRows kRows>
-constexpr LinearKernel avx2(std::string_view name, bool (*weights)(const Format&),
-                            LayoutId layout = LayoutId::kCanonical) {
+constexpr LinearKernel avx2(std::string_view name, bool (*weights)(const Format&)) {
   return {.name = name,
           .weights = weights,
-          .activations = any_format,
-          .layout = layout,
+          .activations = any,
           .rank = kRankAvx2,
           .u_acc = kSingle,
           .reject = needs<kIsaAvx2>,
@@ -103,12 +182,10 @@ constexpr LinearKernel avx2(std::string_view name, bool (*weights)(const Format&
 }
 
 template <LinearRows kRows>
-constexpr LinearKernel avx512(std::string_view name, bool (*weights)(const Format&),
-                              LayoutId layout = LayoutId::kCanonical) {
+constexpr LinearKernel avx512(std::string_view name, bool (*weights)(const Format&)) {
   return {.name = name,
           .weights = weights,
-          .activations = any_format,
-          .layout = layout,
+          .activations = any,
           .rank = kRankAvx512,
           .u_acc = kSingle,
           .reject = needs<kIsaAvx512>,
@@ -116,22 +193,76 @@ constexpr LinearKernel avx512(std::string_view name, bool (*weights)(const Forma
           .launch = launch<kRows, &kOpsAvx512>};
 }
 
-constexpr LayoutId kHalves = LayoutId::kNibbleHalves;
+// `x_block`: the longest run of codes (linear_fixed.inl) that a vector of these codes makes.
+constexpr LinearKernel fixed_vnni(std::string_view name, bool (*weights)(const Format&),
+                                  int32_t x_block) {
+  return {.name = name,
+          .weights = weights,
+          .activations = any,
+          .m = {1, kFixedTokens},
+          .rank = kRankAvx512 + kAboveF32,
+          .u_acc = kSingle,
+          .u_x = 0x1.1p-22,
+          .x_block = x_block,
+          .zeros_apart = true,
+          .reject = needs<kIsaVnni>,
+          .workspace = fixed_workspace,
+          .launch = launch_fixed<prepare_fixed_vnni, linear_fixed_vnni, &kOpsAvx512>};
+}
+constexpr LinearKernel fixed_avx2(std::string_view name, bool (*weights)(const Format&),
+                                  int32_t x_block) {
+  return {.name = name,
+          .weights = weights,
+          .activations = any,
+          .m = {1, kFixedTokens},
+          .rank = kRankAvx2 + kAboveF32,
+          .u_acc = kSingle,
+          .u_x = 0x1.1p-20,
+          .x_block = x_block,
+          .zeros_apart = true,
+          .reject = needs<kIsaAvx2>,
+          .workspace = fixed_workspace,
+          .launch = launch_fixed<prepare_fixed_avx2, linear_fixed_avx2, &kOpsAvx2>};
+}
+
+// Products are exact in a run of codes, runs are added in f32.
+constexpr LinearKernel int8_codes(std::string_view name, int rank,
+                                  std::string (*reject)(const LinearSpec&, const DeviceInfo&),
+                                  void (*launch)(const LinearArgs&, Stream)) {
+  return {.name = name,
+          .weights = fixed_bytes_or_nibbles,
+          .activations = int8_tokens,
+          .m = {1, kFixedTokens},
+          .rank = rank + kAboveF32 + 1,
+          .u_acc = kSingle,
+          .zeros_apart = true,
+          .reject = reject,
+          .workspace = fixed_workspace,
+          .launch = launch};
+}
 
 constexpr LinearKernel kKernels[] = {
+    int8_codes("cpu.linear.codes.int8.vnni", kRankAvx512, needs<kIsaVnni>,
+               launch_codes<prepare_codes_vnni, linear_int8_codes_vnni>),
+    int8_codes("cpu.linear.codes.int8.avx2", kRankAvx2, needs<kIsaAvx2>,
+               launch_codes<prepare_codes_avx2, linear_int8_codes_avx2>),
+    fixed_vnni("cpu.linear.int8.vnni", fixed_bits<8>, 64),
+    fixed_vnni("cpu.linear.nibbles.vnni", fixed_bits<4>, 128),
+    fixed_vnni("cpu.linear.narrow.vnni", fixed_narrow, 512),
     avx512<linear_f32_avx512>("cpu.linear.f32.avx512", has_code<Code::kF32>),
     avx512<linear_f16_avx512>("cpu.linear.f16.avx512", has_code<Code::kF16>),
     avx512<linear_bf16_avx512>("cpu.linear.bf16.avx512", has_code<Code::kBF16>),
-    avx512<linear_int8_avx512>("cpu.linear.int8.avx512", is_int8),
-    avx512<linear_int4_avx512>("cpu.linear.int4.avx512", is_nibble, kHalves),
+    avx512<linear_codes_avx512>("cpu.linear.codes.avx512", scaled),
+    fixed_avx2("cpu.linear.int8.fixed.avx2", fixed_bits<8>, 32),
+    fixed_avx2("cpu.linear.nibbles.fixed.avx2", fixed_bits<4>, 64),
+    fixed_avx2("cpu.linear.narrow.fixed.avx2", fixed_narrow_avx2, 256),
     avx2<linear_f32_avx2>("cpu.linear.f32.avx2", has_code<Code::kF32>),
     avx2<linear_f16_avx2>("cpu.linear.f16.avx2", has_code<Code::kF16>),
     avx2<linear_bf16_avx2>("cpu.linear.bf16.avx2", has_code<Code::kBF16>),
-    avx2<linear_int8_avx2>("cpu.linear.int8.avx2", is_int8),
-    avx2<linear_int4_avx2>("cpu.linear.int4.avx2", is_nibble, kHalves),
+    avx2<linear_codes_avx2>("cpu.linear.codes.avx2", scaled),
     {.name = "cpu.linear.any.baseline",
-     .weights = has_simd_row,
-     .activations = any_format,
+     .weights = any,
+     .activations = any,
      .rank = kRankBaseline,
      .u_acc = kSingle,
      .workspace = workspace,
@@ -146,7 +277,6 @@ DeviceInfo info() {
 }
 
 Backend make_backend() {
-  static const Packer packers[] = {nibble_halves_packer()};
   return {.name = "cpu",
           .info = info,
           .allocate = host_allocate,
@@ -157,7 +287,7 @@ Backend make_backend() {
           .op = op_table(active_isa()),
           .activation = FormatId::kF32,
           .linear_kernels = kKernels,
-          .packers = packers,
+          .packers = {},
           .graph = nullptr};
 }
 

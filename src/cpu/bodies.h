@@ -20,14 +20,29 @@ void linear_any_baseline(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_f32_avx2(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_f16_avx2(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_bf16_avx2(const LinearArgs&, int32_t n0, int32_t n1);
-void linear_int8_avx2(const LinearArgs&, int32_t n0, int32_t n1);
-void linear_int4_avx2(const LinearArgs&, int32_t n0, int32_t n1);  // LayoutId::kNibbleHalves
+void linear_codes_avx2(const LinearArgs&, int32_t n0, int32_t n1);  // every format with a scale
 
 void linear_f32_avx512(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_f16_avx512(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_bf16_avx512(const LinearArgs&, int32_t n0, int32_t n1);
-void linear_int8_avx512(const LinearArgs&, int32_t n0, int32_t n1);
-void linear_int4_avx512(const LinearArgs&, int32_t n0, int32_t n1);  // LayoutId::kNibbleHalves
+void linear_codes_avx512(const LinearArgs&, int32_t n0, int32_t n1);
+
+// With x in fixed point: `prepare` turns f32 rows [t0, t1), readable up to k, into what the bodies
+// read as x.data, from the first row on; kFixedBytes of it for each 512 codes of k and each token,
+// kFixedRest besides.
+using FixedPrepare = void (*)(const LinearArgs&, int32_t t0, int32_t t1, void* out);
+enum : int32_t { kFixedRun = 512, kFixedBytes = 5 * kFixedRun, kFixedRest = 128 };
+
+void prepare_fixed_avx2(const LinearArgs&, int32_t t0, int32_t t1, void* out);
+void prepare_fixed_vnni(const LinearArgs&, int32_t t0, int32_t t1, void* out);
+void linear_fixed_avx2(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_fixed_vnni(const LinearArgs&, int32_t n0, int32_t n1);
+
+// The same for x in 8-bit codes with a scale for each token, weights of 8 or 4 bits.
+void prepare_codes_avx2(const LinearArgs&, int32_t t0, int32_t t1, void* out);
+void prepare_codes_vnni(const LinearArgs&, int32_t t0, int32_t t1, void* out);
+void linear_int8_codes_avx2(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_int8_codes_vnni(const LinearArgs&, int32_t n0, int32_t n1);
 
 // ---- codes of formats with scales, compiled once per ISA from codes_body.inl
 // ---------------------

@@ -54,12 +54,13 @@ uint32_t machine_isa() {
 
   uint32_t isa = 0;
   const bool fma = bit(basic.ecx, 12), f16c = bit(basic.ecx, 29), avx = bit(basic.ecx, 28);
-  if (ymm && avx && fma && f16c && bit(extended.ebx, 5)) isa |= kIsaAvx2;
+  const bool avx2 = bit(extended.ebx, 5) && bit(extended.ebx, 8);  // and BMI2
+  if (ymm && avx && fma && f16c && avx2) isa |= kIsaAvx2;
   const bool avx512 = bit(extended.ebx, 16) && bit(extended.ebx, 17) &&  // F, DQ
                       bit(extended.ebx, 30) && bit(extended.ebx, 31);    // BW, VL
   if ((isa & kIsaAvx2) && zmm && avx512) {
     isa |= kIsaAvx512;
-    if (bit(extended.ecx, 11)) isa |= kIsaVnni;
+    if (bit(extended.ecx, 11) && bit(extended.ecx, 1)) isa |= kIsaVnni;
     if (bit(more.eax, 5)) isa |= kIsaBf16;
   }
   return isa;

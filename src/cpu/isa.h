@@ -10,9 +10,9 @@ namespace lowbit::cpu {
 
 // Bits of DeviceInfo::isa. No bit at all is the baseline: plain C++ for any x86-64.
 enum Isa : uint32_t {
-  kIsaAvx2 = 1,    // AVX2, FMA, F16C
+  kIsaAvx2 = 1,    // AVX2, FMA, F16C, BMI2
   kIsaAvx512 = 2,  // AVX-512 F, BW, DQ, VL
-  kIsaVnni = 4,    // AVX-512 VNNI
+  kIsaVnni = 4,    // AVX-512 VNNI and VBMI
   kIsaBf16 = 8,    // AVX-512 BF16
 };
 

@@ -48,6 +48,13 @@ struct LinearKernel {
   MRange m = {};
   int rank = 0;      // higher is preferred
   double u_acc = 0;  // unit roundoff of the accumulator: 0 exact, 2^-24 f32, 2^-53 f64
+  // Kernels that round x to fixed point: by at most u_x times the largest |x| of the `x_block`
+  // neighbours along k. 0: x is used as it is.
+  double u_x = 0;
+  int32_t x_block = 1;
+  // Zeros are multiplied with sums of x instead of being added to the codes: rounding errors are
+  // relative to both parts of a weight.
+  bool zeros_apart = false;
   // "" = accepted, else the reason in words: missing ISA, K not a multiple of 64, ...
   std::string (*reject)(const LinearSpec&, const DeviceInfo&) = nullptr;
   size_t (*workspace)(const LinearSpec&) = nullptr;  // bytes, may be null for none

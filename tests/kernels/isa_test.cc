@@ -68,7 +68,9 @@ TEST(Isa, BadEnvironmentIsAnError) {
 TEST(Isa, AgreesWithTheCompilersOwnDetection) {
   __builtin_cpu_init();
   const uint32_t isa = machine_isa();
-  EXPECT_EQ((isa & kIsaAvx2) != 0, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
+  EXPECT_EQ((isa & kIsaAvx2) != 0, __builtin_cpu_supports("avx2") &&
+                                       __builtin_cpu_supports("fma") &&
+                                       __builtin_cpu_supports("bmi2"));
   EXPECT_EQ((isa & kIsaAvx512) != 0,
             __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                 __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"));

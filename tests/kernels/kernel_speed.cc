@@ -1,6 +1,6 @@
 // Speed of every cpu kernel row on this machine: weights read per second for one token, with weight
 // sets that exceed the last-level cache in turn, beside plain reads of the same memory; and
-// arithmetic for 128 tokens. Usage: kernel_speed [n] [k] [name filter] [threads]
+// arithmetic for 128 tokens. Usage: kernel_speed [n] [k] [name filter] [threads] [format]
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -20,7 +20,16 @@ namespace lowbit {
 namespace {
 
 constexpr size_t kColdBytes = 256u << 20;  // far above any L3 that a few cores share
-constexpr double kSeconds = 0.6;           // spent on each figure
+constexpr double kSeconds = 0.4;           // spent on each figure
+
+constexpr const char* kFormats[] = {
+    "f32",      "f16",      "bf16",         "int8",       "int8-g64", "int8-asym", "q8_0",
+    "int7",     "int6",     "int5",         "q5_1",       "int4",     "int4-sym",  "int4-asym",
+    "int4-g32", "int4-g8",  "int4-row",     "int4-rzero", "q4_0",     "q4_1",      "int3",
+    "int2",     "int2-g8",  "int1",         "int1-asym",  "ternary",  "ternary5",  "fp8",
+    "fp8-e5m2", "fp8-g128", "fp8-b128x128", "mxfp8",      "fp6",      "fp6-e2m3",  "mxfp6",
+    "fp5",      "fp4",      "fp4-e3m0",     "mxfp4",      "nvfp4",    "fp3",       "int4-24",
+    "fp8-24",   "q6_k",     "q5_k",         "q4_k",       "q3_k",     "q2_k",      "tq2_0"};
 
 volatile uint64_t sink;
 
@@ -94,10 +103,12 @@ void measure(const LinearKernel& kernel, const Format& format, int32_t n, int32_
                   nullptr);
   };
   const double decode = best_seconds(sets.size(), [&](size_t i) { run(1, sets[i]); });
+  const double warm = best_seconds(1, [&](size_t) { run(1, sets[0]); });
   const double prefill = best_seconds(1, [&](size_t) { run(kTokens, sets[0]); });
   const double rate = static_cast<double>(sets[0].bytes()) / decode;
-  fmt::print("{:<26} {:<14} {:>7.2f} GB/s {:>5.0f} % {:>9.1f} us {:>8.1f} GFLOP/s\n", kernel.name,
-             name(format), rate * 1e-9, 100 * rate / bandwidth, decode * 1e6,
+  fmt::print("{:<29} {:<14} {:>7.2f} GB/s {:>5.0f} % {:>9.1f} us {:>7.2f} warm {:>8.1f} GFLOP/s\n",
+             kernel.name, name(format), rate * 1e-9, 100 * rate / bandwidth, decode * 1e6,
+             static_cast<double>(sets[0].bytes()) / warm * 1e-9,
              2.0 * kTokens * n * k / prefill * 1e-9);
   std::fflush(stdout);
 }
@@ -106,6 +117,7 @@ int run(int argc, char** argv) {
   const int32_t n = argc > 1 ? std::atoi(argv[1]) : 4096, k = argc > 2 ? std::atoi(argv[2]) : 4096;
   const std::string filter = argc > 3 ? argv[3] : "";
   if (argc > 4) set_threads(std::atoi(argv[4]));
+  const std::string wanted = argc > 5 ? argv[5] : "";
   const std::vector<uint64_t> memory(kColdBytes / sizeof(uint64_t), 1);
   const double bandwidth = read_bandwidth(memory);
   const DeviceInfo device = cpu_backend().info();
@@ -113,11 +125,12 @@ int run(int argc, char** argv) {
              bandwidth * 1e-9, n, k);
   for (const LinearKernel& kernel : cpu_backend().linear_kernels) {
     if (kernel.name.find(filter) == std::string::npos) continue;
+    if (!kernel.activations(format_of(FormatId::kF32))) continue;
     if (kernel.reject && !kernel.reject({}, device).empty()) continue;
     if (kernel.name.find("baseline") != std::string::npos && filter.empty()) continue;  // minutes
-    for (const char* text : {"f32", "f16", "bf16", "int8", "int8-g64", "q8_0", "int4", "int4-sym",
-                             "int4-asym", "int4-g128-asym", "int4-g16", "int4-g8", "q4_0"}) {
+    for (const char* text : kFormats) {
       const Format format = parse_format(text);
+      if (!wanted.empty() && wanted != text) continue;
       if (kernel.weights(format)) measure(kernel, format, n, k, bandwidth);
     }
   }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 
 #include "base/thread_pool.h"
 #include "bench/linear_cases.h"
@@ -16,9 +17,12 @@ namespace {
 
 using namespace test;
 
-// |y - r| <= (kC u_acc sqrt(k) + u_out) * sum |x w|. Summing k numbers in any order with rounding
-// errors that behave like a random walk stays below about 1; the calibration test below measures
-// the worst of many orders, sequential ones included, and leaves a factor of at least two.
+// |y - r| <= (kC u_acc sqrt(k) + u_out) * sum |x w| + what rounding x to fixed point may do, which
+// is at most u_x * sum of max |x| * sum |w| over the blocks of x. Where zeros are applied apart,
+// |x w| is |x| (|w - c| + |c|), c being the middle code's value. Summing k numbers in any order
+// with rounding errors that behave like a random walk stays below about 1; the calibration test
+// below measures the worst of many orders, sequential ones included, and leaves a factor of at
+// least two.
 constexpr double kC = 4;
 constexpr double kUnitOut = 0x1p-24;
 constexpr uint64_t kSeed = 7;
@@ -46,21 +50,24 @@ class Problem {
         bias(gaussian(n, kSeed, 4)),
         before(gaussian(int64_t{m_max} * n, kSeed, 5)),
         exact_(static_cast<size_t>(int64_t{m_max} * n)),
-        magnitude_(exact_.size()) {
-    std::vector<double> weights(static_cast<size_t>(int64_t{n} * k));
-    for (int64_t i = 0; i < n; ++i) decode_row(w, i, weights.data() + i * k);
+        magnitude_(exact_.size()),
+        apart_(exact_.size()),
+        weights_(decoded()),
+        middles_(middles()) {
     for (int32_t t = 0; t < m_max; ++t) {
       const std::vector<double> row = x.row(t);
       for (int32_t i = 0; i < n; ++i) {
-        double sum = 0, size = 0;
+        double sum = 0, size = 0, apart = 0;
         for (int32_t j = 0; j < k; ++j) {
-          const double product =
-              row[static_cast<size_t>(j)] * weights[static_cast<size_t>(int64_t{i} * k + j)];
-          sum += product;
-          size += std::abs(product);
+          const double value = row[static_cast<size_t>(j)], weight = weights_[index(i, j)];
+          const double middle = middles_[index(i, j)];
+          sum += value * weight;
+          size += std::abs(value * weight);
+          apart += std::abs(value) * (std::abs(weight - middle) + std::abs(middle));
         }
         exact_[static_cast<size_t>(int64_t{t} * n + i)] = sum;
         magnitude_[static_cast<size_t>(int64_t{t} * n + i)] = size;
+        apart_[static_cast<size_t>(int64_t{t} * n + i)] = apart;
       }
     }
   }
@@ -85,15 +92,18 @@ class Problem {
 
   // "" or the first number out of bounds.
   std::string check(const LinearKernel& kernel, int32_t m, bool with_bias, Epilogue epilogue,
-                    Output& y) const {
+                    Output& y) {
+    const std::vector<double>& magnitude = kernel.zeros_apart ? apart_ : magnitude_;
     const double bound = kC * kernel.u_acc * std::sqrt(k) + kUnitOut;
+    const std::vector<double>& rounding = rounding_of_x(kernel.x_block, m);
     for (int32_t t = 0; t < m; ++t) {
       for (int32_t i = 0; i < n; ++i) {
         const auto at = static_cast<size_t>(int64_t{t} * n + i);
         const double b = with_bias ? bias[static_cast<size_t>(i)] : 0;
         const double old = epilogue == Epilogue::kAdd ? before[at] : 0;
         const double want = exact_[at] + b + old;
-        const double allowed = bound * (magnitude_[at] + std::abs(b) + std::abs(old));
+        const double allowed =
+            bound * (magnitude[at] + std::abs(b) + std::abs(old)) + kernel.u_x * rounding[at];
         if (std::abs(y.at(t, i) - want) <= allowed) continue;
         return fmt::format("y[{}, {}] = {:.9g}, reference {:.9g}, allowed error {:.3g}", t, i,
                            y.at(t, i), want, allowed);
@@ -110,7 +120,52 @@ class Problem {
   const std::vector<float> bias, before;
 
  private:
-  std::vector<double> exact_, magnitude_;
+  size_t index(int32_t i, int32_t j) const { return static_cast<size_t>(int64_t{i} * k + j); }
+
+  std::vector<double> decoded() const {
+    std::vector<double> values(static_cast<size_t>(int64_t{n} * k));
+    for (int64_t i = 0; i < n; ++i) decode_row(w, i, values.data() + i * k);
+    return values;
+  }
+
+  // For each weight, what the middle code of its block stands for (code 0 where zeros are offsets).
+  std::vector<double> middles() const {
+    std::vector<double> values(weights_.size());
+    if (format.zero == Zero::kNone) return values;
+    const double code = format.zero == Zero::kOffset ? 0 : 1 << (format.bits - 1);
+    for (int32_t i = 0; i < n; ++i) {
+      for (int32_t j = 0; j < k; ++j) {
+        const BlockParams p = load_block(w, i, format.block.k == 0 ? 0 : j / format.block.k);
+        values[index(i, j)] = (code - p.shift) * p.scale + p.offset;
+      }
+    }
+    return values;
+  }
+
+  // For each y, the sum over blocks of x of max |x| * sum |w|; of the first m tokens.
+  const std::vector<double>& rounding_of_x(int32_t block, int32_t m) {
+    std::vector<double>& sums = rounding_[block];
+    for (auto t = static_cast<int32_t>(sums.size()) / n; t < m; ++t) {
+      const std::vector<double> row = x.row(t);
+      for (int32_t i = 0; i < n; ++i) {
+        double sum = 0;
+        for (int32_t j = 0; j < k && block > 1; j += block) {
+          double top = 0, weights = 0;
+          for (int32_t b = j; b < std::min(k, j + block); ++b) {
+            top = std::max(top, std::abs(row[static_cast<size_t>(b)]));
+            weights += std::abs(weights_[index(i, b)]);
+          }
+          sum += top * weights;
+        }
+        sums.push_back(sum);
+      }
+    }
+    return sums;
+  }
+
+  std::vector<double> exact_, magnitude_, apart_;
+  std::vector<double> weights_, middles_;
+  std::map<int32_t, std::vector<double>> rounding_;  // by block of x
 };
 
 std::string repro(const LinearKernel& kernel, const Problem& p, int32_t m) {
@@ -194,7 +249,9 @@ INSTANTIATE_TEST_SUITE_P(Formats, LinearFormat, testing::ValuesIn(every_weight_f
 
 std::vector<Format> one_format_per_row() {
   std::vector<Format> formats;
-  for (const char* text : {"f32", "f16", "bf16", "int8", "q8_0", "int4", "int4-g16-asym"}) {
+  for (const char* text :
+       {"f32", "f16", "bf16", "int8", "q8_0", "int4", "int4-g16-asym", "int2", "int1", "int5",
+        "ternary5", "fp8", "fp6", "mxfp4", "nvfp4", "int4-24", "q4_k"}) {
     formats.push_back(parse_format(text));
   }
   return formats;
@@ -206,7 +263,7 @@ TEST(Linear, ModelShapesAgreeWithTheReference) {
     for (const Format& format : one_format_per_row()) {
       Problem p(format, format_of(FormatId::kF32), 33, shape);
       for (const LinearKernel* kernel : runnable_kernels()) {
-        if (!kernel->weights(format)) continue;
+        if (!kernel->weights(format) || !kernel->activations(p.act_format)) continue;
         const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
         for (const int32_t m : {1, 33}) {
           run_and_check(*kernel, p, packed, m, true, Epilogue::kStore);
@@ -217,14 +274,16 @@ TEST(Linear, ModelShapesAgreeWithTheReference) {
 }
 
 // Shapes large enough to be split over threads.
-constexpr LinearShape kSplitShape = {123, 1100, "split"};
+LinearShape split_shape(const Format& format) {
+  return {123, format.outer == Outer::kSuper ? 1280 : 1100, "split"};
+}
 
 TEST(Linear, BitsDoNotDependOnTheThreadCountOrTheRun) {
   const int before = thread_pool().workers();
   for (const Format& format : one_format_per_row()) {
-    Problem p(format, format_of(FormatId::kBF16), 33, kSplitShape);
+    Problem p(format, format_of(FormatId::kBF16), 33, split_shape(format));
     for (const LinearKernel* kernel : runnable_kernels()) {
-      if (!kernel->weights(format)) continue;
+      if (!kernel->weights(format) || !kernel->activations(p.act_format)) continue;
       const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
       for (const int32_t m : {1, 33}) {
         Output first(m, p.n);
@@ -242,13 +301,15 @@ TEST(Linear, BitsDoNotDependOnTheThreadCountOrTheRun) {
   set_threads(before);
 }
 
-// A token's result is the same bits alone, in a batch and in a prefill.
+// A token's result is the same bits alone, in a batch and in a prefill, as long as one row computes
+// it. Rows differ from each other (order of summation, x in f32 or in fixed point), so where a plan
+// has several buckets, a token's bits may depend on the bucket.
 TEST(Linear, BitsDoNotDependOnTheOtherTokens) {
   for (const Format& format : one_format_per_row()) {
     constexpr int32_t kTokens = 71;  // a block of 64 and a remainder of every tile size
-    Problem p(format, format_of(FormatId::kF32), kTokens, kSplitShape);
+    Problem p(format, format_of(FormatId::kF32), kTokens, split_shape(format));
     for (const LinearKernel* kernel : runnable_kernels()) {
-      if (!kernel->weights(format)) continue;
+      if (!kernel->weights(format) || !kernel->activations(p.act_format)) continue;
       const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
       Output all(kTokens, p.n);
       Workspace workspace(p.workspace_bytes(*kernel, kTokens));

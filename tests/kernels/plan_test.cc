@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "bench/linear_cases.h"
 #include "cpu/backend.h"
 #include "cpu/isa.h"
 #include "ops/linear.h"
@@ -102,24 +103,43 @@ TEST(Plan, WorkspaceIsTheLargestOfTheChosenRows) {
 }
 
 TEST(Plan, EveryMachineFindsItsBestCpuRow) {
+  using namespace cpu;
   struct Machine {
     uint32_t isa;
-    const char* suffix;
+    const char *plain, *scaled, *integer;  // how the names of the rows for one token end
   };
-  for (const Machine& machine : {Machine{0, ".baseline"}, Machine{cpu::kIsaAvx2, ".avx2"},
-                                 Machine{cpu::kIsaAvx2 | cpu::kIsaAvx512, ".avx512"}}) {
-    for (const char* format : {"f32", "f16", "bf16", "int8", "int8-tensor", "q8_0", "int4",
-                               "int4-g8-asym", "int4-row-sym", "q4_0"}) {
-      for (const char* act : {"f32", "f16", "bf16"}) {
-        LinearSpec spec = spec_of(format, 70);
-        spec.a = parse_format(act);
-        const LinearPlan plan = plan_linear(spec, cpu_backend().linear_kernels,
-                                            {.name = "made up", .isa = machine.isa});
-        ASSERT_EQ(plan.buckets.size(), 1u) << format;
-        EXPECT_TRUE(plan.pick(1).name.ends_with(machine.suffix)) << plan.pick(1).name;
-        const bool packed = machine.isa != 0 && spec.w.bits == 4;
-        EXPECT_EQ(plan.layout, packed ? kHalves : LayoutId::kCanonical) << format;
+  for (const Machine& machine :
+       {Machine{0, ".baseline", ".baseline", ".baseline"},
+        Machine{kIsaAvx2, ".avx2", ".codes.avx2", ".fixed.avx2"},
+        Machine{kIsaAvx2 | kIsaAvx512, ".avx512", ".codes.avx512", ".codes.avx512"},
+        Machine{kIsaAvx2 | kIsaAvx512 | kIsaVnni, ".avx512", ".codes.avx512", ".vnni"}}) {
+    const DeviceInfo device = {.name = "made up", .isa = machine.isa};
+    const auto expect_rows = [&](std::initializer_list<const char*> formats, const char* suffix) {
+      for (const char* format : formats) {
+        for (const char* act : {"f32", "f16", "bf16"}) {
+          LinearSpec spec = spec_of(format, 256);
+          spec.a = parse_format(act);
+          const LinearPlan plan = plan_linear(spec, cpu_backend().linear_kernels, device);
+          ASSERT_FALSE(plan.buckets.empty()) << format;
+          EXPECT_TRUE(plan.pick(1).name.ends_with(suffix)) << format << plan.pick(1).name;
+        }
       }
+    };
+    expect_rows({"f32", "f16", "bf16"}, machine.plain);
+    expect_rows({"fp8", "fp6", "mxfp8-e5m2", "ternary5", "int4-24"}, machine.scaled);
+    expect_rows({"int8", "int8-tensor", "int8-asym", "q8_0", "int4", "int4-g8-asym", "int4-row-sym",
+                 "q4_0", "q4_k", "q6_k", "int2", "int1-asym", "mxfp4", "nvfp4", "ternary"},
+                machine.integer);
+  }
+}
+
+TEST(Plan, CpuRowsReadEveryWeightFormat) {
+  for (const uint32_t isa : {0u, uint32_t{cpu::kIsaAvx2}, cpu::machine_isa()}) {
+    for (const Format& format : every_weight_format()) {
+      const LinearSpec spec = {format, parse_format("f32"), 32, 256, false, 64};
+      EXPECT_FALSE(plan_linear(spec, cpu_backend().linear_kernels, {.name = "made up", .isa = isa})
+                       .buckets.empty())
+          << name(format);
     }
   }
 }
@@ -127,9 +147,11 @@ TEST(Plan, EveryMachineFindsItsBestCpuRow) {
 TEST(Plan, MissingInstructionSetIsTheReason) {
   const LinearPlan plan = plan_linear(spec_of("int8"), cpu_backend().linear_kernels,
                                       {.name = "made up", .isa = cpu::kIsaAvx2});
-  EXPECT_EQ(reason_of(plan, "cpu.linear.int8.avx512"),
+  EXPECT_EQ(reason_of(plan, "cpu.linear.codes.avx512"),
             "needs avx512, allowed here: baseline, avx2");
-  EXPECT_EQ(reason_of(plan, "cpu.linear.int4.avx2"), "reads other formats");
+  EXPECT_EQ(reason_of(plan, "cpu.linear.int8.vnni"),
+            "needs avx512 with vnni and vbmi, allowed here: baseline, avx2");
+  EXPECT_EQ(reason_of(plan, "cpu.linear.nibbles.fixed.avx2"), "reads other formats");
   EXPECT_EQ(reason_of(plan, "cpu.linear.any.baseline"), "lower rank");
 }
 

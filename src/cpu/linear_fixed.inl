@@ -1,0 +1,474 @@
+// Linear for one or a few tokens with x in fixed point: the codes of a weight go into integer dot
+// products as they are, without becoming f32. The including file is compiled for one ISA and has
+// included its vectors (avx2.inl or avx512.inl) and linear_blocks.inl; it provides, in the
+// anonymous namespace,
+//
+//   kDigitBits, kXBits       bits of a digit of x, and of x
+//   kCodeDigits              digits of an 8-bit code of x
+//   dot(acc, u, s)           acc[lane] += sum over the lane's 4 bytes of unsigned u * signed s
+//   add_ints, sub_ints, up_digit, sum_lanes, store_ints
+//   narrow<kBits>(...)       codes of any width as bytes (Book::table or flip applied)
+//   lookup16, shift_right, load_some, Narrow
+//
+// x is cut into runs. In a run, x[i] = step * (q[i] + r), |r| <= 1/2, step a power of two, |q| <
+// 2^kXBits; q has three signed digits, each a plane of bytes. A code is an unsigned byte u, its
+// number (u - bias) * unit + center. A lane's part of a run of codes is the integer
+//
+//   sum (u - bias) q = ((sum u q2) * 2^kDigitBits + sum u q1) * 2^kDigitBits + sum u q0 - bias sum
+//   q
+//
+// exact as long as its last value fits 32 bits. Everything else is f32: a run's lanes are converted
+// once and multiplied with the scales of their blocks; zeros multiply the sums of x in their block.
+//
+// Codes narrower than a byte are not put in order: byte j of a run's codes holds P = 8 / bits
+// neighbours, and plane p is the p-th of each. x is laid out to match, and lane j has codes 4 P j
+// to 4 P j + 4 P - 1 of the run. So blocks of 4 P codes and more can be scaled lane by lane.
+
+namespace lowbit::cpu {
+namespace {
+
+constexpr int kBytes = kLanes * 4;     // of a vector
+constexpr int kMaxRun = kBytes * 8;    // codes: those of one bit
+constexpr int kAhead = 2048;           // bytes from a load to the prefetch beside it
+constexpr int kScales = 256 + kLanes;  // room for a row's, read a vector at a time
+constexpr int kMaxUnits = 256;         // units (see Shape) of a panel
+constexpr float kRound = 0x1.8p23f;    // x + kRound has the integer next to x in its low bits
+constexpr int kRoundBits = 0x4b400000;
+
+inline int log2_of(int v) { return __builtin_ctz(static_cast<uint32_t>(v)); }
+
+// How a matrix is cut. A unit is a block or, where blocks are longer than a run, a run.
+struct Shape {
+  int planes, run, run_bytes;  // codes and bytes of a run
+  int log2_unit, log2_many;    // codes of a unit, units of a run
+  int32_t runs, k;
+  int64_t token_bytes, start_at, scale_at, sum_at;  // of prepared x
+};
+
+inline Shape shape_of(const WeightView& w, int32_t k) {
+  Shape s = {};
+  const int bits = w.bits, log2_size = log2_block(w);
+  const bool in_planes = 8 % bits == 0 && log2_size >= 2 + log2_of(8 / bits);
+  s.planes = in_planes ? 8 / bits : 1;
+  s.run = kBytes * s.planes;
+  const int log2_run = log2_of(s.run);
+  s.log2_unit = log2_size < log2_run ? log2_size : log2_run;
+  s.log2_many = log2_run - s.log2_unit;
+  s.runs = (k + s.run - 1) / s.run;
+  s.k = k;
+  const int64_t padded = (int64_t{k} + 511) / 512 * 512;  // backend.cc counts on this
+  s.start_at = 3 * padded;
+  s.scale_at = 4 * padded;
+  s.sum_at = s.scale_at + padded / 2 + 64;
+  s.token_bytes = s.sum_at + padded / 2 + 64;
+  return s;
+}
+
+// ---- x ------------------------------------------------------------------------------------------
+
+struct Run {
+  alignas(64) float x[kMaxRun];
+  alignas(64) int32_t q[kMaxRun];
+};
+
+// Fills run->q and returns the step, NaN for a run that has a number without a value.
+inline float round_run(Run* run, int count) {
+  uint32_t top = 0;
+  for (int i = 0; i < count; ++i) {
+    uint32_t bits;
+    __builtin_memcpy(&bits, &run->x[i], sizeof bits);
+    bits &= 0x7fffffffu;
+    top = bits > top ? bits : top;
+  }
+  float amax;
+  __builtin_memcpy(&amax, &top, sizeof amax);
+  amax *= 1 + 0x1p-6f;  // the largest number of three digits is a little below 2^kXBits
+  uint32_t bits;
+  __builtin_memcpy(&bits, &amax, sizeof bits);
+  const uint32_t exponent = bits >> 23 > 40 ? bits >> 23 : 40;
+  const uint32_t step_bits = (exponent - (kXBits - 1)) << 23;
+  const uint32_t inverse_bits = (254 + (kXBits - 1) - exponent) << 23;
+  float step, inverse;
+  __builtin_memcpy(&step, &step_bits, sizeof step);
+  __builtin_memcpy(&inverse, &inverse_bits, sizeof inverse);
+  if (top >= 0x7f800000u) {
+    step = __builtin_nanf("");
+    inverse = 0;
+  }
+  for (int i = 0; i < count; ++i) {
+    const float shifted = run->x[i] * inverse + kRound;
+    int32_t q;
+    __builtin_memcpy(&q, &shifted, sizeof q);
+    run->q[i] = top >= 0x7f800000u ? 0 : q - kRoundBits;
+  }
+  return step;
+}
+
+// Byte p of each word goes to plane p.
+template <class Word>
+void store_planes(const uint8_t* bytes, int stride, uint8_t* out) {
+  typedef Word Aliased __attribute__((may_alias));
+  const auto* words = reinterpret_cast<const Aliased*>(bytes);
+  for (int p = 0; p < static_cast<int>(sizeof(Word)); ++p, out += stride) {
+    for (int i = 0; i < kBytes; ++i) out[i] = static_cast<uint8_t>(words[i] >> (8 * p));
+  }
+}
+
+// Digits [planes, 3, kBytes], the highest first.
+inline void store_digits(const int32_t* q, const Shape& s, uint8_t* out) {
+  constexpr int32_t kHalf = 1 << (kDigitBits - 1), kMask = (1 << kDigitBits) - 1;
+  alignas(64) uint8_t digits[3][kMaxRun];
+  for (int i = 0; i < s.run; ++i) {
+    int32_t v = q[i];
+    const int32_t low = ((v + kHalf) & kMask) - kHalf;
+    v = (v - low) >> kDigitBits;
+    const int32_t middle = ((v + kHalf) & kMask) - kHalf;
+    digits[2][i] = static_cast<uint8_t>(low);
+    digits[1][i] = static_cast<uint8_t>(middle);
+    digits[0][i] = static_cast<uint8_t>((v - middle) >> kDigitBits);
+  }
+  for (int d = 0; d < 3; ++d, out += kBytes) {
+    if (s.planes == 1) store_planes<uint8_t>(digits[d], 3 * kBytes, out);
+    if (s.planes == 2) store_planes<uint16_t>(digits[d], 3 * kBytes, out);
+    if (s.planes == 4) store_planes<uint32_t>(digits[d], 3 * kBytes, out);
+    if (s.planes == 8) store_planes<uint64_t>(digits[d], 3 * kBytes, out);
+  }
+}
+
+// Each lane's sum of `u` times x, from its digits.
+inline Ints lane_sums(const uint8_t* digits, int planes, int u) {
+  Ints part[3] = {};
+  for (int p = 0; p < planes; ++p) {
+    for (int d = 0; d < 3; ++d) {
+      part[d] = dot(part[d], set_bytes(u), load_ints(digits + (3 * p + d) * kBytes));
+    }
+  }
+  return add_ints(up_digit(add_ints(up_digit(part[0]), part[1])), part[2]);
+}
+
+// One token's x: digits [runs, planes, 3, kBytes], starts [runs, kLanes] (what a lane's sum begins
+// with), and for each unit the step of x and the sum of x.
+template <class LoadRun>
+void prepare_token(const LoadRun& load_run, const Shape& s, int bias, uint8_t* out) {
+  auto* scale = reinterpret_cast<float*>(out + s.scale_at);
+  auto* sum = reinterpret_cast<float*>(out + s.sum_at);
+  const int many = 1 << s.log2_many, lanes = kLanes >> s.log2_many;
+  Run run;
+  for (int32_t i = 0; i < s.runs; ++i) {
+    const int32_t from = i * s.run, count = min_of(s.run, s.k - from);
+    const float step = load_run(from, count, &run);
+    uint8_t* digits = out + int64_t{i} * 3 * s.run;
+    store_digits(run.q, s, digits);
+    alignas(64) int32_t part[kLanes];
+    store_ints(out + s.start_at + int64_t{i} * kBytes,
+               sub_ints(Ints{}, lane_sums(digits, s.planes, bias)));
+    store_ints(part, lane_sums(digits, s.planes, 1));
+    for (int u = 0; u < many; ++u) {
+      int32_t total = 0;
+      for (int j = 0; j < lanes; ++j) total += part[u * lanes + j];
+      scale[i * many + u] = step;
+      sum[i * many + u] = step * static_cast<float>(total);
+    }
+  }
+  for (int j = 0; j < kLanes; ++j) scale[s.runs * many + j] = sum[s.runs * many + j] = 0;
+}
+
+// ---- codes --------------------------------------------------------------------------------------
+
+struct Book {
+  Ints table, flip;  // codes as unsigned bytes: looked up, or flipped
+  int bias;
+  float unit, center;
+  Narrow narrow;
+};
+
+// The small floats in units of their smallest number.
+inline int mini_number(int exponent_bits, int mantissa_bits, int code) {
+  const int mantissa = code & ((1 << mantissa_bits) - 1);
+  const int exponent = (code >> mantissa_bits) & ((1 << exponent_bits) - 1);
+  const int value = exponent == 0 ? mantissa : (mantissa + (1 << mantissa_bits)) << (exponent - 1);
+  return (code >> (exponent_bits + mantissa_bits)) & 1 ? -value : value;
+}
+
+inline Book book_of(const WeightView& w) {
+  Book b = {};
+  b.unit = 1;
+  int exponent = 0, mantissa = 0, flip = 0;
+  float_fields(w.code, &exponent, &mantissa);
+  const int codes = w.bits <= 6 ? 1 << w.bits : 0, middle = 1 << (w.bits - 1);
+  if (exponent > 0) {
+    for (int c = 0; c < codes; ++c) {
+      const int number = mini_number(exponent, mantissa, c);
+      b.bias = number > b.bias ? number : b.bias;
+    }
+    b.unit = 1.0f / static_cast<float>(1 << ((1 << (exponent - 1)) - 2 + mantissa));
+  } else if (w.code == Code::kInt) {
+    b.bias = flip = middle;
+  } else if (w.code == Code::kTernary || w.code == Code::kSign) {
+    b.bias = 1;
+  } else if (w.zero != Zero::kNone && w.zero != Zero::kOffset) {
+    b.bias = w.bits == 1 ? 2 : middle;
+    b.center = static_cast<float>(middle);
+  }
+  if (w.bits == 1 && w.code == Code::kUInt) b.unit = 0.5f;
+  alignas(64) uint8_t table[64] = {};
+  for (int i = 0; codes > 0 && i < 64; ++i) {
+    const int c = i % codes;
+    const int u = exponent > 0  ? mini_number(exponent, mantissa, c) + b.bias
+                  : w.bits == 1 ? 2 * c
+                                : c ^ flip;
+    table[i] = static_cast<uint8_t>(u);
+  }
+  b.table = load_ints(table);
+  for (int i = 0; i < 64; ++i) {
+    table[i] = static_cast<uint8_t>(w.bits == 4 ? flip * 0x11 : w.bits == 2 ? flip * 0x55 : flip);
+  }
+  b.flip = load_ints(table);
+  b.narrow = narrow_of(w.bits);
+  return b;
+}
+
+// One way to read a run. raw() loads its codes, of which `bytes` are there; plane() makes bytes.
+template <int kWidth, bool kTable>
+struct InPlanes {
+  static constexpr int kBits = kWidth;
+  static constexpr int kPlanes = 8 / kBits, kRunBytes = kBytes;
+  static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
+    const Ints codes = bytes == kBytes ? load_ints(at) : load_some(at, bytes);
+    return kTable || kBits == 1 ? codes : codes ^ book.flip;
+  }
+  static Ints plane(Ints raw, int p, const Book& book) {
+    if (kBits == 8) return raw;
+    if (kBits == 1) return shift_right(raw, p - 1) & set_bytes(2);
+    const Ints codes = shift_right(raw, p * kBits) & set_bytes((1 << kBits) - 1);
+    return kTable ? lookup16(book.table, codes) : codes;
+  }
+};
+template <int kWidth>
+struct InOrder {
+  static constexpr int kBits = kWidth;
+  static constexpr int kPlanes = 1, kRunBytes = kLanes * kBits / 2;
+  static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
+    return narrow<kBits>(at, bytes, book);
+  }
+  static Ints plane(Ints raw, int, const Book&) { return raw; }
+};
+
+// ---- rows ---------------------------------------------------------------------------------------
+
+struct Span {
+  int32_t first, count;
+};
+
+// What every row of a call shares.
+struct Job {
+  const LinearArgs& a;
+  Shape shape;
+  Book book;
+  Ints unit_of_lane, block_of_unit;  // in a run; in kLanes units
+  int down;                          // log2 of units in a block
+};
+
+inline Job job_of(const LinearArgs& a) {
+  const Shape s = shape_of(a.w, a.k);
+  const int down = a.w.block_k == 0 ? 30 : log2_block(a.w) - s.log2_unit;
+  alignas(64) int32_t unit[kLanes], block[kLanes];
+  for (int j = 0; j < kLanes; ++j) {
+    unit[j] = (j << s.log2_many) / kLanes;
+    block[j] = j >> down;
+  }
+  return {a, s, book_of(a.w), load_ints(unit), load_ints(block), down};
+}
+
+// Units [first, first + count) of row n: what a token's x is multiplied with goes to `out`; the sum
+// of zeros times x is returned.
+inline Floats load_units(const Job& job, const uint8_t* x, int64_t n, Span units, float* out) {
+  const WeightView& w = job.a.w;
+  const auto* x_scale = reinterpret_cast<const float*>(x + job.shape.scale_at) + units.first;
+  const auto* x_sum = reinterpret_cast<const float*>(x + job.shape.sum_at) + units.first;
+  Floats sum = set(0);
+  const BlockRow row = block_row(w, n);
+  Params p = {};
+  if (w.block_k == 0) p = params_at(w, row, 0, 1);
+  for (int32_t i = 0; i < units.count; i += kLanes) {
+    if (w.block_k != 0) {
+      const int32_t block = (units.first + i) >> job.down;
+      const int32_t wanted = ((min_of(kLanes, units.count - i) - 1) >> job.down) + 1;
+      const int32_t present = min_of(wanted, w.k_blocks - block);
+      p = {set(0), set(0), set(0)};
+      if (present > 0) p = params_at(w, row, block, present);
+    }
+    Params spread = p;
+    if (job.down > 0) spread.scale = permute(p.scale, job.block_of_unit);
+    store(out + i, spread.scale * set(job.book.unit) * load(x_scale + i));
+    if (w.zero == Zero::kNone) continue;
+    if (job.down > 0) {
+      spread.shift = permute(p.shift, job.block_of_unit);
+      spread.offset = permute(p.offset, job.block_of_unit);
+    }
+    const Floats zero = spread.offset - (spread.shift - set(job.book.center)) * spread.scale;
+    sum = fma(zero, load(x_sum + i), sum);
+  }
+  return sum;
+}
+
+// kRows rows that are worked on together, `apart` rows from one to the next.
+struct Rows {
+  int32_t n, apart;
+};
+
+// Runs [runs.first, runs.first + runs.count) of kRows rows, added to sum[kRows].
+template <class W, bool kMany, int kRows, int kDigits>
+void multiply(const Job& job, const uint8_t* x, Rows rows, Span runs, const float* scale,
+              Floats* sum) {
+  constexpr int32_t kXBytes = 3 * kBytes * W::kPlanes;
+  const WeightView& w = job.a.w;
+  const auto present = static_cast<int32_t>(w.row_bytes);
+  const uint8_t* digits = x + int64_t{runs.first} * kXBytes;
+  const uint8_t* starts = x + job.shape.start_at + int64_t{runs.first} * kBytes;
+  const uint8_t* from = static_cast<const uint8_t*>(w.codes) + rows.n * w.row_bytes +
+                        int64_t{runs.first} * W::kRunBytes;
+  const int64_t stride = rows.apart * w.row_bytes;
+  const Ints unit_of_lane = job.unit_of_lane;
+  const Book book = job.book;
+  const int many = 1 << job.shape.log2_many;
+  Floats acc[kRows];
+  for (int r = 0; r < kRows; ++r) acc[r] = sum[r];
+  const auto step = [&](int32_t bytes) {
+    const Ints start = load_ints(starts);
+    for (int r = 0; r < kRows; ++r) {
+      if (W::kBits < 8) prefetch(from + r * stride, kAhead);  // bytes: slower with it
+      const Ints raw = W::raw(from + r * stride, bytes, book);
+      Ints high = {}, middle = {}, low = start;
+      for (int p = 0; p < W::kPlanes; ++p) {
+        const Ints u = W::plane(raw, p, book);
+        if (kDigits > 2) high = dot(high, u, load_ints(digits + (3 * p) * kBytes));
+        if (kDigits > 1) middle = dot(middle, u, load_ints(digits + (3 * p + 1) * kBytes));
+        low = dot(low, u, load_ints(digits + (3 * p + 2) * kBytes));
+      }
+      if (kDigits > 2) middle = add_ints(up_digit(high), middle);
+      const Ints total = kDigits > 1 ? add_ints(up_digit(middle), low) : low;
+      const float* factor = scale + r * kScales;
+      acc[r] =
+          fma(to_floats(total), kMany ? permute(load(factor), unit_of_lane) : set(*factor), acc[r]);
+    }
+    from += W::kRunBytes;
+    digits += kXBytes;
+    starts += kBytes;
+    scale += kMany ? many : 1;
+  };
+  const int32_t end = runs.first + runs.count, whole = min_of(end, present / W::kRunBytes);
+  for (int32_t run = runs.first; run < whole; ++run) step(W::kRunBytes);
+  if (whole < end) step(present - whole * W::kRunBytes);
+  for (int r = 0; r < kRows; ++r) sum[r] = acc[r];
+}
+
+template <class W, int kRows, int kDigits>
+void fixed_rows(const Job& job, int32_t t, Rows rows) {
+  const LinearArgs& a = job.a;
+  const Shape& s = job.shape;
+  const uint8_t* x = static_cast<const uint8_t*>(a.x.data) + t * s.token_bytes;
+  alignas(64) float scale[kRows * kScales];
+  Floats sum[4] = {set(0), set(0), set(0), set(0)};
+  const int32_t panel = kMaxUnits >> s.log2_many;
+  for (int32_t first = 0; first < s.runs; first += panel) {
+    const Span runs = {first, min_of(panel, s.runs - first)};
+    const Span units = {first << s.log2_many, runs.count << s.log2_many};
+    for (int r = 0; r < kRows; ++r) {
+      sum[r] = sum[r] + load_units(job, x, rows.n + r * rows.apart, units, scale + r * kScales);
+    }
+    if (s.log2_many > 0) {
+      multiply<W, true, kRows, kDigits>(job, x, rows, runs, scale, sum);
+    } else {
+      multiply<W, false, kRows, kDigits>(job, x, rows, runs, scale, sum);
+    }
+  }
+  alignas(16) float y[4];
+  _mm_store_ps(y, reduce4(sum));
+  for (int r = 0; r < kRows; ++r) write(a, t, rows.n + r * rows.apart, y[r]);
+}
+
+// Four rows share the loads of x. They are a quarter of the range apart: four long streams, which
+// the hardware's prefetchers follow, where four neighbours would be many short ones.
+template <class W, int kDigits = 3>
+void fixed_linear(const Job& job, int32_t n0, int32_t n1) {
+  const int32_t quarter = (n1 - n0) / 4;
+  for (int32_t n = n0; n < n0 + quarter; ++n) {
+    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 4, kDigits>(job, t, {n, quarter});
+  }
+  for (int32_t n = n0 + 4 * quarter; n < n1; ++n) {
+    for (int32_t t = 0; t < job.a.m; ++t) fixed_rows<W, 1, kDigits>(job, t, {n, 1});
+  }
+}
+
+inline void fixed_prepare(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
+  const Shape s = shape_of(a.w, a.k);
+  const int bias = book_of(a.w).bias;
+  for (int32_t t = t0; t < t1; ++t) {
+    const float* x = static_cast<const float*>(a.x.data) + t * a.x.ld;
+    const auto load_run = [&](int32_t from, int32_t count, Run* run) {
+      __builtin_memcpy(run->x, x + from, static_cast<size_t>(count) * sizeof(float));
+      for (int j = count; j < s.run; ++j) run->x[j] = 0;
+      return round_run(run, s.run);
+    };
+    prepare_token(load_run, s, bias, static_cast<uint8_t*>(out) + (t - t0) * s.token_bytes);
+  }
+}
+
+// x as 8-bit codes with a scale for each token: its integers are given, nothing is rounded.
+inline void codes_prepare(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
+  const Shape s = shape_of(a.w, a.k);
+  const int bias = book_of(a.w).bias;
+  for (int32_t t = t0; t < t1; ++t) {
+    const int8_t* x = static_cast<const int8_t*>(a.x.data) + t * a.x.ld;
+    alignas(64) float scale[kLanes];
+    store(scale, scales_at(a.x.scale, static_cast<const uint8_t*>(a.x.scales),
+                           a.x.block_n == 0 ? 0 : t, 1));
+    const auto load_run = [&](int32_t from, int32_t count, Run* run) {
+      for (int j = 0; j < count; ++j) run->q[j] = x[from + j];
+      for (int j = count; j < s.run; ++j) run->q[j] = 0;
+      return scale[0];
+    };
+    prepare_token(load_run, s, bias, static_cast<uint8_t*>(out) + (t - t0) * s.token_bytes);
+  }
+}
+
+inline void codes_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
+  const Job job = job_of(a);
+  int exponent = 0, mantissa = 0;
+  float_fields(a.w.code, &exponent, &mantissa);
+  if (a.w.bits == 8) return fixed_linear<InPlanes<8, false>, kCodeDigits>(job, n0, n1);
+  exponent > 0 ? fixed_linear<InPlanes<4, true>, kCodeDigits>(job, n0, n1)
+               : fixed_linear<InPlanes<4, false>, kCodeDigits>(job, n0, n1);
+}
+
+inline void fixed_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
+  const Job job = job_of(a);
+  const bool in_planes = job.shape.planes > 1;
+  int exponent = 0, mantissa = 0;
+  float_fields(a.w.code, &exponent, &mantissa);
+  switch (a.w.bits) {
+    case 1:
+      return in_planes ? fixed_linear<InPlanes<1, false>>(job, n0, n1)
+                       : fixed_linear<InOrder<1>>(job, n0, n1);
+    case 2:
+      return in_planes ? fixed_linear<InPlanes<2, false>>(job, n0, n1)
+                       : fixed_linear<InOrder<2>>(job, n0, n1);
+    case 3:
+      return fixed_linear<InOrder<3>>(job, n0, n1);
+    case 4:
+      return exponent > 0 ? fixed_linear<InPlanes<4, true>>(job, n0, n1)
+                          : fixed_linear<InPlanes<4, false>>(job, n0, n1);
+    case 5:
+      return fixed_linear<InOrder<5>>(job, n0, n1);
+    case 6:
+      return fixed_linear<InOrder<6>>(job, n0, n1);
+    case 7:
+      return fixed_linear<InOrder<7>>(job, n0, n1);
+    default:
+      return fixed_linear<InPlanes<8, false>>(job, n0, n1);
+  }
+}
+
+}  // namespace
+}  // namespace lowbit::cpu

@@ -1,0 +1,72 @@
+// Linear with x in fixed point for AVX2: see linear_fixed.inl. House rule: this file is compiled
+// with ISA flags, so all but the exported bodies is in the anonymous namespace and nothing else
+// than plain structs and intrinsics is included.
+#include "cpu/avx2.inl"
+#include "cpu/bodies.h"
+#include "cpu/linear_blocks.inl"
+
+namespace lowbit::cpu {
+namespace {
+
+// vpmaddubsw adds two products in 16 bits and saturates: 2 * 255 * 64 fits, 2 * 255 * 128 does not.
+constexpr int kDigitBits = 7;
+constexpr int kCodeDigits = 2;
+constexpr int kXBits = 20;
+
+typedef uint16_t Words __attribute__((vector_size(32)));
+
+inline Ints set_bytes(int v) { return _mm256_set1_epi8(static_cast<char>(v)); }
+inline Ints shift_right(Ints v, int by) {
+  return by < 0 ? Ints(Words(v) << -by) : Ints(Words(v) >> by);
+}
+inline Ints lookup16(Ints table, Ints index) { return _mm256_shuffle_epi8(table, index); }
+inline Ints up_digit(Ints v) { return _mm256_slli_epi32(v, kDigitBits); }
+inline Ints dot(Ints acc, Ints u, Ints s) {
+  const Ints pairs = _mm256_maddubs_epi16(u, s);
+  return add_ints(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+inline Ints load_some(const uint8_t* at, int32_t bytes) {
+  alignas(32) uint8_t padded[32] = {};
+  for (int32_t i = 0; i < bytes; ++i) padded[i] = at[i];
+  return load_ints(padded);
+}
+
+struct Narrow {};
+inline Narrow narrow_of(int) { return {}; }
+
+// Eight codes of kBits bits are kBits bytes.
+template <int kBits, class Book>
+Ints narrow(const uint8_t* at, int32_t bytes, const Book& book) {
+  uint8_t padded[4 * kBits];
+  if (bytes < 4 * kBits) {
+    for (int32_t i = 0; i < 4 * kBits; ++i) padded[i] = i < bytes ? at[i] : 0;
+    at = padded;
+  }
+  alignas(32) uint64_t codes[4];
+  for (int i = 0; i < 4; ++i) {
+    uint64_t packed = 0;
+    __builtin_memcpy(&packed, at + i * kBits, kBits);
+    codes[i] = _pdep_u64(packed, 0x0101010101010101u * ((1u << kBits) - 1));
+  }
+  return kBits <= 4 ? lookup16(book.table, load_ints(codes)) : load_ints(codes) ^ book.flip;
+}
+
+}  // namespace
+}  // namespace lowbit::cpu
+
+#include "cpu/linear_fixed.inl"
+
+namespace lowbit::cpu {
+
+void prepare_fixed_avx2(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
+  fixed_prepare(a, t0, t1, out);
+}
+void prepare_codes_avx2(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
+  codes_prepare(a, t0, t1, out);
+}
+void linear_int8_codes_avx2(const LinearArgs& a, int32_t n0, int32_t n1) {
+  codes_dispatch(a, n0, n1);
+}
+void linear_fixed_avx2(const LinearArgs& a, int32_t n0, int32_t n1) { fixed_dispatch(a, n0, n1); }
+
+}  // namespace lowbit::cpu

@@ -1,0 +1,69 @@
+// Linear with x in fixed point for AVX-512 with VNNI and VBMI: see linear_fixed.inl. House rule:
+// this file is compiled with ISA flags, so all but the exported bodies is in the anonymous
+// namespace and nothing else than plain structs and intrinsics is included.
+#include "cpu/avx512.inl"
+#include "cpu/bodies.h"
+#include "cpu/linear_blocks.inl"
+
+namespace lowbit::cpu {
+namespace {
+
+constexpr int kDigitBits = 8;
+constexpr int kCodeDigits = 1;
+constexpr int kXBits = 22;  // 4 * 128 * 2^22 is the largest sum of a lane, of int8 codes
+
+typedef uint16_t Words __attribute__((vector_size(64)));
+
+inline Ints set_bytes(int v) { return _mm512_set1_epi8(static_cast<char>(v)); }
+inline Ints shift_right(Ints v, int by) {
+  return by < 0 ? Ints(Words(v) << -by) : Ints(Words(v) >> by);
+}
+inline Ints lookup16(Ints table, Ints index) { return _mm512_shuffle_epi8(table, index); }
+inline Ints up_digit(Ints v) { return _mm512_slli_epi32(v, kDigitBits); }
+inline Ints dot(Ints acc, Ints u, Ints s) { return _mm512_dpbusd_epi32(acc, u, s); }
+inline Ints load_some(const uint8_t* at, int32_t bytes) {
+  return _mm512_maskz_loadu_epi8((uint64_t{1} << bytes) - 1, at);
+}
+
+// Eight codes of b bits are b bytes: bring those to each 64-bit lane, then cut out b bits each.
+struct Narrow {
+  Ints from, shifts;
+};
+inline Narrow narrow_of(int bits) {
+  alignas(64) uint8_t from[64], shifts[64];
+  for (int i = 0; i < 64; ++i) {
+    const int byte = i / 8 * bits + i % 8;
+    from[i] = static_cast<uint8_t>(byte < 64 ? byte : 63);
+    shifts[i] = static_cast<uint8_t>(i % 8 * bits);
+  }
+  return {load_ints(from), load_ints(shifts)};
+}
+template <int kBits, class Book>
+Ints narrow(const uint8_t* at, int32_t bytes, const Book& book) {
+  const int32_t present = bytes < 8 * kBits ? bytes : 8 * kBits;
+  const Ints packed = load_some(at, present);
+  const Ints lanes = _mm512_permutexvar_epi8(book.narrow.from, packed);
+  const Ints codes = _mm512_multishift_epi64_epi8(book.narrow.shifts, lanes);
+  if (kBits <= 6) return _mm512_permutexvar_epi8(codes, book.table);  // ignores higher bits
+  return (codes & set_bytes(127)) ^ book.flip;
+}
+
+}  // namespace
+}  // namespace lowbit::cpu
+
+#include "cpu/linear_fixed.inl"
+
+namespace lowbit::cpu {
+
+void prepare_fixed_vnni(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
+  fixed_prepare(a, t0, t1, out);
+}
+void prepare_codes_vnni(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
+  codes_prepare(a, t0, t1, out);
+}
+void linear_int8_codes_vnni(const LinearArgs& a, int32_t n0, int32_t n1) {
+  codes_dispatch(a, n0, n1);
+}
+void linear_fixed_vnni(const LinearArgs& a, int32_t n0, int32_t n1) { fixed_dispatch(a, n0, n1); }
+
+}  // namespace lowbit::cpu
