@@ -122,7 +122,7 @@ class TemporaryFolder {
 QTensor converted(const Checkpoint& checkpoint, const ExportOptions& options,
                   const Output& output) {
   const TensorUse& use = output.use;
-  const QTensor source = checkpoint.tensor(use.tensor, use.n, use.k);
+  QTensor source = checkpoint.tensor(use.tensor, use.n, use.k);
   if (source.format == output.format) return source;
   const bool wanted = options.inputs && use.choice.quantizer->needs != Needs::kNothing;
   const InputStats* inputs = wanted ? options.inputs->find(use.tensor) : nullptr;

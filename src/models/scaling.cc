@@ -36,7 +36,7 @@ std::span<const float> ScaledCheckpoint::columns(const std::string& tensor) cons
 }
 
 QTensor ScaledCheckpoint::tensor(const std::string& name, int64_t n, int64_t k) const {
-  const QTensor stored = base_.tensor(name, n, k);
+  QTensor stored = base_.tensor(name, n, k);
   const auto found = factors_.find(name);
   if (found == factors_.end()) return stored;
   const Factors& factors = found->second;

@@ -32,9 +32,9 @@ QTensor WeightLoader::read(const TensorUse& use) {
   const auto same = [&](const TensorUse& other) { return other.tensor == use.tensor; };
   if (std::none_of(uses_.begin(), uses_.end(), same)) parameters_ += use.n * use.k;
   const bool kept = use.tensor == table_name_ && use.n == table_.n && use.k == table_.k;
-  const QTensor tensor = kept                 ? table_
-                         : options_.plan_only ? checkpoint_.outline(use.tensor, use.n, use.k)
-                                              : checkpoint_.tensor(use.tensor, use.n, use.k);
+  QTensor tensor = kept                 ? table_
+                   : options_.plan_only ? checkpoint_.outline(use.tensor, use.n, use.k)
+                                        : checkpoint_.tensor(use.tensor, use.n, use.k);
   uses_.push_back(use);
   uses_.back().stored = tensor.format;
   return tensor;
@@ -42,7 +42,7 @@ QTensor WeightLoader::read(const TensorUse& use) {
 
 QTensor WeightLoader::read_as_chosen(TensorUse use) {
   use.choice = options_.policy.choose(use.layer);
-  const QTensor stored = read(use);
+  QTensor stored = read(use);
   const std::optional<Format>& format = use.choice.format;
   if (!format || *format == stored.format) return stored;
   if (format->rule == ScaleRule::kImport) {

@@ -46,14 +46,17 @@ INSTANTIATE_TEST_SUITE_P(Llama, QuantizedState, testing::ValuesIn(kParams), [](c
 TEST_P(QuantizedState, LogitsDoNotDependOnWhoSharesTheStep) {
   const LoadedModel model = loaded(backend());
   const std::span<const int32_t> prompt = golden_.prompt;
-  const Chunk chunks[] = {{0, prompt.first(5), 1}, {1, prompt.subspan(3, 4), 1}};
+  const Chunk chunks[] = {{0, prompt.first(5), 1}, {1, prompt.subspan(3, 5), 1}};
+  // On cpu one row of the registry multiplies up to four tokens and another one more: bits are
+  // compared within a row.
+  const size_t at_once = backend().name == "ref" ? 1 : 5;
   Stepper together(*model.model, backend(), {.max_sequences = 2});
   together.step(chunks);
   const std::span<const float> all = together.logits();
   for (const int i : {0, 1}) {
     Stepper alone(*model.model, backend(), {.max_sequences = 2});
-    for (const int32_t& token : chunks[i].tokens) {  // one token a step
-      const Chunk chunk{chunks[i].sequence, std::span(&token, 1), 1};
+    for (size_t t = 0; t < chunks[i].tokens.size(); t += at_once) {
+      const Chunk chunk{chunks[i].sequence, chunks[i].tokens.subspan(t, at_once), 1};
       alone.step(std::span(&chunk, 1));
     }
     const auto mine = all.subspan(i * alone.logits().size(), alone.logits().size());
