@@ -100,7 +100,7 @@ inline bool just_converts(const QTensor& source, const Format& target) {
 // For quantizers that treat every block alone: encode_rows over all rows, split over threads.
 QTensor quantize_blocks(const QTensor& source, const Format& target, const std::string& tensor,
                         const RowOptions& options);
-// For quantizers: max |w|; 0 if there are only NaNs.
+// For quantizers: max |w| of the finite numbers; the others are for whoever reads their row.
 float largest_magnitude(const QTensor& source);
 // For quantizers: Error unless the context has what `quantizer` needs for rows of k numbers.
 const InputStats& need_inputs(const QuantizeContext& context, std::string_view quantizer,

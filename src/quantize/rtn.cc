@@ -34,7 +34,9 @@ float largest_magnitude(const QTensor& source) {
     float amax = 0;
     for (int64_t n = begin; n < end; ++n) {
       decode_row(source, n, row.data());
-      for (const float w : row) amax = std::max(amax, std::abs(w));
+      for (const float w : row) {
+        if (std::isfinite(w)) amax = std::max(amax, std::abs(w));
+      }
     }
     for (float seen = largest; amax > seen && !largest.compare_exchange_weak(seen, amax);) {
     }
