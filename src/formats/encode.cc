@@ -28,7 +28,9 @@ Grid min_max_grid(const Format& format, Range r) {
   }
   const float scale = r.hi / q_max - r.lo / q_max;  // hi - lo could overflow
   if (format.zero == Zero::kOffset) return {scale, r.lo};
-  if (format.zero == Zero::kFloat) return {scale, r.lo + scale * ((q_max + 1) / 2)};
+  if (format.zero == Zero::kFloat) {  // fma: the product is exact, but may be beyond f32
+    return {scale, std::fma(scale, (q_max + 1) / 2, r.lo)};
+  }
   if (scale > 0) return {scale, -r.lo / scale};
   return {std::abs(r.lo), r.lo == 0 ? 0 : std::copysign(1.0f, -r.lo)};  // one number: code 0
 }
@@ -206,6 +208,20 @@ void append_coded(std::span<const float> row, int64_t at, const QTensorBuilder& 
   }
 }
 
+// Whether codes decode to finite f32 numbers: near its end a scale or a code that is rounded up may
+// lead beyond.
+bool decodes_to_finite(const Format& f, const BlockParams& p, std::span<const uint32_t> codes) {
+  const auto finite = [&](double q) {
+    constexpr double kRoundsToInfinity = 0x1.ffffffp127;
+    return std::abs((q - p.shift) * p.scale + p.offset) < kRoundsToInfinity;
+  };
+  const CodeRange range = code_range(f);
+  if (finite(range.min) && finite(range.max)) return true;
+  const std::span<const double> table = code_table(f);
+  return std::all_of(codes.begin(), codes.end(),
+                     [&](uint32_t code) { return finite(table[code]); });
+}
+
 }  // namespace
 
 int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
@@ -250,6 +266,9 @@ int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
       for (int64_t i = r * width + begin; i < r * width + end; ++i) {
         codes[static_cast<size_t>(i)] = nearest_code(f, stored, w[static_cast<size_t>(i)]);
       }
+      const auto coded = std::span(codes).subspan(static_cast<size_t>(r * width + begin),
+                                                  static_cast<size_t>(end - begin));
+      if (!decodes_to_finite(f, stored, coded)) return first + r;
     }
   }
   for (int64_t r = 0; r < rows; ++r) {
