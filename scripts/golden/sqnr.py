@@ -1,17 +1,27 @@
 #!/usr/bin/env python3
-"""Prints the signal-to-noise ratio of the canonical formats, by canonical_formats.py.
+"""The signal-to-noise ratio of the canonical formats, by canonical_formats.py, in dB.
 
-    pip install numpy==2.4.6 ml_dtypes==0.6.0
-    python scripts/golden/sqnr.py
+    pip install numpy==2.4.6 ml_dtypes==0.6.0 safetensors==0.8.0
+    python scripts/golden/sqnr.py                                     # prints a table
+    python scripts/golden/sqnr.py --json tests/golden/formats/sqnr.json
 
-512 x 4096 weights: gaussian (sigma .02), student-t5 (x .02), gaussian with 0.1 % of the weights
-times 20. Next to them what was measured with the tools of the last column on other samples
+512 x 4096 f32 weights of numpy.random.default_rng(0), in this order: gaussian, normal(0, 0.02);
+student_t5, standard_t(5) * 0.02; outliers, the gaussian ones with each weight times 20 where
+random() < 0.001. The JSON has these parameters and, for every format of formats.py (CANONICAL) and
+of the table, the ratio sum(w^2) / sum((w - decoded)^2) of all weights.
+
+The table has next to them what was measured with the tools of the last column on other samples
 (gaussian / t5): where the method is the same, they should agree within 0.3 dB.
 """
+
+import argparse
+import json
+from pathlib import Path
 
 import numpy as np
 
 from canonical_formats import quantize
+from formats import CANONICAL
 
 # (format, gaussian, t5, whose)
 MEASURED = [
@@ -41,21 +51,52 @@ MEASURED = [
 ]
 
 
-def main() -> None:
-    rng = np.random.default_rng(0)
-    shape = (512, 4096)
-    gaussian = rng.normal(0, 0.02, shape).astype(np.float32)
-    t5 = (rng.standard_t(5, shape) * 0.02).astype(np.float32)
-    outliers = gaussian * np.where(rng.random(shape) < 1e-3, 20, 1).astype(np.float32)
+N, K, SEED, SIGMA = 512, 4096, 0, 0.02
+OUTLIERS, FACTOR = 1e-3, 20
+
+
+def samples() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(SEED)
+    gaussian = rng.normal(0, SIGMA, (N, K)).astype(np.float32)
+    t5 = (rng.standard_t(5, (N, K)) * SIGMA).astype(np.float32)
+    factors = np.where(rng.random((N, K)) < OUTLIERS, FACTOR, 1).astype(np.float32)
+    return {"gaussian": gaussian, "student_t5": t5, "outliers": gaussian * factors}
+
+
+def sqnr(name: str, w: np.ndarray) -> float:
+    noise = w.astype(np.float64) - quantize(name, w).decoded
+    return float(10 * np.log10((w.astype(np.float64) ** 2).sum() / (noise**2).sum()))
+
+
+def print_table() -> None:
+    weights = samples().values()
     print(f"{'format':18} {'gaussian':>8} {'t5':>6} {'outliers':>8}   measured (difference)")
     for name, *measured, whose in MEASURED:
-        found = []
-        for w in (gaussian, t5, outliers):
-            noise = w.astype(np.float64) - quantize(name, w).decoded
-            found.append(10 * np.log10((w.astype(np.float64) ** 2).sum() / (noise**2).sum()))
+        found = [sqnr(name, w) for w in weights]
         notes = [f"{m} ({f - m:+.2f})" for m, f in zip(measured, found) if m is not None]
         print(f"{name:18} {found[0]:8.2f} {found[1]:6.2f} {found[2]:8.2f}   {' / '.join(notes)} "
               f"{whose}", flush=True)
+
+
+def write_json(path: Path) -> None:
+    names = sorted({*CANONICAL, *[row[0] for row in MEASURED]})
+    lines = {"generator": {"n": N, "k": K, "numpy_seed": SEED, "sigma": SIGMA, "t_degrees": 5,
+                           "outlier_share": OUTLIERS, "outlier_factor": FACTOR}}
+    for what, w in samples().items():
+        lines[what] = {name: round(sqnr(name, w), 2) for name in names}
+    with path.open("w") as file:
+        json.dump(lines, file, indent=1)
+        file.write("\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", type=Path, help="write the ratios to this file instead")
+    path = parser.parse_args().json
+    if path:
+        write_json(path)
+    else:
+        print_table()
 
 
 if __name__ == "__main__":
