@@ -107,12 +107,12 @@ class Case:
 # GPTQ and AWQ.
 
 def pack(codes: np.ndarray, bits: int, axis: int) -> torch.Tensor:
-    """Codes to int32 along an axis, the first in the lowest bits."""
-    per_word = 32 // bits
+    """Codes to int32 along an axis, the first in the lowest bits; 3 bits run on across words."""
     codes = np.moveaxis(codes.astype(np.uint32), axis, -1)
-    words = codes.reshape(*codes.shape[:-1], -1, per_word)
-    words = (words << (np.arange(per_word, dtype=np.uint32) * bits)).sum(-1, dtype=np.uint32)
-    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(words, -1, axis)).view(np.int32))
+    stream = (codes[..., None] >> np.arange(bits, dtype=np.uint32) & 1).astype(np.uint8)
+    stream = np.packbits(stream.reshape(*codes.shape[:-1], -1), axis=-1, bitorder="little")
+    words = np.ascontiguousarray(stream).view(np.int32)
+    return torch.from_numpy(np.ascontiguousarray(np.moveaxis(words, -1, axis)))
 
 
 def grouped_codes(w: np.ndarray, bits: int, group_of: np.ndarray, sym: bool, lowest_zero: int):
@@ -159,7 +159,7 @@ def write_gptq(root: Path, name: str, *, bits: int = 4, group: int = 32, sym: bo
         "static_groups": False, "sym": sym, "true_sequential": True, "lm_head": False,
         "model_name_or_path": None, "model_file_base_name": "model", "quant_method": "gptq",
         "checkpoint_format": checkpoint_format,
-    }, max_error=0.7 if bits == 2 else 0.2)
+    }, max_error={2: 0.7, 3: 0.4}.get(bits, 0.2))
 
 
 def write_awq(root: Path, name: str) -> None:
@@ -179,6 +179,28 @@ def write_awq(root: Path, name: str) -> None:
                                            * scales.astype(np.float64)[:, group_of])
     case.write({"quant_method": "awq", "zero_point": True, "group_size": 32, "bits": 4,
                 "version": "gemm", "modules_to_not_convert": None})
+
+
+def write_act_order(root: Path, name: str) -> None:
+    """compressed-tensors before 0.20 kept act-order's groups of columns in weight_g_idx."""
+    case = Case(root, name, torch.float16)
+    rng = np.random.default_rng(8)
+    for prefix, w in case.layers():
+        n, k = w.shape
+        group_of = np.arange(k)[np.argsort(rng.permutation(k))] // 32
+        codes, zeros, scales = grouped_codes(f64(w), 4, group_of, True, 1)
+        case.tensors |= {
+            prefix + "weight_packed": pack(codes, 4, 1), prefix + "weight_shape": torch.tensor([n, k]),
+            prefix + "weight_scale": torch.from_numpy(scales),
+            prefix + "weight_g_idx": torch.from_numpy(group_of.astype(np.int32)),
+        }
+        case.numbers[prefix + "weight"] = ((codes - zeros[:, group_of])
+                                           * scales.astype(np.float64)[:, group_of])
+    weights = {"num_bits": 4, "type": "int", "symmetric": True, "strategy": "group",
+               "group_size": 32, "actorder": "group"}
+    case.write({"quant_method": "compressed-tensors", "format": "pack-quantized",
+                "config_groups": {"group_0": {"targets": ["Linear"], "weights": weights}},
+                "ignore": ["lm_head"], "quantization_status": "compressed"})
 
 
 def write_fp8(root: Path, name: str) -> None:
@@ -253,7 +275,8 @@ def set_parameters(linear: torch.nn.Module, args) -> None:
         linear.weight_zero_point.data.copy_(zero.reshape(linear.weight_zero_point.shape))
 
 
-def write_compressed(root: Path, name: str, scheme: str | dict, expected_format: str) -> None:
+def write_compressed(root: Path, name: str, scheme: str | dict, expected_format: str,
+                     max_error: float = 0.2) -> None:
     from compressed_tensors.compressors import ModelCompressor
     from compressed_tensors.quantization import (QuantizationConfig, apply_quantization_config,
                                                  preset_name_to_scheme)
@@ -289,7 +312,7 @@ def write_compressed(root: Path, name: str, scheme: str | dict, expected_format:
     for prefix, module in modules.items():  # theirs is rounded to bf16, more than once
         theirs = f64(module.weight)
         np.testing.assert_allclose(theirs, decoded[prefix], rtol=2**-6, atol=1e-6, err_msg=name)
-    case.write(quantization)
+    case.write(quantization, max_error=max_error)
 
 
 # torchao, HQQ, BitNet.
@@ -369,6 +392,7 @@ def main(root: Path) -> None:
     write_gptq(root, "gptq-4bit-g32-asym-desc-act", sym=False, desc_act=True)
     write_gptq(root, "gptq-4bit-row", group=-1)
     write_gptq(root, "gptq-2bit-g32-asym", bits=2, sym=False)
+    write_gptq(root, "gptq-3bit-g32-asym", bits=3, sym=False)
     write_gptq(root, "gptq-8bit-g32-sym", bits=8)
     write_gptq(root, "gptq-v2-4bit-g32-asym", sym=False, checkpoint_format="gptq_v2")
     write_awq(root, "awq-4bit-g32")
@@ -381,6 +405,9 @@ def main(root: Path) -> None:
     write_compressed(root, "ct-pack-int4-g32-sym", int_weights(4, True), "pack-quantized")
     write_compressed(root, "ct-pack-int4-g32-asym", int_weights(4, False), "pack-quantized")
     write_compressed(root, "ct-pack-int8-g32-sym", int_weights(8, True), "pack-quantized")
+    write_compressed(root, "ct-pack-int3-g32-asym", int_weights(3, False), "pack-quantized",
+                     max_error=0.4)
+    write_act_order(root, "ct-pack-int4-g32-act-order")
     write_compressed(root, "ct-int8-channel", "W8A8", "int-quantized")
     write_compressed(root, "ct-fp8-channel", "FP8_DYNAMIC", "float-quantized")
     write_compressed(root, "ct-fp8-tensor", "FP8", "float-quantized")

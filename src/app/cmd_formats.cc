@@ -3,12 +3,14 @@
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
+#include "app/method_output.h"
 #include "app/options.h"
 #include "app/output.h"
 #include "backends.h"
 #include "base/check.h"
 #include "base/text.h"
 #include "formats/format.h"
+#include "formats/qtensor.h"
 #include "formats/words.h"
 
 namespace lowbit {
@@ -61,6 +63,12 @@ std::vector<std::string> devices_with_kernel(const Format& format) {
   return devices;
 }
 
+// Of a matrix of 4096 x 4096, row and tensor scales and padding included.
+double stored_bits(const Format& f) {
+  constexpr int64_t kSize = 4096;
+  return static_cast<double>(tensor_bytes(f, kSize, kSize)) * 8 / (kSize * kSize);
+}
+
 ordered_json format_json(const Format& f) {
   const FormatRow& row = row_of(f.id);
   return {{"name", name(f)},
@@ -73,6 +81,7 @@ ordered_json format_json(const Format& f) {
           {"outer", word(f.outer)},
           {"rule", word(f.rule)},
           {"bits_per_weight", f.bits_per_weight()},
+          {"stored_bits", stored_bits(f)},
           {"weights", row.params.weights},
           {"activations", row.params.activations},
           {"devices", devices_with_kernel(f)},
@@ -90,13 +99,14 @@ std::vector<std::string> table_row(const FormatRow& row) {
           std::string(word(f.outer)),
           std::string(word(f.rule)),
           fmt::format("{:.4g}", f.bits_per_weight()),
+          fmt::format("{:.4g}", stored_bits(f)),
           parameter_text(row.params),
           usable_text(row.params)};
 }
 
-const std::vector<std::string> kHeader = {"format",      "bits",       "code",  "scale",
-                                          "block",       "zero",       "outer", "scale rule",
-                                          "bits/weight", "parameters", "for"};
+const std::vector<std::string> kHeader = {"format",      "bits",   "code",       "scale",
+                                          "block",       "zero",   "outer",      "scale rule",
+                                          "bits/weight", "stored", "parameters", "for"};
 
 std::string table_text() {
   std::vector<std::vector<std::string>> rows = {kHeader};
@@ -110,21 +120,20 @@ std::string table_text() {
     text += fmt::format(" {} = {}{}", alias.alias, alias.name,
                         &alias == &kAliases[std::size(kAliases) - 1] ? "" : ",");
   }
-  return text +
+  return text + "\n\n" + methods_text() +
          "\nA format without a kernel on the device is decoded to bf16 when it is loaded; every "
          "report says so.\n";
 }
 
-std::string format_text(const Format& f, std::string_view asked) {
+std::string fields_text(const ordered_json& fields) {
   std::string text;
-  const ordered_json fields = format_json(f);
   for (const auto& [key, value] : fields.items()) {
     text += fmt::format("{:<16}{}\n", key,
                         value.is_string()  ? value.get<std::string>()
                         : value.is_array() ? join(value.get<std::vector<std::string>>(), ", ")
                                            : value.dump());
   }
-  return asked == name(f) ? text : fmt::format("{} is {}\n", asked, name(f)) + text;
+  return text;
 }
 
 std::string markdown_row(const std::vector<std::string>& cells) {
@@ -141,7 +150,7 @@ std::string markdown() {
       "[-floor|-ceil|-even|-rceil][-sf32|-sf16|-sbf16][-24]`:\nparameters that a family takes "
       "in the table below, defaults left out; `WEIGHTS+ACTIVATIONS` is a pair. A block is the "
       "codes (n x k)\nthat share one scale. Bits per weight are nominal: codes plus the share of "
-      "a full block's scale and zero.\n\n";
+      "a full block's scale and zero; stored: those of a 4096 x 4096 matrix.\n\n";
   std::vector<std::string> header = kHeader, rule(kHeader.size() + 1, "---");
   header.emplace_back("source");
   text += markdown_row(header) + markdown_row(rule);
@@ -174,7 +183,8 @@ std::string markdown() {
       "codes are clamped\n"
       "- `(max - min) / (2^bits - 1)`: the range over all codes; an integer zero widens the range "
       "to hold 0\n"
-      "- `mean magnitude`: of the block's numbers; codes are the sign, or the nearest of -1, 0, 1\n"
+      "- `mean magnitude`: of the block's numbers; codes are the sign, or the nearest of -1, 0, 1; "
+      "ternary numbers that\n  are all 0 or of one magnitude keep it\n"
       "- `floor`, `ceil`, `even`, `rceil`: powers of two, computed exactly. With e the exponent of "
       "amax and emax that of\n  the largest code: floor 2^(e - emax); ceil the same with amax "
       "rounded up to a power of two; even with amax\n  rounded to a code's mantissa (half up); "
@@ -187,23 +197,29 @@ std::string markdown() {
     text += markdown_row(
         {std::string(alias.alias), std::string(alias.name), std::string(alias.source)});
   }
-  return text;
+  return text + methods_markdown();
 }
 
 std::string resolved(const std::string& asked, bool json) {
-  const FormatPair pair = parse_format_pair(asked);
-  if (!pair.activations) {
-    return json ? format_json(pair.weights).dump() + "\n" : format_text(pair.weights, asked);
+  const Method method = parse_method(asked);
+  const FormatPair& pair = method.formats;
+  const ordered_json weights = format_json(pair.weights), rest = method_fields(method);
+  if (json) {
+    ordered_json all = pair.activations
+                           ? ordered_json{{"name", name(pair)},
+                                          {"weights", weights},
+                                          {"activations", format_json(*pair.activations)}}
+                           : weights;
+    all.update(rest);
+    return all.dump() + "\n";
   }
-  if (!json) {
-    return fmt::format("{}\n\nweights\n{}\nactivations\n{}", name(pair),
-                       format_text(pair.weights, name(pair.weights)),
-                       format_text(*pair.activations, name(*pair.activations)));
-  }
-  const ordered_json both = {{"name", name(pair)},
-                             {"weights", format_json(pair.weights)},
-                             {"activations", format_json(*pair.activations)}};
-  return both.dump() + "\n";
+  std::string text;
+  if (asked != name(pair)) text = fmt::format("{} is {}\n", asked, description(method));
+  if (!pair.activations) return text + fields_text(weights) + fields_text(rest);
+  return text +
+         fmt::format("{}\n\nweights\n{}\nactivations\n{}\n", name(pair), fields_text(weights),
+                     fields_text(format_json(*pair.activations))) +
+         fields_text(rest);
 }
 
 }  // namespace
@@ -212,7 +228,8 @@ int cmd_formats(const std::vector<std::string>& args) {
   std::string asked, output = "text";
   bool as_markdown = false;
   CLI::App app("The number formats, or one name resolved.", "formats");
-  CLI::Option* name_option = app.add_option("NAME", asked, "format, alias or weights+activations");
+  CLI::Option* name_option =
+      app.add_option("NAME", asked, "format, weights+activations or what another tool calls it");
   app.add_option("-o,--output", output, "text or json")->type_name("TEXT");
   app.add_flag("--markdown", as_markdown, "docs/formats.md");
   if (!parse_args(app, args)) return 0;
@@ -230,7 +247,8 @@ int cmd_formats(const std::vector<std::string>& args) {
   } else if (json) {
     ordered_json list = ordered_json::array();
     for (const FormatRow& row : kFormats) list.push_back(format_json(row.defaults));
-    print(list.dump() + "\n");
+    const ordered_json both = {{"formats", std::move(list)}, {"methods", methods_json()}};
+    print(both.dump() + "\n");
   } else {
     print(table_text());
   }

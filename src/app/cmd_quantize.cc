@@ -8,9 +8,13 @@
 #include "app/output.h"
 #include "app/progress.h"
 #include "base/check.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "base/thread_pool.h"
 #include "base/timer.h"
+#include "bench/quality.h"
+#include "engine/calibrate.h"
+#include "models/awq.h"
 #include "models/export.h"
 
 namespace lowbit {
@@ -21,6 +25,8 @@ using nlohmann::ordered_json;
 struct QuantizeConfig {
   std::string model, out, output = "text";
   QuantizeOptions quantize;
+  std::string calibration, scaling;
+  int32_t calibration_tokens = 32768;
   int32_t threads = 0;
 };
 
@@ -28,8 +34,68 @@ template <class Visitor>
 void visit(Visitor& v, QuantizeConfig& c) {
   v.field("model", c.model, "Hugging Face folder, .gguf file or embedded:NAME");
   visit(v, c.quantize);
+  v.field("calibration", c.calibration,
+          "text file; what the layers read on it guides quantizers that ask for it (gptq, "
+          "importance, ...) and --scaling");
+  v.field("calibration_tokens", c.calibration_tokens, "tokens of it to look at");
+  v.field("scaling", c.scaling,
+          "awq: scale up the columns that read large inputs before quantizing; empty: none");
   v.field("out", c.out, "folder to write; must not exist");
   v.field("threads", c.threads, "0: one per core");
+}
+
+// A model that has run over a text, and what its layers read there.
+class Inputs {
+ public:
+  Inputs(const QuantizeConfig& c, const Backend& backend)
+      : model_(load(c.model, backend, {})),
+        text_(file_text(model_, c.calibration, 0, c.calibration_tokens)),
+        calibration_(*model_.model, backend, text_.ids,
+                     {.ctx = text_.ctx, .bos = text_.bos, .hessians = true}) {}
+  Calibration& stats() { return calibration_; }
+
+ private:
+  LoadedModel model_;
+  ScoredText text_;
+  Calibration calibration_;
+};
+
+void check_calibration(const QuantizeConfig& c, const LayerPolicy& policy) {
+  if (!c.scaling.empty() && c.scaling != "awq") {
+    throw_error("--scaling {}: must be awq", printable(c.scaling));
+  }
+  if (c.calibration_tokens < 1) {
+    throw_error("--calibration-tokens {}: must be at least 1", c.calibration_tokens);
+  }
+  bool needed = !c.scaling.empty() || policy.all.quantizer->needs != Needs::kNothing;
+  for (const LayerRule& rule : policy.rules) {
+    needed |= rule.choice.quantizer->needs != Needs::kNothing;
+  }
+  if (needed && c.calibration.empty()) {
+    throw_error("{}: needs --calibration TEXT, a file like what the model will read",
+                c.scaling.empty() ? policy.all.quantizer->name : c.scaling);
+  }
+  if (!needed && !c.calibration.empty()) {
+    throw_error(
+        "--calibration {}: nothing asked for uses it; give --quantizer gptq, importance or "
+        "the like, or --scaling awq",
+        printable(c.calibration, 300));
+  }
+  if (needed) map_file(c.calibration);  // its error before a long run
+}
+
+ExportReport quantize(const QuantizeConfig& c, ExportOptions options) {
+  const Backend& backend = chosen_backend({});
+  const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(c.model);
+  if (c.calibration.empty()) return export_model(*checkpoint, backend, options, c.out);
+  check_export(*checkpoint, c.out);  // before minutes of calibration
+  Inputs inputs(c, backend);
+  options.inputs = &inputs.stats();
+  if (c.scaling.empty()) return export_model(*checkpoint, backend, options, c.out);
+  const std::unique_ptr<ScaledCheckpoint> scaled = awq(*checkpoint, inputs.stats(), options.policy);
+  ScaledInputs scaled_inputs(inputs.stats(), *scaled);
+  options.inputs = &scaled_inputs;
+  return export_model(*scaled, backend, options, c.out);
 }
 
 std::vector<std::string> skipped_lines(const std::vector<TensorUse>& uses) {
@@ -104,15 +170,15 @@ int cmd_quantize(const std::vector<std::string>& args) {
   if (!options.policy.changes_anything()) {
     throw_error("nothing to do: give --format, --mixed, --head or --embedding");
   }
+  check_calibration(c, options.policy);
   if (c.threads != 0) with_context("--threads", [&] { set_threads(c.threads); });
 
   const Timer timer;
-  const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(c.model);
   Progress progress("quantizing " + c.model);
   options.progress = [&](int64_t done, int64_t total, const std::string& tensor) {
     progress.update(done, total, tensor);
   };
-  const ExportReport report = export_model(*checkpoint, chosen_backend({}), options, c.out);
+  const ExportReport report = quantize(c, options);
   print(c.output == "json" ? report_json(c, report, timer.seconds())
                            : report_text(c, report, timer.seconds()));
   return 0;

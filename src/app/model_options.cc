@@ -8,8 +8,20 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "base/thread_pool.h"
+#include "models/method_policy.h"
 
 namespace lowbit {
+namespace {
+
+// Another tool's name and whose rule it is; "" for our own names, which the formats say.
+std::string asked_for(const std::string& format) {
+  if (format.empty()) return "";
+  const Method method = parse_method(format);
+  return method.tool.empty() ? ""
+                             : fmt::format(" ({}: {})", printable(format), description(method));
+}
+
+}  // namespace
 
 const Backend& chosen_backend(const ModelOptions& options) {
   if (!options.device.empty()) {
@@ -22,24 +34,31 @@ const Backend& chosen_backend(const ModelOptions& options) {
   return find_backend("ref");
 }
 
-FormatPair parse_format_flag(const std::string& flag, const std::string& text) {
+Method parse_format_flag(const std::string& flag, const std::string& text) {
   const bool is_pair = text.find('+') != std::string::npos;
   return with_context(is_pair ? fmt::format("{} {}", flag, printable(text)) : flag,
-                      [&] { return parse_format_pair(text); });
+                      [&] { return parse_method(text); });
 }
 
 LayerPolicy layer_policy(const QuantizeOptions& options) {
   LayerPolicy policy;
   if (!options.format.empty()) {
-    policy.all.format = parse_format_flag("--format", options.format).weights;
+    const Method method = parse_format_flag("--format", options.format);
+    policy = with_context("--format", [&] { return policy_of(method); });
   }
   if (!options.quantizer.empty()) {
     policy.all.quantizer =
         with_context("--quantizer", [&] { return &find_quantizer(options.quantizer); });
+    for (LayerRule& rule : policy.rules) rule.choice.quantizer = policy.all.quantizer;
   }
-  policy.head = with_context("--head", [&] { return parse_tensor_policy(options.head); });
-  policy.embedding =
-      with_context("--embedding", [&] { return parse_tensor_policy(options.embedding); });
+  if (!options.head.empty()) {
+    policy.head = with_context("--head", [&] { return parse_tensor_policy(options.head); });
+  }
+  if (!options.embedding.empty()) {
+    std::erase_if(policy.rules, [](const LayerRule& rule) { return rule.match == "embedding"; });
+    policy.embedding =
+        with_context("--embedding", [&] { return parse_tensor_policy(options.embedding); });
+  }
   policy.allow_skip = options.allow_skip;
   if (!options.mixed.empty()) read_mixed(options.mixed, &policy);
   if (!options.quantizer.empty() && !policy.changes_anything()) {
@@ -53,7 +72,7 @@ LoadOptions load_options(const ModelOptions& options) {
   LoadOptions load;
   load.policy = layer_policy(options.quantize);
   if (!options.quantize.format.empty()) {
-    load.activations = parse_format_flag("--format", options.quantize.format).activations;
+    load.activations = parse_format_flag("--format", options.quantize.format).formats.activations;
   }
   load.kv_format =
       with_context("--kv-format", [&] { return parse_cache_format(options.kv_format); });
@@ -87,8 +106,9 @@ std::vector<std::string> kernels_used(const Model& model) {
 }
 
 std::string what_runs(const LoadedModel& loaded, const ModelOptions& options) {
-  return fmt::format("{}: {} on {}, KV {}, kernels {}{}", loaded.checkpoint->source(),
-                     format_summary(*loaded.model), loaded.backend->name, options.kv_format,
+  return fmt::format("{}: {}{} on {}, KV {}, kernels {}{}", loaded.checkpoint->source(),
+                     format_summary(*loaded.model), asked_for(options.quantize.format),
+                     loaded.backend->name, options.kv_format,
                      join(kernels_used(*loaded.model), ", "),
                      loaded.checkpoint->synthetic() ? "; random weights" : "");
 }

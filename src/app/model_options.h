@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "engine/loaded_model.h"
+#include "quantize/method.h"
 
 namespace lowbit {
 
@@ -13,20 +14,22 @@ namespace lowbit {
 struct QuantizeOptions {
   std::string format;
   std::string quantizer;
-  std::string head = "same";
-  std::string embedding = "stored";
+  std::string head;       // "": as the method of `format` has it, else "same"
+  std::string embedding;  // the same, else "stored"
   std::string mixed;
   bool allow_skip = false;
 };
 
 template <class Visitor>
 void visit(Visitor& v, QuantizeOptions& c) {
-  v.field("format", c.format,
-          "weight format, or weights+activations (`lowbit formats`); empty: as stored");
-  v.field("quantizer", c.quantizer, "how codes are chosen; empty: rtn, round to nearest");
-  v.field("head", c.head, "output head: same (as the layers), stored, or a format");
-  v.field("embedding", c.embedding, "token embedding: stored, same, or a format");
-  v.field("mixed", c.mixed, "YAML file that gives layers their formats (docs/formats.md)");
+  v.field(
+      "format", c.format,
+      "weights, weights+activations, or another tool's name (`lowbit formats`); empty: as stored");
+  v.field("quantizer", c.quantizer,
+          "how codes are chosen; empty: as the format's name says, or rtn");
+  v.field("head", c.head, "output head: same (as the layers; the default), stored, or a format");
+  v.field("embedding", c.embedding, "token embedding: stored (the default), same, or a format");
+  v.field("mixed", c.mixed, "YAML file that gives layers their formats (docs/quantizing.md)");
   v.field("allow_skip", c.allow_skip,
           "keep layers as stored whose shape the format cannot take, instead of an error");
 }
@@ -57,7 +60,7 @@ void visit(Visitor& v, ModelOptions& c) {
 const Backend& chosen_backend(const ModelOptions& options);
 
 // What `flag` says; its error names the flag, and all of a pair of which one half is wrong.
-FormatPair parse_format_flag(const std::string& flag, const std::string& text);
+Method parse_format_flag(const std::string& flag, const std::string& text);
 
 // What --format and --kv-format ask for. Error for names that are not formats.
 LoadOptions load_options(const ModelOptions& options);

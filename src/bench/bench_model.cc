@@ -12,6 +12,7 @@
 #include "bench/measure.h"
 #include "bench/quality.h"
 #include "load/embedded.h"
+#include "models/method_policy.h"
 
 namespace lowbit {
 namespace {
@@ -56,7 +57,7 @@ FormatPair stored_pair() { return {format_of(FormatId::kBF16), std::nullopt}; }
 
 LoadOptions load_options(const BenchConfig& config, const std::string& format) {
   LoadOptions options;
-  if (format != "stored") options.set_format(parse_format_pair(format));
+  if (format != "stored") set_method(parse_method(format), &options);
   options.kv_format = parse_cache_format(config.kv_format);
   return options;
 }
@@ -72,7 +73,7 @@ SpeedOptions speed_options(const BenchConfig& config) {
 
 // "" or why the case cannot run on this machine.
 std::string reason_to_skip(const Case& c, const Subject& subject) {
-  const FormatPair pair = c.format == "stored" ? stored_pair() : parse_format_pair(c.format);
+  const FormatPair pair = c.format == "stored" ? stored_pair() : parse_method(c.format).formats;
   const double needed =
       static_cast<double>(subject.parameters) * pair.weights.bits_per_weight() / 8;
   const auto available = static_cast<double>(available_memory());
@@ -97,6 +98,7 @@ std::string count_text(int64_t count) {
 void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper) {
   const Model& model = *loaded.model;
   record->format = distinct(model, &Linear::format);
+  if (const auto& act = model.linears().front()->activations) record->format += "+" + name(*act);
   record->resident = distinct(model, &Linear::resident);
   record->fingerprint.kernels = kernel_choices(model);
   double bytes = 0, weights = 0;
@@ -155,7 +157,7 @@ void run_quality(Record* record, const Case& c, const LoadedModel& loaded, Subje
   const BenchConfig& config = c.config;
   if (config.quality == "none" || record->random_weights) return;
   c.phase("scoring");
-  const LoadedModel reference = load(subject->source, c.backend, load_options(config, "stored"));
+  const LoadedModel reference = load(subject->source, c.backend, {});  // its cache in bf16
   if (!subject->text && !config.text.empty()) {
     subject->text = file_text(reference, config.text, config.ctx, config.quality_tokens);
   } else if (!subject->text) {

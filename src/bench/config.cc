@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "quantize/method.h"
 
 namespace lowbit {
 namespace {
@@ -22,6 +23,12 @@ void check_choice(const char* key, const std::string& value,
     throw_error("{} = `{}`: unknown{}; known: {}", key, printable(value), suggestion(value, known),
                 join(known, ", "));
   }
+}
+
+// Our own names in canonical form; those of other tools mean more than their formats.
+std::string method_name(const std::string& text) {
+  const Method method = parse_method(text);
+  return method.tool.empty() ? name(method.formats) : method.asked;
 }
 
 class JsonVisitor {
@@ -67,10 +74,11 @@ std::vector<std::string> expand_formats(const std::vector<std::string>& formats)
   for (const std::string& format : formats) {
     if (format == "all") {
       for (const FormatRow& row : kFormats) {
-        if (row.params.weights) add(std::string(row.name));
+        const bool chosen = row.params.weights && row.defaults.rule != ScaleRule::kImport;
+        if (chosen) add(std::string(row.name));
       }
     } else {
-      add(format == "stored" ? format : name(parse_format_pair(format)));
+      add(format == "stored" ? format : method_name(format));
     }
   }
   return names;

@@ -12,7 +12,8 @@ namespace lowbit {
 
 struct BenchConfig {
   std::vector<std::string> models;
-  std::vector<std::string> formats = {"all"};
+  std::vector<std::string> formats = {"bf16",  "int8", "fp8",  "fp6",  "int4",    "mxfp4",
+                                      "nvfp4", "int3", "int2", "int1", "ternary", "int8+int8"};
   std::string device = "cpu";
   int32_t threads = 0;
   int32_t prompt_tokens = 128;
@@ -33,7 +34,9 @@ struct BenchConfig {
 template <class Visitor>
 void visit(Visitor& v, BenchConfig& c) {
   v.field("model", c.models, "folders, .gguf files, synthetic:NAME; none: the embedded model");
-  v.field("format", c.formats, "weight formats; `all` of them, `stored` as in the file");
+  v.field(
+      "format", c.formats,
+      "formats, or other tools' names for them; `all` families of ours, `stored` as in the file");
   v.field("device", c.device, "backend: cpu or ref");
   v.field("threads", c.threads, "CPU threads; 0: one per core");
   v.field("prompt_tokens", c.prompt_tokens, "tokens of the prompt (random ids)");
@@ -55,7 +58,8 @@ void visit(Visitor& v, BenchConfig& c) {
 // Error names the key for anything out of range, unknown or contradictory.
 void check(const BenchConfig& config);
 
-// `formats` with "all" replaced and names made canonical; "stored" stays.
+// `formats` with "all" replaced and our own names made canonical; "stored" and the names of other
+// tools stay.
 std::vector<std::string> expand_formats(const std::vector<std::string>& formats);
 
 // The configuration of one case, as its record shows it: one model, one format, no output options.

@@ -8,7 +8,9 @@
 #include "base/text.h"
 #include "bench/bench_model.h"
 #include "bench/quality.h"
+#include "engine/calibrate.h"
 #include "engine/perplexity.h"
+#include "models/method_policy.h"
 
 namespace lowbit {
 namespace {
@@ -25,14 +27,14 @@ struct Variant {
 
 Variant weight_variant(const QualityConfig& config, const std::string& text) {
   const size_t at = text.find('@');
-  const FormatPair pair = parse_format_pair(std::string_view(text).substr(0, at));
-  Variant variant{name(pair), "rtn", std::string(kDefaultKv), {}};
-  if (at != std::string::npos) variant.quantizer = text.substr(at + 1);
+  Method method = parse_method(std::string_view(text).substr(0, at));
+  if (at != std::string::npos) method.quantizer = &find_quantizer(text.substr(at + 1));
+  Variant variant{
+      name(method.formats), std::string(method.quantizer->name), std::string(kDefaultKv), {}};
+  set_method(method, &variant.options);
   LayerPolicy& policy = variant.options.policy;
-  policy.all.quantizer = &find_quantizer(variant.quantizer);
-  policy.head = parse_tensor_policy(config.head);
-  policy.embedding = parse_tensor_policy(config.embedding);
-  variant.options.set_format(pair);
+  if (!config.head.empty()) policy.head = parse_tensor_policy(config.head);
+  if (!config.embedding.empty()) policy.embedding = parse_tensor_policy(config.embedding);
   return variant;
 }
 
@@ -126,7 +128,7 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
   QualityConfig config = asked;
   if (config.model.empty()) config.model = default_bench_model();
   if (config.text.empty()) throw_error("text is missing; it names the file to score");
-  const std::vector<Variant> variants = variants_of(config);
+  std::vector<Variant> variants = variants_of(config);
   const LoadedModel reference = load(config.model, backend, {});
   if (reference.checkpoint->synthetic()) {
     throw_error("{}: random weights have no quality to measure", config.model);
@@ -134,6 +136,14 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
   const ScoredText text = file_text(reference, config.text, config.ctx, config.tokens);
   Stepper stored(*reference.model, backend, {.max_context = text.ctx, .max_step_tokens = text.ctx});
 
+  std::optional<ScoredText> seen;
+  std::optional<Calibration> calibration;
+  if (!config.calibration.empty()) {
+    seen = file_text(reference, config.calibration, config.ctx, config.calibration_tokens);
+    calibration.emplace(*reference.model, backend, seen->ids,
+                        CalibrateOptions{.ctx = seen->ctx, .bos = seen->bos, .hessians = true});
+    for (Variant& variant : variants) variant.options.inputs = &*calibration;
+  }
   std::vector<Record> records(variants.size());
   for (size_t begin = 0; begin < variants.size();) {
     const auto rest = std::span(variants).subspan(begin);

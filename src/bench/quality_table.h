@@ -18,12 +18,14 @@ struct QualityConfig {
   std::string text;
   std::vector<std::string> formats;
   std::vector<std::string> kv_formats;
-  std::string head = "same";
-  std::string embedding = "stored";
+  std::string head;
+  std::string embedding;
   std::string device = "cpu";
   int32_t threads = 0;
   int32_t ctx = 0;
   int32_t tokens = 0;
+  std::string calibration;
+  int32_t calibration_tokens = 16384;
   std::string out, markdown, plot;
 };
 
@@ -34,12 +36,14 @@ void visit(Visitor& v, QualityConfig& c) {
   v.field("format", c.formats,
           "what to score: weight formats, weights+activations, each with @QUANTIZER if not rtn");
   v.field("kv_format", c.kv_formats, "cache formats to score, with the weights as stored");
-  v.field("head", c.head, "output head: same, stored, or a format");
-  v.field("embedding", c.embedding, "token embedding: stored, same, or a format");
+  v.field("head", c.head, "output head: same (the default), stored, or a format");
+  v.field("embedding", c.embedding, "token embedding: stored (the default), same, or a format");
   v.field("device", c.device, "backend: cpu or ref");
   v.field("threads", c.threads, "CPU threads; 0: one per core");
   v.field("ctx", c.ctx, "tokens of a window; 0: 512, or the model's context if shorter");
   v.field("tokens", c.tokens, "tokens of text to score at most; 0: all of it");
+  v.field("calibration", c.calibration, "text file for quantizers that look at inputs (@gptq)");
+  v.field("calibration_tokens", c.calibration_tokens, "tokens of it to look at");
   v.field("out", c.out, "file for one JSON line per variant");
   v.field("markdown", c.markdown, "file for the table");
   v.field("plot", c.plot, "SVG file: KL against bits per weight");

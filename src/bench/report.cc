@@ -231,8 +231,10 @@ std::vector<std::string> aligned(const Column& column) {
 }
 
 std::string row_name(const Record& record) {
-  return record.status == Status::kOk ? record.format
-                                      : fmt::format("{} ({})", record.format, name(record.status));
+  const std::string asked = record.config_text("format");
+  const bool same = asked.empty() || asked == "stored" || asked == record.format;
+  const std::string text = same ? record.format : fmt::format("{}: {}", asked, record.format);
+  return record.status == Status::kOk ? text : fmt::format("{} ({})", text, name(record.status));
 }
 
 }  // namespace

@@ -6,15 +6,10 @@
 namespace lowbit::cpu {
 namespace {
 
-typedef float Vec __attribute__((vector_size(64)));
+typedef float Vec __attribute__((vector_size(32)));
 
 Vec f16_load(const uint16_t* at) {
-  const __m256 halves[2] = {
-      _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))),
-      _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 8)))};
-  Vec v;
-  __builtin_memcpy(&v, halves, sizeof v);
-  return v;
+  return (Vec)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
 }
 
 }  // namespace

@@ -1,17 +1,25 @@
-// Numbers to codes and back for formats with scales, in vectors of 16 floats: the including file
-// chooses the ISA by its compile flags and provides what ops_body.inl asks for. Compiled without
-// contraction to FMA: every product of the codec (formats/codec.h) is rounded, so codes are its
-// own.
+// Numbers to codes and back for formats with scales, 16 at a time: the including file chooses the
+// ISA by its compile flags and provides, inside its anonymous namespace, Vec, a vector of up to 16
+// floats, and Vec f16_load(const uint16_t*), which loads one. Compiled without contraction to FMA:
+// the codec (formats/codec.h) rounds every product, and these codes must be its codes.
 
 namespace lowbit::cpu {
 namespace {
 
-constexpr int32_t kLanes = 16;
+constexpr int32_t kStep = 16;  // codes at a time: whole bytes of every width
+constexpr int32_t kLanes = sizeof(Vec) / sizeof(float), kHalf = kLanes / 2;
 
-typedef uint8_t ByteVec __attribute__((vector_size(16)));
+typedef uint8_t ByteVec __attribute__((vector_size(kLanes)));
+typedef uint16_t HalfVec __attribute__((vector_size(2 * kLanes)));
+typedef int32_t IntVec __attribute__((vector_size(4 * kLanes)));
 typedef uint8_t Byte8 __attribute__((vector_size(8)));
-typedef uint16_t HalfVec __attribute__((vector_size(32)));
-typedef int32_t IntVec __attribute__((vector_size(64)));
+// Numbers in double, as many as a Vec has bytes for, and what is narrowed from them.
+typedef double DoubleVec __attribute__((vector_size(8 * kHalf)));
+typedef uint64_t WordVec __attribute__((vector_size(8 * kHalf)));
+typedef float HalfFloats __attribute__((vector_size(4 * kHalf)));
+typedef uint32_t HalfInts __attribute__((vector_size(4 * kHalf)));
+typedef uint16_t HalfShorts __attribute__((vector_size(2 * kHalf)));
+typedef uint8_t HalfBytes __attribute__((vector_size(kHalf)));
 
 template <class V, class T>
 V load_vector(const T* at) {
@@ -27,12 +35,12 @@ void store_vector(T* at, V v) {
 
 int32_t min_of(int32_t a, int32_t b) { return a < b ? a : b; }
 
-void load_floats(const float* at, int32_t count, float* lanes) {
-  if (count >= kLanes) {
-    __builtin_memcpy(lanes, at, kLanes * sizeof(float));
+// 16 numbers, of which `count` are in memory; the others repeat the first.
+void load_floats(const float* at, int32_t count, float* numbers) {
+  if (count >= kStep) {
+    __builtin_memcpy(numbers, at, kStep * sizeof(float));
   } else {
-    __builtin_memcpy(lanes, at, static_cast<uint32_t>(count) * sizeof(float));
-    for (int32_t i = count; i < kLanes; ++i) lanes[i] = at[0];  // changes neither lo nor hi
+    for (int32_t i = 0; i < kStep; ++i) numbers[i] = at[i < count ? i : 0];
   }
 }
 
@@ -70,48 +78,47 @@ Mini mini(Code code) {
 
 // ---- codes in memory ----------------------------------------------------------------------------
 
-// 16 codes from the byte on that holds the first of them; those from `count` on are 0.
+// `count` codes take whole bytes from the one on that holds the first of 16.
+int32_t code_bytes(int32_t count, int32_t bits) { return (count * bits + 7) / 8; }
+
 template <int kBits>
-ByteVec unpack(const uint8_t* at, int32_t count) {
-  constexpr int32_t kBytes = kLanes * kBits / 8;
-  uint8_t bytes[kLanes] = {};
-  __builtin_memcpy(bytes, at,
-                   static_cast<uint32_t>(count >= kLanes ? kBytes : (count * kBits + 7) / 8));
-  if constexpr (kBits == 8) return load_vector<ByteVec>(bytes);
-  if constexpr (kBits == 4) {
-    const Byte8 pairs = load_vector<Byte8>(bytes), low = pairs & 15, high = pairs >> 4;
-    return __builtin_shufflevector(low, high, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+void unpack(const uint8_t* at, uint8_t* codes) {
+  if constexpr (kBits == 8) {
+    __builtin_memcpy(codes, at, kStep);
+  } else if constexpr (kBits == 4) {
+    const Byte8 pairs = load_vector<Byte8>(at), low = pairs & 15, high = pairs >> 4;
+    store_vector(codes, __builtin_shufflevector(low, high, 0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13,
+                                                6, 14, 7, 15));
+  } else {
+    for (int32_t i = 0; i < kStep; i += 4, at += 3) {  // 6 bits: four codes in three bytes
+      const uint32_t word = at[0] | uint32_t{at[1]} << 8 | uint32_t{at[2]} << 16;
+      for (int32_t j = 0; j < 4; ++j) codes[i + j] = static_cast<uint8_t>((word >> (6 * j)) & 63);
+    }
   }
-  uint8_t codes[kLanes];
-  for (int32_t i = 0; i < kLanes; ++i) {
-    const int32_t bit = i * kBits;
-    const uint32_t word = bytes[bit / 8] | uint32_t{bytes[bit / 8 + 1]} << 8;
-    codes[i] = static_cast<uint8_t>((word >> (bit % 8)) & ((1u << kBits) - 1));
-  }
-  return load_vector<ByteVec>(codes);
 }
 
 template <int kBits>
-void pack(const uint8_t* codes, int32_t count, uint8_t* at) {
-  uint8_t bytes[kLanes + 1] = {};
+void pack(const uint8_t* codes, uint8_t* at) {
   if constexpr (kBits == 8) {
-    __builtin_memcpy(bytes, codes, kLanes);
+    __builtin_memcpy(at, codes, kStep);
+  } else if constexpr (kBits == 4) {
+    for (int32_t i = 0; i < kStep; i += 2) {
+      *at++ = static_cast<uint8_t>((codes[i] & 15) | codes[i + 1] << 4);
+    }
   } else {
-    for (int32_t i = 0; i < min_of(count, kLanes); ++i) {
-      const int32_t bit = i * kBits;
-      const uint32_t word = (codes[i] & ((1u << kBits) - 1)) << (bit % 8);
-      bytes[bit / 8] = static_cast<uint8_t>(bytes[bit / 8] | word);
-      bytes[bit / 8 + 1] = static_cast<uint8_t>(word >> 8);
+    for (int32_t i = 0; i < kStep; i += 4, at += 3) {
+      uint32_t word = 0;
+      for (int32_t j = 0; j < 4; ++j) word |= (codes[i + j] & 63u) << (6 * j);
+      at[0] = static_cast<uint8_t>(word);
+      at[1] = static_cast<uint8_t>(word >> 8);
+      at[2] = static_cast<uint8_t>(word >> 16);
     }
   }
-  constexpr int32_t kBytes = kLanes * kBits / 8;
-  __builtin_memcpy(at, bytes,
-                   static_cast<uint32_t>(count >= kLanes ? kBytes : (count * kBits + 7) / 8));
 }
 
 // ---- decode -------------------------------------------------------------------------------------
 
-// What 16 codes stand for, before scale and zero.
+// What codes stand for, before scale and zero.
 class Numbers {
  public:
   explicit Numbers(const Act& act) : code_(act.code) {
@@ -130,7 +137,7 @@ class Numbers {
 
   Vec operator()(ByteVec codes) const {
     if (!is_float_) {  // q ^ sign - sign extends the sign of integers of any width
-      const IntVec q = __builtin_convertvector(codes, IntVec);
+      const IntVec q = __builtin_convertvector(__builtin_convertvector(codes, HalfVec), IntVec);
       return __builtin_convertvector((q ^ sign_) - sign_, Vec);
     }
     const HalfVec wide = __builtin_convertvector(codes, HalfVec);
@@ -187,27 +194,38 @@ void decode_bits(const Act& from, const Columns& part, float* out, int64_t ld) {
   const auto blocks =
       static_cast<int64_t>(from.block_k == 0 ? 1 : (from.ld + from.block_k - 1) / from.block_k);
   const bool shifted = from.zero == Zero::kFloat;
+  constexpr float middle = 1 << (kBits - 1);
   for (int64_t r = part.r0; r < part.r1; ++r, out += ld) {
     const auto* codes = static_cast<const uint8_t*>(from.data) + r * row_bytes;
     const int64_t first = from.block_n == 0 ? 0 : r * blocks;
     const float outer =
         from.outer_kind == Outer::kRow ? static_cast<const float*>(from.outer)[r] : 1.0f;
     float scale = 0, offset = 0;
-    for (int32_t c = part.c0, next = part.c0; c < part.c1; c += kLanes) {
+    for (int32_t c = part.c0, next = part.c0; c < part.c1; c += kStep) {
       if (c == next) {  // a block begins; the first column of a part may be inside one
         const int32_t block = from.block_k == 0 ? 0 : c / from.block_k;
         next = from.block_k == 0 ? part.c1 : (block + 1) * from.block_k;
         scale = scale_at(from.scale, from.scales, first + block);
         if (shifted) offset = scale_at(from.scale, from.zeros, first + block);
       }
-      const int32_t count = min_of(kLanes, part.c1 - c);
-      Vec v = numbers(unpack<kBits>(codes + c * kBits / 8, count));
-      if (shifted) {  // products of a few bits are exact: one rounding, as in the codec
-        v = (v - static_cast<float>(1 << (kBits - 1))) * scale + offset;
-      } else {
-        v = v * scale * outer;
+      const int32_t count = part.c1 - c;
+      const uint8_t* at = codes + c * kBits / 8;
+      uint8_t some[kStep] = {}, q[kStep];
+      if (count < kStep) {
+        __builtin_memcpy(some, at, static_cast<uint32_t>(code_bytes(count, kBits)));
+        at = some;
       }
-      __builtin_memcpy(out + (c - part.c0), &v, static_cast<uint32_t>(count) * sizeof(float));
+      unpack<kBits>(at, q);
+      float last[kStep];
+      float* to = count < kStep ? last : out + (c - part.c0);
+      for (int32_t i = 0; i < kStep; i += kLanes) {
+        const Vec v = numbers(load_vector<ByteVec>(q + i));
+        // With a zero, products of a few bits, which are exact: one rounding, as in the codec.
+        store_vector(to + i, shifted ? (v - middle) * scale + offset : v * scale * outer);
+      }
+      if (count < kStep) {
+        __builtin_memcpy(out + (c - part.c0), last, static_cast<uint32_t>(count) * sizeof(float));
+      }
     }
   }
 }
@@ -221,61 +239,80 @@ void decode(const Act& from, const Columns& part, float* out, int64_t ld) {
 
 // ---- encode -------------------------------------------------------------------------------------
 
+// The largest of a power of two of numbers, by halves.
+float top_of(Vec v) {
+  float lanes[kLanes];
+  store_vector(lanes, v);
+  for (int32_t n = kHalf; n > 0; n /= 2) {
+    for (int32_t i = 0; i < n; ++i) lanes[i] = lanes[i] > lanes[i + n] ? lanes[i] : lanes[i + n];
+  }
+  return lanes[0];
+}
+
 bool ranges(const float* x, int32_t k, int32_t block_k, float* lo, float* hi) {
   const int32_t step = block_k == 0 ? k : block_k;
   IntVec largest = {};  // of the bits without sign: infinity and NaN are above every number
   for (int32_t begin = 0; begin < k; begin += step, ++lo, ++hi) {
     const int32_t end = min_of(begin + step, k);
     Vec low = x[begin] - Vec{}, high = low;
-    for (int32_t i = begin; i < end; i += kLanes) {
-      float lanes[kLanes];
-      load_floats(x + i, end - i, lanes);
-      const Vec v = load_vector<Vec>(lanes);
-      const IntVec bits = load_vector<IntVec>(lanes) & 0x7fffffff;
-      largest = bits > largest ? bits : largest;
-      low = v < low ? v : low;
-      high = v > high ? v : high;
+    for (int32_t i = begin; i < end; i += kStep) {
+      float numbers[kStep];
+      load_floats(x + i, end - i, numbers);
+      for (int32_t j = 0; j < kStep; j += kLanes) {
+        const Vec v = load_vector<Vec>(numbers + j);
+        const IntVec bits = load_vector<IntVec>(numbers + j) & 0x7fffffff;
+        largest = bits > largest ? bits : largest;
+        low = v < low ? v : low;
+        high = v > high ? v : high;
+      }
     }
-    for (int32_t i = 0; i < kLanes; ++i) {
-      *lo = low[i] < *lo ? low[i] : *lo;
-      *hi = high[i] > *hi ? high[i] : *hi;
-    }
+    const float least = -top_of(-low), most = top_of(high);
+    *lo = least < *lo ? least : *lo;
+    *hi = most > *hi ? most : *hi;
   }
   int32_t top = 0;
   for (int32_t i = 0; i < kLanes; ++i) top = largest[i] > top ? largest[i] : top;
   return top < 0x7f800000;
 }
 
-// The nearest codes of 16 numbers, ties to even, clamped. Plain loops, which compilers vectorise:
-// adding 1.5 * 2^52 steps rounds to a whole number of steps and leaves it in the lowest bits.
-void nearest_integers(const float* w, const CodeGrid& g, double lo, double hi, uint8_t* codes) {
-  for (int32_t i = 0; i < kLanes; ++i) {
-    double v = (w[i] - g.offset) * g.inverse + g.shift;
-    v = v < lo ? lo : v;
-    v = v > hi ? hi : v;
-    codes[i] = static_cast<uint8_t>(__builtin_bit_cast(uint64_t, v + 0x1.8p52));
-  }
+template <class V, class W>
+V bits_of(W value) {
+  V bits;
+  __builtin_memcpy(&bits, &value, sizeof bits);
+  return bits;
+}
+
+// The lowest byte of each.
+HalfBytes low_bytes(WordVec words) {
+  const auto half = __builtin_convertvector(words, HalfInts);
+  return __builtin_convertvector(__builtin_convertvector(half, HalfShorts), HalfBytes);
+}
+
+// The nearest codes, ties to even, clamped: adding 1.5 * 2^52 steps rounds to a whole number of
+// steps and leaves it in the lowest bits.
+HalfBytes nearest_integers(HalfFloats w, const CodeGrid& g, double lo, double hi) {
+  DoubleVec v = (__builtin_convertvector(w, DoubleVec) - g.offset) * g.inverse + g.shift;
+  v = v < lo ? DoubleVec{} + lo : v;
+  v = v > hi ? DoubleVec{} + hi : v;
+  return low_bytes(bits_of<WordVec>(v + 0x1.8p52));
 }
 
 // As for integers, with the step of each number's binade. Counted in steps, codes continue over the
 // edge of a binade.
-void nearest_floats(const float* w, const CodeGrid& g, const Mini m, uint8_t* codes) {
+HalfBytes nearest_floats(HalfFloats w, const CodeGrid& g, const Mini& m) {
   const double min_normal = m.min_normal();
   const uint64_t lowest = __builtin_bit_cast(uint64_t, min_normal) >> 52;
   const auto mantissa = static_cast<uint64_t>(m.mantissa_bits);
-  const auto sign_shift = static_cast<uint64_t>(m.bits() - 1);
-  for (int32_t i = 0; i < kLanes; ++i) {
-    const uint64_t bits = __builtin_bit_cast(uint64_t, w[i] * g.inverse + g.shift);
-    double v = __builtin_bit_cast(double, bits & ~(uint64_t{1} << 63));
-    v = v > m.max ? m.max : v;
-    const double binade = v < min_normal ? min_normal : v;
-    const uint64_t exponent = __builtin_bit_cast(uint64_t, binade) >> 52;
-    const double magic =
-        __builtin_bit_cast(double, ((exponent + 52 - mantissa) << 52) | (uint64_t{1} << 51));
-    const uint64_t steps = __builtin_bit_cast(uint64_t, v + magic) & 0xff;
-    codes[i] = static_cast<uint8_t>((((exponent - lowest) << mantissa) + steps) |
-                                    (bits >> 63 << sign_shift));
-  }
+  const WordVec bits =
+      bits_of<WordVec>(__builtin_convertvector(w, DoubleVec) * g.inverse + g.shift);
+  DoubleVec v = bits_of<DoubleVec>(bits & ~(uint64_t{1} << 63));
+  v = v > m.max ? DoubleVec{} + m.max : v;
+  const DoubleVec binade = v < min_normal ? DoubleVec{} + min_normal : v;
+  const WordVec exponent = bits_of<WordVec>(binade) >> 52;
+  const WordVec magic = ((exponent + (52 - mantissa)) << 52) | (uint64_t{1} << 51);
+  const WordVec steps = bits_of<WordVec>(v + bits_of<DoubleVec>(magic)) & 0xff;
+  const WordVec sign = bits >> 63 << static_cast<uint64_t>(m.bits() - 1);
+  return low_bytes((((exponent - lowest) << mantissa) + steps) | sign);
 }
 
 template <int kBits>
@@ -286,16 +323,24 @@ void encode_bits(const float* x, int32_t k, const Act& to, const CodeGrid* grids
   const int32_t step = to.block_k == 0 ? k : to.block_k;
   for (int32_t begin = 0; begin < k; begin += step, ++grids) {
     const int32_t end = min_of(begin + step, k);
-    for (int32_t i = begin; i < end; i += kLanes) {
-      float lanes[kLanes];
-      uint8_t nearest[kLanes];
-      load_floats(x + i, end - i, lanes);
-      if (m.exponent_bits > 0) {
-        nearest_floats(lanes, *grids, m, nearest);
-      } else {
-        nearest_integers(lanes, *grids, lo, hi, nearest);
+    for (int32_t i = begin; i < end; i += kStep) {
+      float numbers[kStep];
+      uint8_t nearest[kStep];
+      load_floats(x + i, end - i, numbers);
+      for (int32_t j = 0; j < kStep; j += kHalf) {
+        const auto w = load_vector<HalfFloats>(numbers + j);
+        store_vector(nearest + j, m.exponent_bits > 0 ? nearest_floats(w, *grids, m)
+                                                      : nearest_integers(w, *grids, lo, hi));
       }
-      pack<kBits>(nearest, end - i, codes + i * kBits / 8);
+      if (end - i >= kStep) {
+        pack<kBits>(nearest, codes + i * kBits / 8);
+        continue;
+      }
+      uint8_t some[kStep];
+      for (int32_t j = end - i; j < kStep; ++j) nearest[j] = 0;
+      pack<kBits>(nearest, some);
+      __builtin_memcpy(codes + i * kBits / 8, some,
+                       static_cast<uint32_t>(code_bytes(end - i, kBits)));
     }
   }
 }

@@ -6,24 +6,15 @@
 namespace lowbit::cpu {
 namespace {
 
-typedef float Vec __attribute__((vector_size(64)));
+typedef float Vec __attribute__((vector_size(32)));
 
 Vec f16_load(const uint16_t* at) {
-  const __m256 halves[2] = {
-      _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at))),
-      _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at + 8)))};
-  Vec v;
-  __builtin_memcpy(&v, halves, sizeof v);
-  return v;
+  return (Vec)_mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
 }
 
 void f16_store(uint16_t* at, Vec v) {
-  __m256 halves[2];
-  __builtin_memcpy(halves, &v, sizeof v);
-  for (int i = 0; i < 2; ++i) {
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(at + 8 * i),
-                     _mm256_cvtps_ph(halves[i], _MM_FROUND_TO_NEAREST_INT));
-  }
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(at),
+                   _mm256_cvtps_ph((__m256)v, _MM_FROUND_TO_NEAREST_INT));
 }
 
 constexpr const CodeBodies& kCodes = kCodesAvx2;

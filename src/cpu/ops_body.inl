@@ -1,7 +1,9 @@
-// The ops beside Linear, in vectors of 16 floats (GCC and clang vector extensions): the including
-// file chooses the ISA by its compile flags and provides, inside its anonymous namespace,
+// The ops beside Linear, in GCC and clang vector extensions: the including file chooses the ISA by
+// its compile flags and provides, inside its anonymous namespace,
 //
-//   Vec f16_load(const uint16_t*)          16 numbers
+//   Vec                                    a vector of 8 or 16 floats: what the ISA has, since
+//                                          compilers split wider ones into single numbers
+//   Vec f16_load(const uint16_t*)
 //   void f16_store(uint16_t*, Vec)
 //   kCodes                                 the CodeBodies of that ISA
 //
@@ -12,13 +14,10 @@
 namespace lowbit::cpu {
 namespace {
 
-constexpr int32_t kLanes = 16;
+constexpr int32_t kLanes = sizeof(Vec) / sizeof(float);
 
-typedef int32_t IntVec __attribute__((vector_size(64)));
-typedef uint32_t UIntVec __attribute__((vector_size(64)));
-typedef uint16_t HalfVec __attribute__((vector_size(32)));
-typedef float Vec8 __attribute__((vector_size(32)));
-typedef float Vec4 __attribute__((vector_size(16)));
+typedef uint32_t UIntVec __attribute__((vector_size(4 * kLanes)));
+typedef uint16_t HalfVec __attribute__((vector_size(2 * kLanes)));
 
 template <class V, class T>
 V load_vector(const T* at) {
@@ -40,10 +39,10 @@ int32_t min_of(int32_t a, int32_t b) { return a < b ? a : b; }
 float sum_of(Vec v) {
   float lanes[kLanes];
   store_vector(lanes, v);
-  const Vec8 eight = load_vector<Vec8>(lanes) + load_vector<Vec8>(lanes + 8);
-  store_vector(lanes, eight);
-  const Vec4 four = load_vector<Vec4>(lanes) + load_vector<Vec4>(lanes + 4);
-  return (four[0] + four[2]) + (four[1] + four[3]);
+  for (int32_t n = kLanes / 2; n > 0; n /= 2) {
+    for (int32_t i = 0; i < n; ++i) lanes[i] += lanes[i + n];
+  }
+  return lanes[0];
 }
 
 float max_of(Vec v) {
@@ -114,18 +113,19 @@ struct F16Store {
   static void store(uint16_t* at, Vec v) { f16_store(at, v); }
 };
 
-// The first `count` of 16 numbers; the others read as 0 and are not written.
+// The first `count` (or none) of a vector; the others read as 0 and are not written.
 template <class S>
 Vec load_some(const typename S::Type* at, int32_t count) {
   if (count >= kLanes) return S::load(at);
   typename S::Type lanes[kLanes] = {};
-  __builtin_memcpy(lanes, at, sizeof lanes[0] * static_cast<uint32_t>(count));
+  if (count > 0) __builtin_memcpy(lanes, at, sizeof lanes[0] * static_cast<uint32_t>(count));
   return S::load(lanes);
 }
 
 template <class S>
 void store_some(typename S::Type* at, int32_t count, Vec v) {
   if (count >= kLanes) return S::store(at, v);
+  if (count <= 0) return;
   typename S::Type lanes[kLanes];
   S::store(lanes, v);
   __builtin_memcpy(at, lanes, sizeof lanes[0] * static_cast<uint32_t>(count));
@@ -314,7 +314,7 @@ class Attend {
     }
   }
 
-  // Writes the numbers [d0, d0 + 16 kVectors) of every head.
+  // Writes the numbers [d0, d0 + kVectors vectors) of every head.
   template <int kVectors>
   void weigh(int32_t d0, const Act& out, int64_t out_at) {
     Vec sum[kHeads][kVectors] = {};
@@ -385,7 +385,7 @@ void attend(const AttentionArgs& a, int32_t token, int32_t kv_head, int32_t head
   const int64_t at = token * a.out.ld + int64_t{head} * a.head_dim;
   int32_t d = 0;
   for (; d + 4 * kLanes <= a.head_dim; d += 4 * kLanes) heads.template weigh<4>(d, a.out, at);
-  for (; d < a.head_dim; d += kLanes) heads.template weigh<1>(d, a.out, at);
+  for (; d < a.head_dim; d += 16) heads.template weigh<16 / kLanes>(d, a.out, at);
 }
 
 void attention(const AttentionArgs& a, int32_t token, int32_t kv_head, float* scratch) {
@@ -395,6 +395,7 @@ void attention(const AttentionArgs& a, int32_t token, int32_t kv_head, float* sc
     int32_t h = kv_head * group;
     const int32_t end = h + group;
     for (; h + 4 <= end; h += 4) attend<S, 4>(a, token, kv_head, h, scratch);
+    for (; h + 2 <= end; h += 2) attend<S, 2>(a, token, kv_head, h, scratch);
     for (; h < end; ++h) attend<S, 1>(a, token, kv_head, h, scratch);
   });
 }

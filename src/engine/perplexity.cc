@@ -19,14 +19,19 @@ double log_total(const float* logits, int32_t vocab) {
   return top + std::log(total);
 }
 
-// KL(p || q) of two rows of logits, in nats; rounding can leave it a hair below zero.
-double kl_divergence(const float* p, const float* q, int32_t vocab) {
-  const double log_p = log_total(p, vocab), log_q = log_total(q, vocab);
+// The reference's distribution in each row of a step, computed once for all models.
+struct ReferenceRows {
+  int32_t vocab = 0;
+  std::vector<double> p, log_p;  // [rows, vocab]
+  std::vector<int32_t> top;      // [rows]
+};
+
+// KL(p || q), q given by its logits and their log_total, in nats; rounding can leave it a hair
+// below zero.
+double kl_divergence(const double* p, const double* log_p, const float* q, double log_q,
+                     int32_t vocab) {
   double kl = 0;
-  for (int32_t i = 0; i < vocab; ++i) {
-    const double lp = p[i] - log_p;
-    kl += std::exp(lp) * (lp - (q[i] - log_q));
-  }
+  for (int32_t i = 0; i < vocab; ++i) kl += p[i] * (log_p[i] - (q[i] - log_q));
   return std::max(kl, 0.0);
 }
 
@@ -41,24 +46,44 @@ void check_context(const Stepper& model, const WindowOptions& options) {
   }
 }
 
+ReferenceRows reference_rows(std::span<const float> logits, int32_t vocab) {
+  const auto count = static_cast<int64_t>(logits.size()) / vocab;
+  ReferenceRows rows{vocab, std::vector<double>(logits.size()), std::vector<double>(logits.size()),
+                     std::vector<int32_t>(static_cast<size_t>(count))};
+  thread_pool().for_ranges(count, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const float* row = &logits[static_cast<size_t>(i) * vocab];
+      const double total = log_total(row, vocab);
+      for (int32_t v = 0; v < vocab; ++v) {
+        const double log_p = row[v] - total;
+        rows.log_p[static_cast<size_t>(i) * vocab + v] = log_p;
+        rows.p[static_cast<size_t>(i) * vocab + v] = std::exp(log_p);
+      }
+      rows.top[static_cast<size_t>(i)] = top(row, vocab);
+    }
+  });
+  return rows;
+}
+
 // Scores rows of one step: row i predicts targets[i].
-void score_rows(std::span<const float> logits, std::span<const float> reference, int32_t vocab,
+void score_rows(std::span<const float> logits, const ReferenceRows* reference, int32_t vocab,
                 std::span<const int32_t> targets, Scores* scores) {
   const size_t first = scores->nll.size(), count = targets.size();
   scores->nll.resize(first + count);
-  if (!reference.empty()) {
+  if (reference) {
     scores->kl.resize(first + count);
     scores->same_top.resize(first + count);
   }
   thread_pool().for_ranges(static_cast<int64_t>(count), 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
-      const float* row = &logits[static_cast<size_t>(i) * vocab];
-      const size_t at = first + static_cast<size_t>(i);
-      scores->nll[at] = static_cast<float>(log_total(row, vocab) - row[targets[i]]);
-      if (reference.empty()) continue;
-      const float* other = &reference[static_cast<size_t>(i) * vocab];
-      scores->kl[at] = static_cast<float>(kl_divergence(other, row, vocab));
-      scores->same_top[at] = top(row, vocab) == top(other, vocab);
+      const size_t row_at = static_cast<size_t>(i) * vocab, at = first + static_cast<size_t>(i);
+      const float* row = &logits[row_at];
+      const double total = log_total(row, vocab);
+      scores->nll[at] = static_cast<float>(total - row[targets[i]]);
+      if (!reference) continue;
+      scores->kl[at] = static_cast<float>(
+          kl_divergence(&reference->p[row_at], &reference->log_p[row_at], row, total, vocab));
+      scores->same_top[at] = top(row, vocab) == reference->top[static_cast<size_t>(i)];
     }
   });
 }
@@ -86,13 +111,16 @@ void score_window(std::span<Stepper* const> models, Stepper* reference,
     const size_t first_row = std::clamp(first_scored - 1, begin, end);
     const Chunk chunk{0, window.subspan(begin, end - begin), static_cast<int32_t>(end - first_row)};
     const auto targets = window.subspan(first_row + 1, end - first_row);
-    if (reference) reference->step(std::span(&chunk, 1));
-    const auto wanted =
-        reference && end > first_row ? reference->logits() : std::span<const float>();
+    ReferenceRows wanted;
+    if (reference) {
+      reference->step(std::span(&chunk, 1));
+      if (end > first_row) wanted = reference_rows(reference->logits(), reference->vocab_size());
+    }
     for (size_t i = 0; i < models.size(); ++i) {
       models[i]->step(std::span(&chunk, 1));
       if (end == first_row) continue;
-      score_rows(models[i]->logits(), wanted, models[i]->vocab_size(), targets, &scores[i]);
+      score_rows(models[i]->logits(), reference ? &wanted : nullptr, models[i]->vocab_size(),
+                 targets, &scores[i]);
     }
     begin = end;
   }

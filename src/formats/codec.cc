@@ -247,6 +247,21 @@ void store_scale(Scale type, std::byte* plane, int64_t index, double value) {
   __builtin_unreachable();
 }
 
+BlockParams block_params(const Format& f, double scale, double zero) {
+  switch (f.zero) {
+    case Zero::kNone:
+      return {.scale = scale};
+    case Zero::kInt:
+    case Zero::kReal:
+      return {.scale = scale, .shift = zero};
+    case Zero::kFloat:
+      return {.scale = scale, .shift = two_to(f.bits - 1), .offset = zero};
+    case Zero::kOffset:
+      return {.scale = scale, .offset = zero};
+  }
+  __builtin_unreachable();
+}
+
 BlockParams load_block(const QTensor& t, int64_t row, int64_t block_k) {
   const Format& f = t.format;
   if (!f.quantized()) return {};
@@ -254,15 +269,14 @@ BlockParams load_block(const QTensor& t, int64_t row, int64_t block_k) {
   const auto row_of = [&](Plane plane) {
     return t.plane(plane).data.data() + block_n * plane_shape(f, plane, t.n, t.k).row_bytes;
   };
-  BlockParams params{.scale = load_scale(f.scale, row_of(Plane::kScales), block_k)};
+  const double scale = load_scale(f.scale, row_of(Plane::kScales), block_k);
+  double zero = 0;
   if (f.zero == Zero::kInt) {
-    params.shift = static_cast<double>(row_of(Plane::kZeros)[block_k]);
-  } else if (f.zero == Zero::kReal) {
-    params.shift = load_scale(f.scale, row_of(Plane::kZeros), block_k);
+    zero = static_cast<double>(row_of(Plane::kZeros)[block_k]);
   } else if (f.zero != Zero::kNone) {
-    params.shift = f.zero == Zero::kFloat ? two_to(f.bits - 1) : 0;
-    params.offset = load_scale(f.scale, row_of(Plane::kZeros), block_k);
+    zero = load_scale(f.scale, row_of(Plane::kZeros), block_k);
   }
+  BlockParams params = block_params(f, scale, zero);
   const std::byte* outer = t.outer.data.data();
   switch (f.outer) {
     case Outer::kNone:

@@ -73,6 +73,8 @@ void store_scale(Scale type, std::byte* plane, int64_t index, double value);  //
 struct BlockParams {
   double scale = 1, shift = 0, offset = 0;
 };
+// Of a format without outer scales, from a block's scale and zero as they are stored.
+BlockParams block_params(const Format& format, double scale, double zero);
 BlockParams load_block(const QTensor& tensor, int64_t row, int64_t block_k);
 
 // Row `row`: k numbers in double without rounding but that of the products, or each rounded once

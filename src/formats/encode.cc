@@ -65,6 +65,17 @@ double mean_magnitude(std::span<const float> w) {
   return sum / static_cast<double>(w.size());
 }
 
+// The one magnitude of numbers that are all 0 or +-m; 0 if there are several, or only zeros.
+float only_magnitude(std::span<const float> w) {
+  float m = 0;
+  for (const float value : w) {
+    if (value == 0) continue;
+    if (m != 0 && std::abs(value) != m) return 0;
+    m = std::abs(value);
+  }
+  return m;
+}
+
 constexpr float kMinE4M3Scale = 0x1p-6f, kMaxE4M3Scale = 448;
 
 }  // namespace
@@ -83,6 +94,8 @@ Grid choose_grid(const Format& format, std::span<const float> w, float outer) {
     case ScaleRule::kMinMax:
       return min_max_grid(format, r);
     case ScaleRule::kMean:
+      // Weights that are ternary already stay as they are: the zeros would pull the mean down.
+      if (const float m = format.code == Code::kSign ? 0 : only_magnitude(w); m > 0) return {m, 0};
       return {static_cast<float>(mean_magnitude(w)), 0};
     case ScaleRule::kFloor:
     case ScaleRule::kCeil:
@@ -103,6 +116,21 @@ Grid choose_grid(const Format& format, std::span<const float> w, float outer) {
 
 float choose_outer(const Format& format, float amax) {
   return amax / (kMaxE4M3Scale * static_cast<float>(code_range(format).max));
+}
+
+BlockParams stored_params(const Format& format, const Grid& grid, float outer) {
+  std::byte stored[sizeof(float)] = {};
+  const auto round_trip = [&](float value) {
+    store_scale(format.scale, stored, 0, value);
+    return load_scale(format.scale, stored, 0);
+  };
+  const double scale = round_trip(grid.scale);
+  const double zero = format.zero == Zero::kNone  ? 0
+                      : format.zero == Zero::kInt ? double{grid.zero}
+                                                  : round_trip(grid.zero);
+  BlockParams params = block_params(format, scale, zero);
+  params.scale *= outer;
+  return params;
 }
 
 bool store_grid(const QTensorBuilder& out, int64_t row, int64_t block_k, const Grid& grid) {
@@ -126,24 +154,23 @@ uint32_t nearest_code(const Format& format, const BlockParams& p, double w) {
   return encode_code(format, (w - p.offset) * inverse + p.shift);
 }
 
-std::vector<uint32_t> keep_2_of_4(std::span<const float> row) {
+std::vector<uint32_t> keep_2_of_4(std::span<const float> row, std::span<const float> importance) {
   LB_CHECK(row.size() % 4 == 0, "{}", row.size());
+  const auto worth = [&](size_t i) {
+    return importance.empty() ? std::abs(row[i])
+                              : std::abs(row[i]) * std::sqrt(std::max(importance[i], 0.0f));
+  };
   std::vector<uint32_t> kept;
   kept.reserve(row.size() / 2);
   for (size_t quad = 0; quad < row.size(); quad += 4) {
     uint32_t order[] = {0, 1, 2, 3};
-    std::stable_sort(order, order + 4, [&](uint32_t a, uint32_t b) {
-      return std::abs(row[quad + a]) > std::abs(row[quad + b]);
-    });
+    std::stable_sort(order, order + 4,
+                     [&](uint32_t a, uint32_t b) { return worth(quad + a) > worth(quad + b); });
     kept.push_back(std::min(order[0], order[1]));
     kept.push_back(std::max(order[0], order[1]));
   }
   return kept;
 }
-
-namespace {
-
-float magnitude(std::span<const float> w) { return w.empty() ? 0 : range_of(w).amax(); }
 
 float load_outer(const QTensorBuilder& out, int64_t row) {
   float outer = 1;
@@ -154,23 +181,35 @@ float load_outer(const QTensorBuilder& out, int64_t row) {
   return outer;
 }
 
-// The numbers that get a code: all, or the kept ones of a 2:4 row, whose positions are stored.
-std::vector<float> coded_numbers(std::span<const float> row, int64_t at,
-                                 const QTensorBuilder& out) {
+namespace {
+
+float magnitude(std::span<const float> w) { return w.empty() ? 0 : range_of(w).amax(); }
+
+// Appends the numbers of a row that get a code, and their importance: all, or the kept ones of a
+// 2:4 row, whose positions are stored.
+void append_coded(std::span<const float> row, int64_t at, const QTensorBuilder& out,
+                  std::span<const float> importance, std::vector<float>* numbers,
+                  std::vector<float>* counts) {
   const Format& f = out.tensor.format;
-  if (!f.sparse24) return {row.begin(), row.end()};
-  const std::vector<uint32_t> kept = keep_2_of_4(row);
+  if (!f.sparse24) {
+    numbers->insert(numbers->end(), row.begin(), row.end());
+    counts->insert(counts->end(), importance.begin(), importance.end());
+    return;
+  }
+  const std::vector<uint32_t> kept = keep_2_of_4(row, importance);
   store_codes(out.meta + at * plane_shape(f, Plane::kMeta, out.tensor.n, out.tensor.k).row_bytes, 2,
               kept);
-  std::vector<float> numbers(kept.size());
-  for (size_t i = 0; i < kept.size(); ++i) numbers[i] = row[i / 2 * 4 + kept[i]];
-  return numbers;
+  for (size_t i = 0; i < kept.size(); ++i) {
+    const size_t column = i / 2 * 4 + kept[i];
+    numbers->push_back(row[column]);
+    if (!importance.empty()) counts->push_back(importance[column]);
+  }
 }
 
 }  // namespace
 
 int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
-                    const QTensorBuilder& out) {
+                    const QTensorBuilder& out, const RowOptions& options) {
   const Format& f = out.tensor.format;
   const int64_t k = out.tensor.k;
   const auto bad =
@@ -178,27 +217,33 @@ int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
   if (bad != values.end()) return first + (bad - values.begin()) / k;
 
   const int64_t width = stored_codes(f, k);  // codes of a row
-  std::vector<float> w;                      // [rows, width]
+  std::vector<float> w, counts;              // [rows, width]; counts may be empty
+  w.reserve(static_cast<size_t>(rows * width));
   for (int64_t r = 0; r < rows; ++r) {
     const auto row = values.subspan(static_cast<size_t>(r * k), static_cast<size_t>(k));
-    const std::vector<float> coded = coded_numbers(row, first + r, out);
-    w.insert(w.end(), coded.begin(), coded.end());
+    append_coded(row, first + r, out, options.importance, &w, &counts);
     if (f.outer == Outer::kRow) {
-      const float outer = choose_outer(f, magnitude(coded));
+      const float outer = choose_outer(f, magnitude(std::span(w).last(static_cast<size_t>(width))));
       std::memcpy(out.outer + (first + r) * static_cast<int64_t>(sizeof outer), &outer,
                   sizeof outer);
     }
   }
   std::vector<uint32_t> codes(w.size());
-  std::vector<float> block;
+  std::vector<float> block, block_counts;
   const int64_t step = f.block.k == 0 ? width : stored_codes(f, f.block.k);
   for (int64_t begin = 0; begin < width; begin += step) {
     const int64_t end = std::min(width, begin + step), block_k = begin / step;
     block.clear();
+    block_counts.clear();
     for (int64_t r = 0; r < rows; ++r) {
       block.insert(block.end(), w.begin() + r * width + begin, w.begin() + r * width + end);
+      if (counts.empty()) continue;
+      block_counts.insert(block_counts.end(), counts.begin() + r * width + begin,
+                          counts.begin() + r * width + end);
     }
-    const Grid grid = choose_grid(f, block, load_outer(out, first));
+    const BlockNumbers numbers{block, block_counts, load_outer(out, first)};
+    const Grid grid =
+        options.choose ? options.choose(f, numbers) : choose_grid(f, numbers.w, numbers.outer);
     if (!store_grid(out, first, block_k, grid)) return first;
     for (int64_t r = 0; r < rows; ++r) {
       const BlockParams stored = load_block(out.tensor, first + r, block_k);

@@ -23,6 +23,9 @@ Grid choose_grid(const Format& format, std::span<const float> w, float outer = 1
 // Outer::kTensor and kRow: the scale above blocks whose largest magnitude is `amax`.
 float choose_outer(const Format& format, float amax);
 
+// What a grid becomes when it is stored under that outer scale. Not finite if it does not fit.
+BlockParams stored_params(const Format& format, const Grid& grid, float outer = 1);
+
 // Writes a block's scale and zero, rounded to their storage types. False if one does not fit.
 bool store_grid(const QTensorBuilder& out, int64_t row, int64_t block_k, const Grid& grid);
 
@@ -31,14 +34,32 @@ bool store_grid(const QTensorBuilder& out, int64_t row, int64_t block_k, const G
 uint32_t nearest_code(const Format& format, const BlockParams& stored, double w);
 
 // Of each four numbers along a row the two of largest magnitude, of equal ones the earlier:
-// positions 0 to 3, two for each four, ascending. k must be a multiple of 4.
-std::vector<uint32_t> keep_2_of_4(std::span<const float> row);
+// positions 0 to 3, two for each four, ascending. k must be a multiple of 4. `importance` [k], if
+// not empty, is what the square of a number counts.
+std::vector<uint32_t> keep_2_of_4(std::span<const float> row,
+                                  std::span<const float> importance = {});
+
+// The numbers of one block that get a code, with the outer scale above it. `importance`: of the
+// square of each number's error; empty where all count the same.
+struct BlockNumbers {
+  std::span<const float> w, importance = {};
+  float outer = 1;
+};
+
+// How encode_rows departs from the format's rule.
+struct RowOptions {
+  Grid (*choose)(const Format& format, const BlockNumbers& block) = nullptr;  // null: choose_grid
+  std::span<const float> importance = {};                                     // [k] or empty
+};
 
 // Encodes rows [first, first + rows) of `out.tensor` from `values` [rows, k]: as many rows as share
 // scales (block.n, or all). Outer::kTensor must have been stored; Outer::kRow is chosen here.
 // Returns the first row that holds a NaN, an infinity or a number beyond the scales, or -1.
 int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
-                    const QTensorBuilder& out);
+                    const QTensorBuilder& out, const RowOptions& options = {});
+
+// The stored outer scale above row `row`; 1 without one. Not for Outer::kSuper.
+float load_outer(const QTensorBuilder& out, int64_t row);
 
 // Rows that are encoded together.
 inline int64_t band_rows(const Format& format, int64_t n) {

@@ -103,7 +103,7 @@ enum class ScaleRule : uint8_t {
   kAmaxOverMin,  // s = max|w| / |qmin|          codes clamped to [qmin, qmax]
   kExtreme,      // s = (w of largest |w|) / qmin, sign included; codes clamped
   kMinMax,       // s = (max - min) / (2^bits - 1)
-  kMean,         // s = mean |w|
+  kMean,         // s = mean |w|; ternary codes: m where every w is 0 or +-m
   kFloor,        // powers of two: 2^(floor(log2 max|w|) - emax)
   kCeil,         // 2^(ceil(log2 max|w|) - emax)
   kEven,         // as kFloor, after max|w| was rounded to the mantissa of a code

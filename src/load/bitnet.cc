@@ -46,7 +46,8 @@ class BitnetReader final : public QuantizedReader {
     const auto bytes = packed.data.data;
     constexpr std::byte kLow{0x55};
     for (const std::byte b : bytes) {
-      if ((b & b >> 1 & kLow) != std::byte{0}) parts.fail("weight", "holds the code 3");
+      if ((b & b >> 1 & kLow) != std::byte{0})
+        parts.fail("weight", "holds the code 3, which is no ternary number; the file is damaged");
     }
     fill_codes(out, [&](int64_t row, std::span<uint32_t> codes) {
       const std::byte* from = bytes.data() + row % (n / 4) * k;

@@ -59,7 +59,7 @@ class GptqReader final : public QuantizedReader {
     const auto scale_of = [&](int64_t row, int64_t g) {
       return float_element(*w.scales, g * n + row);
     };
-    const QTensor tensor = decode_groups(w.columns, n, k, load_row, zero_of, scale_of);
+    QTensor tensor = decode_groups(w.columns, n, k, load_row, zero_of, scale_of);
     release_pages(w.codes->data);
     return tensor;
   }

@@ -78,7 +78,7 @@ ScaleGrid read_scale_grid(const PackedParts& parts, std::string_view part, int64
   ScaleGrid grid{&scales, "", 1, k};
   if (blocks && shape == of_blocks) {
     grid = {&scales, "b128x128", of_blocks[1], 0};
-  } else if (shape == Shape{} || shape == Shape{1} || shape == Shape{1, 1}) {
+  } else if (shape.empty() || shape == Shape{1} || shape == Shape{1, 1}) {
     grid.words = "tensor";
   } else if (shape == Shape{n} || shape == Shape{n, 1}) {
     grid.words = "row";

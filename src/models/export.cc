@@ -122,9 +122,10 @@ class TemporaryFolder {
 QTensor converted(const Checkpoint& checkpoint, const ExportOptions& options,
                   const Output& output) {
   const TensorUse& use = output.use;
-  const QTensor source = checkpoint.tensor(use.tensor, use.n, use.k);
+  QTensor source = checkpoint.tensor(use.tensor, use.n, use.k);
   if (source.format == output.format) return source;
-  const InputStats* inputs = options.inputs ? options.inputs(use) : nullptr;
+  const bool wanted = options.inputs && use.choice.quantizer->needs != Needs::kNothing;
+  const InputStats* inputs = wanted ? options.inputs->find(use.tensor) : nullptr;
   QTensor result = use.choice.quantizer->run(source, output.format, {use.tensor, inputs});
   release_pages(source);
   return result;
@@ -159,17 +160,29 @@ void write_weights(const Checkpoint& checkpoint, const ExportOptions& options, c
 
 }  // namespace
 
-ExportReport export_model(const Checkpoint& checkpoint, const Backend& backend,
-                          const ExportOptions& options, const std::string& out) {
+namespace {
+
+std::string without_slashes(std::string path) {
+  while (path.size() > 1 && path.back() == '/') path.pop_back();
+  return path;
+}
+
+}  // namespace
+
+void check_export(const Checkpoint& checkpoint, const std::string& out) {
   if (checkpoint.synthetic()) {
     throw_error("{}: random weights are made anew at each load; there is nothing to store",
                 checkpoint.source());
   }
-  std::string target = out;
-  while (target.size() > 1 && target.back() == '/') target.pop_back();
-  if (fs::exists(target)) {
-    throw_error("{}: exists; nothing was changed. Name a new folder, or remove this one", target);
+  if (fs::exists(without_slashes(out))) {
+    throw_error("{}: exists; nothing was changed. Name a new folder, or remove this one", out);
   }
+}
+
+ExportReport export_model(const Checkpoint& checkpoint, const Backend& backend,
+                          const ExportOptions& options, const std::string& out) {
+  check_export(checkpoint, out);
+  const std::string target = without_slashes(out);
   LoadOptions load;
   load.policy = options.policy;
   load.plan_only = true;

@@ -13,8 +13,7 @@ namespace lowbit {
 
 struct ExportOptions {
   LayerPolicy policy;
-  // What calibration saw of the inputs of a tensor; null: nothing.
-  std::function<const InputStats*(const TensorUse& use)> inputs = {};
+  InputStatsSource* inputs = nullptr;  // null: no calibration
   // After each tensor; may be empty.
   std::function<void(int64_t done, int64_t total, const std::string& tensor)> progress = {};
 };
@@ -27,6 +26,9 @@ struct ExportReport {
     return weights == 0 ? 0 : static_cast<double>(weight_bits) / static_cast<double>(weights);
   }
 };
+
+// The Errors of export_model() that can be known at once.
+void check_export(const Checkpoint& checkpoint, const std::string& out);
 
 // Writes the folder `out`, which must not exist: first beside it under another name, then renamed,
 // so that it is there whole or not at all. Peak memory: one tensor and its quantized form. Errors:

@@ -12,10 +12,11 @@ struct Family {
   std::string_view architecture;  // config.json: architectures[0]
   std::string_view model_type;    // config.json: model_type, where architectures is absent
   std::unique_ptr<Model> (*load)(const Checkpoint&, const Backend&, const LoadOptions&);
+  std::vector<ScalingGroup> (*scaling_groups)(const Checkpoint&);
 };
 
 constexpr Family kFamilies[] = {
-    {"LlamaForCausalLM", "llama", load_llama},
+    {"LlamaForCausalLM", "llama", load_llama, llama_scaling_groups},
 };
 
 const Family& find_family(const Hyperparams& config) {
@@ -73,6 +74,10 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const Backend& b
     check_policy(options.policy, *family.load(checkpoint, backend, outline));
   }
   return family.load(checkpoint, backend, options);
+}
+
+std::vector<ScalingGroup> scaling_groups(const Checkpoint& checkpoint) {
+  return find_family(checkpoint.config()).scaling_groups(checkpoint);
 }
 
 }  // namespace lowbit

@@ -46,7 +46,7 @@ class Llama final : public Model {
   Buffers take_buffers(Scratch& scratch, int32_t n_tok, int32_t n_logits) const;
 
   LlamaConfig c_;
-  Format kv_format_, act_;
+  Format kv_format_, act_, head_act_;
   DeviceTensor embedding_;
   DeviceBytes final_norm_, inv_freq_;
   std::vector<Layer> layers_;
@@ -59,7 +59,8 @@ class Llama final : public Model {
 Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
     : c_(read_llama_config(checkpoint.config())), kv_format_(options.kv_format) {
   WeightLoader loader(checkpoint, backend, options);
-  act_ = loader.activations();
+  act_ = loader.activations("layers");
+  head_act_ = loader.activations("head");
   embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden);
   for (int32_t i = 0; i < c_.layers; ++i) {
     layers_.push_back(load_layer(loader, i));
@@ -150,7 +151,7 @@ Buffers Llama::take_buffers(Scratch& s, int32_t n_tok, int32_t n_logits) const {
   b.normed = take_activation(s, act_, t, c_.hidden);
   b.attended = take_activation(s, act_, t, q);
   b.gated = take_activation(s, act_, t, c_.intermediate);
-  b.last_normed = take_activation(s, act_, n_logits, c_.hidden);
+  b.last_normed = take_activation(s, head_act_, n_logits, c_.hidden);
   return b;
 }
 
@@ -203,7 +204,10 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
 std::vector<const Linear*> Llama::linears() const {
   std::vector<const Linear*> all;
   for (const Layer& layer : layers_) {
-    for (const Linear* w : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) all.push_back(w);
+    for (const Linear* w : {&layer.qkv, &layer.o, &layer.gate_up, &layer.down}) {
+      if (w->pieces.empty()) all.push_back(w);
+      for (const Linear& piece : w->pieces) all.push_back(&piece);
+    }
   }
   all.push_back(&head_);
   return all;
@@ -214,6 +218,51 @@ std::vector<const Linear*> Llama::linears() const {
 std::unique_ptr<Model> load_llama(const Checkpoint& checkpoint, const Backend& backend,
                                   const LoadOptions& options) {
   return std::make_unique<Llama>(checkpoint, backend, options);
+}
+
+std::vector<ScalingGroup> llama_scaling_groups(const Checkpoint& checkpoint) {
+  const LlamaConfig c = read_llama_config(checkpoint.config());
+  const int64_t q = int64_t{c.heads} * c.head_dim, kv = int64_t{c.kv_heads} * c.head_dim;
+  std::vector<int32_t> kv_row;  // that column i of o reads
+  for (int32_t i = 0; i < q; ++i) {
+    const int32_t head = i / c.head_dim / (c.heads / c.kv_heads);
+    kv_row.push_back(head * c.head_dim + i % c.head_dim);
+  }
+  std::vector<ScalingGroup> groups;
+  for (int32_t layer = 0; layer < c.layers; ++layer) {
+    const std::string at = fmt::format("layers.{}.", layer), prefix = "model." + at;
+    const auto tensor = [&](const char* module, int64_t n, int64_t k) -> ScalingGroup::Tensor {
+      return {prefix + module + ".weight", n, k};
+    };
+    const auto bias = [&](bool has, const char* module) {
+      return has ? prefix + module + ".bias" : std::string();
+    };
+    groups.push_back(
+        {at + "attn_norm",
+         at + "qkv",
+         tensor("input_layernorm", 1, c.hidden),
+         "",
+         {tensor("self_attn.q_proj", q, c.hidden), tensor("self_attn.k_proj", kv, c.hidden),
+          tensor("self_attn.v_proj", kv, c.hidden)}});
+    groups.push_back({at + "v",
+                      at + "o",
+                      tensor("self_attn.v_proj", kv, c.hidden),
+                      bias(c.attention_bias, "self_attn.v_proj"),
+                      {tensor("self_attn.o_proj", c.hidden, q)},
+                      kv_row});
+    groups.push_back({at + "mlp_norm",
+                      at + "gate_up",
+                      tensor("post_attention_layernorm", 1, c.hidden),
+                      "",
+                      {tensor("mlp.gate_proj", c.intermediate, c.hidden),
+                       tensor("mlp.up_proj", c.intermediate, c.hidden)}});
+    groups.push_back({at + "up",
+                      at + "down",
+                      tensor("mlp.up_proj", c.intermediate, c.hidden),
+                      bias(c.mlp_bias, "mlp.up_proj"),
+                      {tensor("mlp.down_proj", c.hidden, c.intermediate)}});
+  }
+  return groups;
 }
 
 }  // namespace lowbit

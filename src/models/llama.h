@@ -4,10 +4,14 @@
 
 #include "models/llama_config.h"
 #include "models/model.h"
+#include "models/scaling.h"
 
 namespace lowbit {
 
 std::unique_ptr<Model> load_llama(const Checkpoint& checkpoint, const Backend& backend,
                                   const LoadOptions& options);
+
+// Norms into q, k, v and into gate, up; v's rows into o; up's rows into down.
+std::vector<ScalingGroup> llama_scaling_groups(const Checkpoint& checkpoint);
 
 }  // namespace lowbit

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "base/check.h"
 #include "formats/codec.h"
@@ -30,8 +31,10 @@ std::string all_reasons(const LinearPlan& plan) {
 QTensor WeightLoader::read(const TensorUse& use) {
   const auto same = [&](const TensorUse& other) { return other.tensor == use.tensor; };
   if (std::none_of(uses_.begin(), uses_.end(), same)) parameters_ += use.n * use.k;
-  const QTensor tensor = options_.plan_only ? checkpoint_.outline(use.tensor, use.n, use.k)
-                                            : checkpoint_.tensor(use.tensor, use.n, use.k);
+  const bool kept = use.tensor == table_name_ && use.n == table_.n && use.k == table_.k;
+  QTensor tensor = kept                 ? table_
+                   : options_.plan_only ? checkpoint_.outline(use.tensor, use.n, use.k)
+                                        : checkpoint_.tensor(use.tensor, use.n, use.k);
   uses_.push_back(use);
   uses_.back().stored = tensor.format;
   return tensor;
@@ -39,7 +42,7 @@ QTensor WeightLoader::read(const TensorUse& use) {
 
 QTensor WeightLoader::read_as_chosen(TensorUse use) {
   use.choice = options_.policy.choose(use.layer);
-  const QTensor stored = read(use);
+  QTensor stored = read(use);
   const std::optional<Format>& format = use.choice.format;
   if (!format || *format == stored.format) return stored;
   if (format->rule == ScaleRule::kImport) {
@@ -61,7 +64,8 @@ QTensor WeightLoader::read_as_chosen(TensorUse use) {
 QTensor WeightLoader::quantize(const QTensor& source, const Format& target,
                                const Quantizer& quantizer, const std::string& tensor) const {
   if (options_.plan_only) return {target, source.n, source.k};
-  return quantizer.run(source, target, {tensor});
+  const bool ask = options_.inputs && quantizer.needs != Needs::kNothing;
+  return quantizer.run(source, target, {tensor, ask ? options_.inputs->find(tensor) : nullptr});
 }
 
 QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
@@ -75,12 +79,18 @@ QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
   return {stacked_format(parts[0].format, rows), n, parts[0].k};
 }
 
-Format WeightLoader::activations() const {
-  return options_.activations.value_or(format_of(backend_.activation));
+std::optional<Format> WeightLoader::asked_activations(std::string_view layer) const {
+  if (layer == "head" && !options_.policy.head.same) return std::nullopt;
+  return options_.activations;
+}
+
+Format WeightLoader::activations(std::string_view layer) const {
+  return asked_activations(layer).value_or(format_of(backend_.activation));
 }
 
 void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) const {
-  LinearSpec spec{format, activations(), linear->n, linear->k, has_bias, options_.max_step_tokens};
+  LinearSpec spec{format,   activations(linear->name), linear->n, linear->k,
+                  has_bias, options_.max_step_tokens};
   linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
   linear->resident = format;
   if (!linear->plan.buckets.empty()) return;
@@ -121,15 +131,10 @@ DeviceTensor WeightLoader::upload(const QTensor& canonical, const Packer* packer
 }
 
 Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
-  Linear result;
-  result.name = name;
-  result.activations = options_.activations;
-  result.k = k;
   bool has_bias = false;
   std::vector<float> bias;
   std::vector<QTensor> tensors;
   for (const LinearPart& part : parts) {
-    result.n += part.n;
     has_bias |= !part.bias.empty();
     tensors.push_back(
         read_as_chosen({part.weight, part.n, k, TensorRole::kLinear, name, {}, {}, ""}));
@@ -138,21 +143,47 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
                                              : floats(part.bias, part.n);
     bias.insert(bias.end(), part_bias.begin(), part_bias.end());
   }
-  // A matrix has one format: parts that the file stores in different types are widened to f32,
-  // which loses nothing.
-  const bool mixed = std::any_of(tensors.begin(), tensors.end(), [&](const QTensor& tensor) {
-    return tensor.format != tensors[0].format;
-  });
-  for (QTensor& tensor : tensors) {
-    if (mixed) tensor = quantize(tensor, format_of(FormatId::kF32), quantizers()[0], name);
+  // A matrix has one format: runs of parts that the file stores in one are a piece.
+  Linear result;
+  for (size_t begin = 0, end; begin < tensors.size(); begin = end) {
+    for (end = begin + 1; end < tensors.size() && tensors[end].format == tensors[begin].format;) {
+      ++end;
+    }
+    std::vector<QTensor> run;
+    int64_t n = 0;
+    for (size_t i = begin; i < end; ++i) {
+      n += tensors[i].n;
+      run.push_back(std::exchange(tensors[i], {tensors[i].format}));
+    }
+    const auto piece_bias =
+        std::span(bias).subspan(static_cast<size_t>(result.n), static_cast<size_t>(n));
+    result.pieces.push_back(
+        finish(name, std::move(run), has_bias ? piece_bias : std::span<float>()));
+    result.n += n;
   }
+  if (result.pieces.size() == 1) {
+    Linear whole = std::move(result.pieces[0]);
+    return whole;
+  }
+  result.name = name;
+  result.k = k;
+  return result;
+}
+
+Linear WeightLoader::finish(const std::string& name, std::vector<QTensor> tensors,
+                            std::span<const float> bias) {
   QTensor canonical = stack(tensors);
   if (tensors.size() > 1) {
     for (const QTensor& tensor : tensors) release_pages(tensor);
   }
   tensors.clear();
+  Linear result;
+  result.name = name;
+  result.activations = asked_activations(name);
+  result.n = canonical.n;
+  result.k = canonical.k;
   result.format = canonical.format;
-  plan(&result, canonical.format, has_bias);
+  plan(&result, canonical.format, !bias.empty());
   if (result.resident != canonical.format) {
     canonical = quantize(canonical, result.resident, quantizers()[0], name);
   }
@@ -162,7 +193,7 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
     LB_CHECK(packer, "{} packs no {}", backend_.name, lowbit::name(result.plan.layout));
   }
   result.weight = upload(canonical, packer);
-  if (has_bias) result.bias = upload_floats(bias);
+  if (!bias.empty()) result.bias = upload_floats(bias);
   memory_.linears += result.bytes();
   memory_.per_step += result.bytes();
   return result;
@@ -177,6 +208,10 @@ DeviceBytes WeightLoader::vector(const std::string& tensor, int64_t k) {
 DeviceTensor WeightLoader::table(const std::string& tensor, int64_t n, int64_t k) {
   const QTensor values =
       read_as_chosen({tensor, n, k, TensorRole::kTable, "embedding", {}, {}, ""});
+  if (values.format == uses_.back().stored) {
+    table_name_ = tensor;
+    table_ = values;
+  }
   DeviceTensor table = upload(values, nullptr);
   memory_.embedding += table.bytes();
   return table;
@@ -212,18 +247,24 @@ std::vector<std::string> WeightLoader::unused() const {
 }
 
 void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, LinearOut out) {
-  const LinearKernel& kernel = w.plan.pick(m);
-  const LinearArgs args{.m = m,
-                        .n = static_cast<int32_t>(w.n),
-                        .k = static_cast<int32_t>(w.k),
-                        .x = in,
-                        .w = w.weight.view,
-                        .bias = static_cast<const float*>(w.bias.data),
-                        .y = out.y,
-                        .ldy = w.n,
-                        .epilogue = out.epilogue,
-                        .workspace = x.workspace};
-  run(x, tag, kernel.name, kernel.launch, args);
+  int64_t column = 0;
+  const auto launch = [&](const Linear& piece) {
+    const LinearKernel& kernel = piece.plan.pick(m);
+    const LinearArgs args{.m = m,
+                          .n = static_cast<int32_t>(piece.n),
+                          .k = static_cast<int32_t>(piece.k),
+                          .x = in,
+                          .w = piece.weight.view,
+                          .bias = static_cast<const float*>(piece.bias.data),
+                          .y = out.y + column,
+                          .ldy = w.n,
+                          .epilogue = out.epilogue,
+                          .workspace = x.workspace};
+    run(x, tag, kernel.name, kernel.launch, args);
+    column += piece.n;
+  };
+  if (w.pieces.empty()) return launch(w);
+  for (const Linear& piece : w.pieces) launch(piece);
 }
 
 }  // namespace lowbit

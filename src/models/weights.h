@@ -16,7 +16,8 @@ namespace lowbit {
 
 struct LoadOptions {
   LayerPolicy policy = {};                 // what every layer is quantized to
-  std::optional<Format> activations = {};  // of every Linear's input; nullopt: the engine's own
+  std::optional<Format> activations = {};  // of the Linears' inputs; nullopt: the engine's own
+  InputStatsSource* inputs = nullptr;      // what quantizers know of inputs; may be null
   Format kv_format = format_of(FormatId::kBF16);
   int32_t max_step_tokens = 512;
   // Reads no weights: plans, memory use and state are as they would be, forward() must not be
@@ -54,8 +55,15 @@ struct Linear {
   LinearPlan plan;
   DeviceTensor weight;
   DeviceBytes bias;
+  // Where the file stores its parts in different formats, one Linear each, stacked along n; then
+  // only name, n and k above are set.
+  std::vector<Linear> pieces;
 
-  size_t bytes() const { return weight.bytes() + bias.size; }
+  size_t bytes() const {
+    size_t total = weight.bytes() + bias.size;
+    for (const Linear& piece : pieces) total += piece.bytes();
+    return total;
+  }
 };
 
 // What the model does with a tensor of the file.
@@ -91,7 +99,7 @@ class WeightLoader {
   WeightLoader(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
       : checkpoint_(checkpoint), backend_(backend), options_(options), device_(backend.info()) {}
 
-  // The parts stacked along n as one weight of [sum n, k].
+  // The parts stacked along n as one weight of [sum n, k], in pieces where their formats differ.
   Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k);
   // A vector of k numbers on the host, also when planning.
   std::vector<float> floats(const std::string& tensor, int64_t k);
@@ -101,7 +109,8 @@ class WeightLoader {
   DeviceTensor table(const std::string& tensor, int64_t n, int64_t k);
   DeviceBytes upload_floats(std::span<const float> values);
 
-  Format activations() const;
+  // What the Linear `layer` reads. A head of its own format reads the engine's own activations.
+  Format activations(std::string_view layer) const;
   // Names of the file's tensors that were never asked for.
   std::vector<std::string> unused() const;
   // What was asked for, in order. A tied head's tensor is there twice.
@@ -116,6 +125,9 @@ class WeightLoader {
   QTensor quantize(const QTensor& source, const Format& target, const Quantizer& quantizer,
                    const std::string& tensor) const;
   QTensor stack(std::span<const QTensor> parts) const;
+  std::optional<Format> asked_activations(std::string_view layer) const;
+  // Tensors of one format as one weight with its kernels.
+  Linear finish(const std::string& name, std::vector<QTensor> tensors, std::span<const float> bias);
   void plan(Linear* linear, const Format& format, bool has_bias) const;
   DeviceTensor upload(const QTensor& canonical, const Packer* packer) const;
 
@@ -124,6 +136,10 @@ class WeightLoader {
   const LoadOptions& options_;  // plan_only: tensors are outlines, planes without numbers
   DeviceInfo device_;
   std::vector<TensorUse> uses_;
+  // The table as the file has it: a tied head shares its memory, also where reading it meant
+  // rearranging blocks.
+  std::string table_name_;
+  QTensor table_{};
   MemoryUse memory_;
   int64_t parameters_ = 0;
 };

@@ -26,7 +26,8 @@ OpCost cost(const LinearArgs& a) {
                         bytes_of(a.x, a.m, a.k) + (a.epilogue == Epilogue::kAdd ? out : 0),
           .bytes_written = out,
           .flops = 2 * product(a.m, a.n, a.k),
-          .outputs = {floats_out(a.y, a.m, a.n, a.ldy)}};
+          .outputs = {floats_out(a.y, a.m, a.n, a.ldy)},
+          .inputs = {{a.x, a.m, a.k}}};
 }
 
 OpCost cost(const EmbedArgs& a) {

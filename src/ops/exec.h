@@ -21,7 +21,7 @@ struct OpTag {
   }
 };
 
-// A matrix that an op writes: what taps dump and lockstep compares.
+// A matrix that an op writes: what taps dump and lockstep compares; or one that it reads.
 struct OutBuffer {
   Act values;
   int64_t rows, cols;
@@ -31,6 +31,7 @@ struct OutBuffer {
 struct OpCost {
   double bytes_read = 0, bytes_written = 0, flops = 0;
   std::vector<OutBuffer> outputs = {};
+  std::vector<OutBuffer> inputs = {};  // of a Linear: its x
 };
 
 OpCost cost(const LinearArgs&);

@@ -25,6 +25,8 @@ QTensor convert(const QTensor& source, const Format& target) {
   return out.tensor;
 }
 
+}  // namespace
+
 float largest_magnitude(const QTensor& source) {
   std::atomic<float> largest{0};
   thread_pool().for_ranges(source.n, 1, [&](int64_t begin, int64_t end) {
@@ -39,8 +41,6 @@ float largest_magnitude(const QTensor& source) {
   });
   return largest;
 }
-
-}  // namespace
 
 void check_takes(const Format& target, int64_t n, int64_t k, const std::string& tensor) {
   if (const std::string reason = cannot_take(target, n, k); !reason.empty()) {
@@ -58,10 +58,9 @@ void fail_not_finite(const std::string& tensor, int64_t row, const Format& targe
       tensor, row, name(target));
 }
 
-QTensor quantize_rtn(const QTensor& source, const Format& target, const QuantizeContext& context) {
-  if (source.format == target) return source;
-  if (!target.quantized()) return convert(source, target);
-  check_takes(target, source.n, source.k, context.tensor);
+QTensor quantize_blocks(const QTensor& source, const Format& target, const std::string& tensor,
+                        const RowOptions& options) {
+  check_takes(target, source.n, source.k, tensor);
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
   if (target.outer == Outer::kTensor) {
     const float outer = choose_outer(target, largest_magnitude(source));
@@ -74,14 +73,20 @@ QTensor quantize_rtn(const QTensor& source, const Format& target, const Quantize
       const int64_t rows = std::min(band, source.n - n);
       std::vector<float> values(static_cast<size_t>(rows * source.k));
       for (int64_t r = 0; r < rows; ++r) decode_row(source, n + r, &values[r * source.k]);
-      const int64_t bad = encode_rows(values, n, rows, out);
+      const int64_t bad = encode_rows(values, n, rows, out, options);
       for (int64_t seen = bad_row; bad >= 0 && bad < seen;) {
         if (bad_row.compare_exchange_weak(seen, bad)) break;
       }
     }
   });
-  if (bad_row < source.n) fail_not_finite(context.tensor, bad_row, target);
+  if (bad_row < source.n) fail_not_finite(tensor, bad_row, target);
   return out.tensor;
+}
+
+QTensor quantize_rtn(const QTensor& source, const Format& target, const QuantizeContext& context) {
+  if (source.format == target) return source;
+  if (!target.quantized()) return convert(source, target);
+  return quantize_blocks(source, target, context.tensor, {});
 }
 
 }  // namespace lowbit

@@ -253,7 +253,23 @@ TEST(Formats, OneLineEachAndOneResolved) {
   EXPECT_EQ(one["name"], "int4");
   EXPECT_EQ(one["bits_per_weight"], 4.5);
   EXPECT_TRUE(contains(run_here({"formats", "Q8_0"}).out, "Q8_0 is q8_0"));
-  EXPECT_EQ(json::parse(run_here({"formats", "-o", "json"}).out).size(), std::size(kFormats));
+  EXPECT_EQ(json::parse(run_here({"formats", "-o", "json"}).out)["formats"].size(),
+            std::size(kFormats));
+}
+
+TEST(Formats, ANameOfAnotherToolSaysWhoseRuleItFollows) {
+  const std::string out = run_here({"formats", "bf16_int8"}).out;
+  for (const char* part : {"bf16_int8 is int8-sbf16 by torchao-0.9.0", "head            bf16",
+                           "low-bit-inference", "gemlite_exp:bf16_int8", "bits_per_weight 8"}) {
+    EXPECT_TRUE(contains(out, part)) << part << "\n" << out;
+  }
+  const json pair = json::parse(run_here({"formats", "int8dq", "-o", "json"}).out);
+  EXPECT_EQ(pair["name"], "int8-sbf16+int8");
+  EXPECT_EQ(pair["quantizer"], "torchao-0.9.0");
+  EXPECT_EQ(pair["head"], "same");
+  const json all = json::parse(run_here({"formats", "-o", "json"}).out)["methods"];
+  EXPECT_GT(all.size(), 100u);
+  EXPECT_TRUE(contains(run_here({"formats"}).out, "int4wo-<g>-hqq = int4-<g>"));
 }
 
 TEST(Formats, ASourceIsAboutTheDefaultOfItsFamily) {

@@ -24,10 +24,12 @@ std::string error_of(const BenchConfig& config) {
 
 TEST(BenchConfig, DefaultsAreValid) { EXPECT_EQ(error_of({}), ""); }
 
-TEST(BenchConfig, AllStandsForEveryWeightFormatOfTheTable) {
+TEST(BenchConfig, AllStandsForEveryWeightFormatThatIsNotOnlyRead) {
   const Strings all = expand_formats({"all"});
   size_t weights = 0;
-  for (const FormatRow& row : kFormats) weights += row.params.weights;
+  for (const FormatRow& row : kFormats) {
+    weights += row.params.weights && row.defaults.rule != ScaleRule::kImport;
+  }
   EXPECT_EQ(all.size(), weights);
   EXPECT_EQ(all.front(), "f32");
 }
@@ -35,6 +37,11 @@ TEST(BenchConfig, AllStandsForEveryWeightFormatOfTheTable) {
 TEST(BenchConfig, FormatsAreCanonicalAndListedOnce) {
   EXPECT_EQ(expand_formats({"fp16", "f16", "int4-g64", "stored", "int4-g32"}),
             (Strings{"f16", "int4", "stored", "int4-g32"}));
+}
+
+TEST(BenchConfig, NamesOfOtherToolsStayAsTheyAre) {
+  EXPECT_EQ(expand_formats({"int8wo", "int8", "int4wo-64", "fp6"}),
+            (Strings{"int8wo", "int8", "int4wo-64", "fp6"}));
 }
 
 TEST(BenchConfig, EveryBadValueNamesItsKey) {

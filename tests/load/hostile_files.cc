@@ -673,9 +673,9 @@ std::string write_valid_gguf(const std::string& dir) {
 
 std::vector<HostileFile> hostile_files() {
   std::vector<HostileFile> all;
-  for (auto& cases :
-       {config_cases(), safetensors_cases(), index_cases(), folder_cases(), name_cases(),
-        gguf_header_cases(), gguf_tensor_cases(), gguf_llama_cases(), gguf_tokenizer_cases()}) {
+  for (auto& cases : {config_cases(), safetensors_cases(), index_cases(), folder_cases(),
+                      name_cases(), gguf_header_cases(), gguf_tensor_cases(), gguf_llama_cases(),
+                      gguf_tokenizer_cases(), hostile_quantized_files()}) {
     all.insert(all.end(), cases.begin(), cases.end());
   }
   return all;

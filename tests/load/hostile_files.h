@@ -18,6 +18,7 @@ struct HostileFile {
 // Opening the model, reading the hyperparameters that a Llama needs and then its tensors
 // (read_llama) meets the error in every case.
 std::vector<HostileFile> hostile_files();
+std::vector<HostileFile> hostile_quantized_files();  // some of them, from hostile_quantized.cc
 
 // The tiny Llama that the broken ones are made from, unbroken. Both return what to open.
 std::string write_valid_hf(const std::string& dir);

@@ -36,6 +36,25 @@ TEST_P(Lockstep, CpuEqualsRefWithQuantizedWeightsAndActivations) {
   }
 }
 
+// With the reference's Linear, which multiplies every pair.
+TEST_P(Lockstep, CpuOpsEqualRefInEveryPair) {
+  Backend cpu = find_backend("cpu");
+  cpu.linear_kernels = find_backend("ref").linear_kernels;
+  const struct {
+    const char *format, *kv;
+  } kRows[] = {{"fp8+fp8", "fp8"},
+               {"mxfp4+mxfp4", "int8"},
+               {"nvfp4+nvfp4", "int4"},
+               {"ternary+int8", "mxfp8"},
+               {"mxfp6+mxfp6", "fp4"},
+               {"int4+int4", "int4-g32"},
+               {"mxfp8-e5m2+fp8-e5m2", "f16"}};
+  for (const auto& row : kRows) {
+    const LockstepResult result = against_ref(GetParam(), cpu, row.kv, row.format);
+    EXPECT_FALSE(result.difference) << row.format << ": " << result.difference->text();
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Llama, Lockstep, testing::ValuesIn(golden::case_names()),
                          [](const auto& each) {
                            std::string name = each.param;

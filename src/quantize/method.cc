@@ -1,0 +1,218 @@
+#include "quantize/method.h"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "base/check.h"
+#include "base/text.h"
+
+namespace lowbit {
+namespace {
+
+struct Captures {
+  std::string bits, group;
+};
+
+bool is_digit(char c) { return '0' <= c && c <= '9'; }
+
+size_t digits(std::string_view text) {
+  return static_cast<size_t>(std::find_if_not(text.begin(), text.end(), is_digit) - text.begin());
+}
+
+// Characters of `text` that a placeholder takes; 0: it does not match.
+size_t capture(char kind, std::string_view text, Captures* captures) {
+  if (kind == 'n') {
+    if (text.empty() || text[0] < '1' || text[0] > '8') return 0;
+    captures->bits = text[0];
+    return 1;
+  }
+  if (kind == 'p') return digits(text);
+  if (text.starts_with("None")) {
+    captures->group = "row";
+    return 4;
+  }
+  const size_t sign = text.starts_with('-') ? 1 : 0, count = digits(text.substr(sign));
+  if (count == 0) return 0;
+  const std::string_view number = text.substr(sign, count);
+  const bool whole_row = sign > 0 || number == "0";
+  captures->group = whole_row ? "row" : "g" + std::string(number);
+  return sign + count;
+}
+
+std::optional<Captures> match(std::string_view pattern, std::string_view text) {
+  Captures captures;
+  while (!pattern.empty()) {
+    if (pattern[0] != '{') {
+      if (text.empty() || text[0] != pattern[0]) return std::nullopt;
+      pattern.remove_prefix(1);
+      text.remove_prefix(1);
+      continue;
+    }
+    if (pattern[1] == '*') return captures;
+    const size_t taken = capture(pattern[1], text, &captures);
+    if (taken == 0) return std::nullopt;
+    pattern.remove_prefix(3);
+    text.remove_prefix(taken);
+  }
+  return text.empty() ? std::optional(captures) : std::nullopt;
+}
+
+std::string replaced(std::string_view text, const Captures& captures) {
+  std::string result;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '{') {
+      result += text[i];
+      continue;
+    }
+    result += text[i + 1] == 'n' ? captures.bits : captures.group;
+    i += 2;
+  }
+  return result;
+}
+
+// A name that the pattern matches, to suggest; "" for one that matches anything.
+std::string example(std::string_view pattern) {
+  if (pattern.find("{*}") != std::string_view::npos) return "";
+  return replaced(pattern, {.bits = "4", .group = "64"});
+}
+
+bool is_own_name(std::string_view text) {
+  const std::string_view family = text.substr(0, text.find_first_of("-+"));
+  return std::any_of(std::begin(kFormats), std::end(kFormats),
+                     [&](const FormatRow& row) { return row.name == family; });
+}
+
+// Spellings of one thing: no spaces around "+", 2:4 by one name.
+std::string plain_spelling(std::string_view text) {
+  std::string plain;
+  for (const std::string_view part : split(trim(text), '+')) {
+    if (!plain.empty()) plain += '+';
+    plain += trim(part);
+  }
+  for (const std::string_view ending : {"+semi", "+2:4", "+semi_structured"}) {
+    if (plain.ends_with(ending)) {
+      plain.replace(plain.size() - ending.size(), ending.size(), "+semi-structured");
+    }
+  }
+  return plain;
+}
+
+Method own_method(std::string_view asked, std::string_view text) {
+  return {.asked = std::string(asked),
+          .formats = parse_format_pair(text),
+          .quantizer = &find_quantizer("rtn"),
+          .scope = {},
+          .tool = "",
+          .note = ""};
+}
+
+Method from_row(std::string_view asked, const MethodGroup& group, const MethodRow& row,
+                const Captures& captures) {
+  if (row.formats.empty()) throw_error("{}: {}", printable(asked), row.note);
+  return with_context(printable(asked), [&] {
+    Method method{.asked = std::string(asked),
+                  .formats = parse_format_pair(replaced(row.formats, captures)),
+                  .quantizer = &find_quantizer(row.quantizer.empty() ? "rtn" : row.quantizer),
+                  .scope = row.scope,
+                  .tool = group.tool,
+                  .note = std::string(row.note)};
+    return method;
+  });
+}
+
+// The row of a group, or of all groups in order, that the name matches.
+struct Found {
+  const MethodGroup* group = nullptr;
+  const MethodRow* row = nullptr;
+  Captures captures = {};
+};
+Found find_row(std::string_view qualifier, std::string_view text) {
+  for (const MethodGroup& group : method_groups()) {
+    if (!qualifier.empty() && group.qualifier != qualifier) continue;
+    for (const MethodRow& row : group.rows) {
+      if (auto captures = match(row.pattern, text)) return {&group, &row, std::move(*captures)};
+    }
+  }
+  return {};
+}
+
+std::vector<std::string> known_names() {
+  std::vector<std::string> names = format_names();
+  for (const MethodGroup& group : method_groups()) {
+    for (const MethodRow& row : group.rows) {
+      if (std::string name = example(row.pattern); !name.empty()) names.push_back(std::move(name));
+    }
+  }
+  return names;
+}
+
+[[noreturn]] void fail_unknown(std::string_view text) {
+  throw_error("unknown format `{}`{} (`lowbit formats` lists them all)", printable(text),
+              suggestion(text, known_names()));
+}
+
+Method parse_qualified(std::string_view asked, std::string_view qualifier, std::string_view text) {
+  std::vector<std::string> known;
+  for (const MethodGroup& group : method_groups()) known.emplace_back(group.qualifier);
+  if (std::find(known.begin(), known.end(), qualifier) == known.end()) {
+    throw_error("{}: unknown tool `{}`{}; known: {}", printable(asked), printable(qualifier),
+                suggestion(qualifier, known), join(known, ", "));
+  }
+  const Found found = find_row(qualifier, text);
+  if (!found.row) {
+    std::vector<std::string> names;
+    for (const MethodGroup& group : method_groups()) {
+      if (group.qualifier != qualifier) continue;
+      for (const MethodRow& row : group.rows) names.push_back(example(row.pattern));
+    }
+    throw_error("{} has no method `{}`{}", qualifier, printable(text), suggestion(text, names));
+  }
+  return from_row(asked, *found.group, *found.row, found.captures);
+}
+
+}  // namespace
+
+Method parse_method(std::string_view asked) {
+  const std::string text = plain_spelling(asked);
+  if (const size_t colon = text.find(':'); colon != std::string::npos) {
+    return parse_qualified(asked, std::string_view(text).substr(0, colon),
+                           std::string_view(text).substr(colon + 1));
+  }
+  const Found found = find_row("", text);
+  if (is_own_name(text)) {
+    Method method = own_method(asked, text);
+    if (found.row) {
+      method.note = fmt::format("this is lowbit's own format; {}:{} follows {}",
+                                found.group->qualifier, text, found.group->tool);
+    }
+    return method;
+  }
+  if (found.row) return from_row(asked, *found.group, *found.row, found.captures);
+  const size_t plus = text.find('+');
+  if (plus != std::string::npos) {
+    const std::string_view sparsity = std::string_view(text).substr(plus + 1);
+    if (sparsity.starts_with("bsr-") || sparsity == "block") {
+      throw_error("{}: block-sparse weights are not implemented; +semi-structured is 2:4",
+                  printable(asked));
+    }
+    if (sparsity == "semi-structured" && find_row("", text.substr(0, plus)).row) {
+      throw_error(
+          "{}: 2:4 goes with int8dq, float8dq and marlin in torchao; of our own formats, "
+          "those that take -24",
+          printable(asked));
+    }
+  }
+  const auto is_alias = [&](const FormatAlias& alias) {
+    return alias.alias == std::string_view(text).substr(0, plus);
+  };
+  if (std::none_of(std::begin(kAliases), std::end(kAliases), is_alias)) fail_unknown(asked);
+  return own_method(asked, text);
+}
+
+std::string description(const Method& method) {
+  const bool rtn = method.quantizer->name == "rtn";
+  return name(method.formats) + (rtn ? "" : fmt::format(" by {}", method.quantizer->name));
+}
+
+}  // namespace lowbit

@@ -1,0 +1,60 @@
+// What a name means that a user typed: formats, who chooses the codes, and where. A name is one of
+// our own formats or pairs (formats/format.h), or what another tool calls a method; a tool's name
+// follows that tool's rule in a named version. The names are in method_table.cc.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "formats/format.h"
+#include "quantize/quantizer.h"
+
+namespace lowbit {
+
+// Which weights a method is for. Formats are written as names; "stored" is as the file holds them.
+struct MethodScope {
+  std::string_view head = "same";         // the output head: "same" as the other Linears, or a name
+  std::string_view embedding = "stored";  // the token table
+  std::string_view include = "";          // "": all Linears, else "feed_forward", "attention", both
+  std::string_view others = "stored";     // the Linears that `include` leaves out
+  bool prefill_only = false;              // activations are quantized where m > 1 only
+  constexpr bool operator==(const MethodScope&) const = default;
+};
+
+struct Method {
+  std::string asked;  // as the user wrote it
+  FormatPair formats;
+  const Quantizer* quantizer = nullptr;
+  MethodScope scope;
+  std::string_view tool;  // whose name it is; "" for our own
+  std::string note;       // what the user should know, or ""
+};
+
+// Error for an unknown name, with suggestions, and for a name of which nothing was ever implemented
+// or that this program cannot do, with the reason and what to use instead.
+Method parse_method(std::string_view text);
+
+// "int8-sbf16+int8 by torchao-0.9.0"; round to nearest is not mentioned.
+std::string description(const Method& method);
+
+// One name or a family of them: {n} is a number of bits, {g} a group size (None, -1 or 0: a row),
+// {p} a number that does not matter, {*} the rest of the name.
+struct MethodRow {
+  std::string_view pattern;
+  std::string_view formats;         // names with {n} and {g} (as g64, row); "": see the note
+  std::string_view quantizer = "";  // "": rtn
+  std::string_view note = "";       // without formats: why not, and what to use instead
+  MethodScope scope = {};
+};
+
+struct MethodGroup {
+  std::string_view qualifier;  // "torchao_exp:bf16_int4" asks for the name of this group
+  std::string_view tool;
+  std::span<const MethodRow> rows;
+};
+
+// In the order in which a bare name is looked for.
+std::span<const MethodGroup> method_groups();
+
+}  // namespace lowbit

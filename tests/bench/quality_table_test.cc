@@ -1,0 +1,126 @@
+// The quality table: the mechanism on a tiny model, the printers on made-up records.
+#include "bench/quality_table.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <filesystem>
+#include <fstream>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "cpu/backend.h"
+#include "load/embedded.h"
+
+namespace lowbit {
+namespace {
+
+Record made_up(const std::string& format, double bits, double kl) {
+  Record record;
+  record.kind = "quality";
+  record.format = format;
+  record.config = {{"quantizer", "rtn"}, {"kv_format", "bf16"}, {"head", ""}, {"embedding", ""}};
+  for (const char* tag : {"model_bytes", "perplexity", "kl_p99", "kl_max", "top1_agreement"}) {
+    record.set(tag, exact(1));
+  }
+  record.set("stored_bits", exact(bits));
+  record.set("kl_mean", exact(kl));
+  return record;
+}
+
+TEST(QualityPlot, MarksWhatNoOtherBeats) {
+  const Record records[] = {made_up("int8", 8, 1e-4), made_up("worse", 8.5, 1e-3),
+                            made_up("int4", 4.5, 0.03), made_up("poor4", 4.6, 0.05),
+                            made_up("int2", 2.5, 1.4)};
+  const std::string svg = quality_svg(records);
+  const auto radius_of = [&](const std::string& format) {
+    const size_t title = svg.find("<title>" + format);
+    EXPECT_NE(title, std::string::npos) << format;
+    const size_t r = svg.rfind(" r=\"", title);
+    return svg.substr(r + 4, svg.find('"', r + 4) - r - 4);
+  };
+  for (const char* front : {"int8", "int4", "int2"}) EXPECT_EQ(radius_of(front), "5") << front;
+  for (const char* beaten : {"worse", "poor4"}) EXPECT_EQ(radius_of(beaten), "3.5") << beaten;
+}
+
+TEST(QualityPlot, NothingToPlotIsAnEmptyPicture) {
+  EXPECT_NE(quality_svg({}).find("</svg>"), std::string::npos);
+}
+
+TEST(QualityTable, OrdersByBitsAndShowsFailures) {
+  Record failed = made_up("broken", 3, 0.5);
+  failed.status = Status::kFail;
+  failed.reason = "logits are not finite";
+  const Record records[] = {made_up("int2", 2.5, 1.4), made_up("int8", 8, 1e-4), failed,
+                            made_up("int8+int8", 8, 1e-3)};
+  const std::string table = quality_markdown(records);
+  EXPECT_LT(table.find("| int8 |"), table.find("| broken |"));
+  EXPECT_LT(table.find("| broken |"), table.find("| int2 |"));
+  EXPECT_NE(table.find("logits are not finite"), std::string::npos);
+  EXPECT_LT(table.find("## Weights and activations"), table.find("| int8+int8 |"));
+}
+
+// On the model that is linked in; few tokens, so that only what is far apart is compared.
+class QualityRun : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (embedded_names().empty()) GTEST_SKIP() << "no model is linked into this build";
+    path_ = std::filesystem::temp_directory_path() / "lowbit_quality.txt";
+    std::ofstream(path_) << "It was a bright cold morning, and the old gentleman had not yet come "
+                            "down to his breakfast. The fire burned low; the kettle sang.";
+  }
+  void TearDown() override { std::filesystem::remove(path_); }
+  std::filesystem::path path_;
+};
+
+TEST_F(QualityRun, VariantsAreScoredAgainstTheWeightsAsStored) {
+  QualityConfig config;
+  config.text = path_.string();
+  config.formats = {"int8", "int2", "int4@hqq", "int8+int8", "int8wo"};
+  config.kv_formats = {"int8", "int4"};
+  const std::vector<Record> records = measure_quality(config, cpu_backend());
+  ASSERT_EQ(records.size(), 8u);
+  const auto kl = [&](size_t i) { return records[i].find("kl_mean")->median; };
+  EXPECT_EQ(records[0].format, "stored");
+  EXPECT_EQ(kl(0), 0);
+  EXPECT_LT(kl(1), kl(2));
+  EXPECT_LT(kl(1), kl(4));  // int8 alone against int8+int8
+  EXPECT_LT(kl(6), kl(7));  // caches
+  EXPECT_EQ(records[3].config_text("quantizer"), "hqq");
+  EXPECT_EQ(records[5].config_text("quantizer"), "torchao-0.9.0");
+  for (const Record& record : records) {
+    EXPECT_EQ(parse_record("test", to_json_line(record)), record) << record.format;
+  }
+}
+
+TEST_F(QualityRun, BadNamesAreErrorsAtOnce) {
+  QualityConfig config;
+  config.text = path_.string();
+  for (const char* format : {"int44", "int4@nothing", "int8+int3"}) {
+    config.formats = {format};
+    EXPECT_THROW(measure_quality(config, cpu_backend()), Error) << format;
+  }
+  config.formats = {};
+  config.kv_formats = {"fp8-tensor"};
+  EXPECT_THROW(measure_quality(config, cpu_backend()), Error);
+  config.kv_formats = {};
+  config.text = "";
+  EXPECT_THROW(measure_quality(config, cpu_backend()), Error);
+}
+
+// Every family that something can quantize to is in the file that makes the published table.
+TEST(QualityConfig, TheFileOfEveryFormatHasThemAll) {
+  const std::string text(
+      map_file(std::string(LB_SOURCE_DIR) + "/configs/quality/every-format.yaml").text());
+  for (const FormatRow& row : kFormats) {
+    if (row.defaults.rule == ScaleRule::kImport || row.name == "f32") continue;
+    const std::string name(row.name);
+    const bool there = text.find(name + ",") != std::string::npos ||
+                       text.find(name + "-") != std::string::npos ||
+                       text.find(name + "]") != std::string::npos;
+    EXPECT_TRUE(there) << name;
+  }
+}
+
+}  // namespace
+}  // namespace lowbit

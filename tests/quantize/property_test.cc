@@ -1,0 +1,146 @@
+// What must hold of every quantizer, in every format that it takes.
+#include <gtest/gtest.h>
+
+#include <limits>
+
+#include "base/check.h"
+#include "base/thread_pool.h"
+#include "quantize/samples.h"
+
+namespace lowbit {
+namespace {
+
+using namespace samples;
+
+const std::vector<const char*> kFormatsTried = {
+    "int8",       "int8-g64",   "int6",         "int4",  "int4-sym",   "int4-g32-asym",
+    "int4-rzero", "int4-row",   "int3",         "int2",  "int2-sym",   "int1",
+    "int1-rzero", "ternary",    "ternary5-g64", "fp8",   "fp8-tensor", "fp6",
+    "fp4-g32",    "mxfp8",      "mxfp4",        "nvfp4", "q8_0",       "q4_0",
+    "q4_1",       "int4-sym-24"};
+
+// Calls body(quantizer, format, name) for each pair that goes together.
+template <class Body>
+void for_all(int64_t n, int64_t k, const Body& body) {
+  for (const Quantizer* each : our_quantizers()) {
+    const Quantizer& quantizer = *each;
+    for (const char* text : kFormatsTried) {
+      const Format f = parse_format(text);
+      if (!cannot_take(f, n, k).empty()) continue;
+      const bool hqq = quantizer.name.starts_with("hqq");
+      if (hqq && (f.zero == Zero::kNone || f.sparse24)) continue;
+      if (quantizer.name == "hqq-0.2.8" && f.zero != Zero::kReal && f.zero != Zero::kFloat)
+        continue;
+      body(quantizer, f, fmt::format("{} by {}", text, quantizer.name));
+    }
+  }
+}
+
+TEST(EveryQuantizer, HardBlocksStayFinite) {
+  const float huge = 3e38f, tiny = std::numeric_limits<float>::denorm_min();
+  std::vector<float> opposite(64, 1.0f), step(64, 0.0f);
+  opposite[3] = huge;
+  opposite[9] = -huge;
+  step[5] = 1e-20f;
+  const std::vector<std::vector<float>> blocks = {std::vector<float>(64, 0.0f),
+                                                  std::vector<float>(64, 1.5f),
+                                                  std::vector<float>(64, tiny),
+                                                  std::vector<float>(64, -1e30f),
+                                                  opposite,
+                                                  step};
+  const InputStats stats = stats_of(correlated_inputs(100, 64, 41), 100, 64);
+  for (const std::vector<float>& block : blocks) {
+    for_all(1, 64, [&](const Quantizer& quantizer, const Format& f, const std::string& what) {
+      try {
+        for (const float value :
+             decode_rows(quantizer.run(tensor_of(block, 1, 64), f, {"w", &stats}))) {
+          ASSERT_TRUE(std::isfinite(value)) << what << ", block of " << block[0];
+        }
+      } catch (const Error& error) {  // beyond the scales of f16, say
+        EXPECT_NE(std::string(error.what()).find("row 0"), std::string::npos) << what;
+      }
+    });
+  }
+}
+
+TEST(EveryQuantizer, ZerosStayZero) {
+  const InputStats stats = stats_of(correlated_inputs(100, 64, 42), 100, 64);
+  const std::vector<float> zeros(2 * 64);
+  for_all(2, 64, [&](const Quantizer& quantizer, const Format& f, const std::string& what) {
+    EXPECT_EQ(decode_rows(quantizer.run(tensor_of(zeros, 2, 64), f, {"w", &stats})), zeros) << what;
+  });
+}
+
+TEST(EveryQuantizer, TakesALastGroupThatIsShort) {
+  const int64_t n = 5, k = 200;
+  const std::vector<float> w = gaussian(n * k, 0.02f, 43);
+  const InputStats stats = identity_stats(k);
+  for_all(n, k, [&](const Quantizer& quantizer, const Format& f, const std::string& what) {
+    const std::vector<float> back =
+        decode_rows(quantizer.run(tensor_of(w, n, k), f, {"w", &stats}));
+    // Signs on a min-max grid are worse than nothing; two kept of four are 84 % of the energy.
+    EXPECT_GT(sqnr_db(w, back), f.bits == 1 ? -4.0 : f.bits == 2 ? 2.0 : 7.0) << what;
+  });
+}
+
+TEST(EveryQuantizer, NanIsReportedByTensorAndRow) {
+  std::vector<float> w = gaussian(40 * 64, 1, 45);
+  w[33 * 64 + 5] = std::numeric_limits<float>::quiet_NaN();
+  const InputStats stats = stats_of(correlated_inputs(100, 64, 46), 100, 64);
+  for_all(40, 64, [&](const Quantizer& quantizer, const Format& f, const std::string& what) {
+    try {
+      quantizer.run(tensor_of(w, 40, 64), f, {"up_proj.weight", &stats});
+      ADD_FAILURE() << what;
+    } catch (const Error& error) {
+      const std::string message = error.what();
+      EXPECT_NE(message.find("up_proj.weight"), std::string::npos) << what;
+      EXPECT_NE(message.find("row 33"), std::string::npos) << what << ": " << message;
+    }
+  });
+}
+
+TEST(EveryQuantizer, ThreadsChangeNothing) {
+  const int64_t n = 77, k = 320;
+  const QTensor source = tensor_of(student_t5(n * k, 0.02f, 47), n, k);
+  const InputStats stats = stats_of(correlated_inputs(400, k, 48), 400, k);
+  const int before = thread_pool().workers();
+  for_all(n, k, [&](const Quantizer& quantizer, const Format& f, const std::string& what) {
+    set_threads(1);
+    const QTensor one = quantizer.run(source, f, {"w", &stats});
+    set_threads(5);
+    EXPECT_TRUE(same_planes(one, quantizer.run(source, f, {"w", &stats}))) << what;
+  });
+  set_threads(before);
+}
+
+TEST(EveryQuantizer, FormatsWithoutScalesAreJustConverted) {
+  const QTensor source = tensor_of(gaussian(2 * 64, 1, 49), 2, 64);
+  for (const Quantizer* each : our_quantizers()) {
+    const Quantizer& quantizer = *each;
+    for (const char* text : {"f32", "bf16", "f16"}) {
+      EXPECT_TRUE(same_planes(quantizer.run(source, parse_format(text), {"w"}),
+                              quantize_rtn(source, parse_format(text), {"w"})))
+          << quantizer.name;
+    }
+  }
+}
+
+TEST(EveryQuantizer, NumbersOnTheGridStayThere) {
+  const int64_t n = 8, k = 256;
+  const std::vector<float> w = gaussian(n * k, 0.02f, 50);
+  const InputStats stats = identity_stats(k);
+  for (const char* text : {"int8", "q8_0", "mxfp4", "ternary-g64"}) {
+    const Format f = parse_format(text);
+    const std::vector<float> once = decode_rows(quantize_rtn(tensor_of(w, n, k), f, {"w"}));
+    for (const Quantizer* each : our_quantizers()) {
+      const Quantizer& quantizer = *each;
+      if (quantizer.name.starts_with("hqq")) continue;
+      EXPECT_GT(sqnr_db(once, decode_rows(quantizer.run(tensor_of(once, n, k), f, {"w", &stats}))),
+                60)
+          << text << " by " << quantizer.name;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lowbit
