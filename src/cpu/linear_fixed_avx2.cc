@@ -34,21 +34,26 @@ inline Ints load_some(const uint8_t* at, int32_t bytes) {
 struct Narrow {};
 inline Narrow narrow_of(int) { return {}; }
 
-// Eight codes of kBits bits are kBits bytes.
+// Eight codes of kBits bits are kBits bytes. Loads are whole words: a word put together from pieces
+// in memory is not forwarded from store to load (int6 then reads 0.7 GB/s).
 template <int kBits, class Book>
 Ints narrow(const uint8_t* at, int32_t bytes, const Book& book) {
-  uint8_t padded[4 * kBits];
-  if (bytes < 4 * kBits) {
-    for (int32_t i = 0; i < 4 * kBits; ++i) padded[i] = i < bytes ? at[i] : 0;
+  constexpr int kLast = kBits > 1 ? 4 * kBits - 8 : 0;  // where the last whole word begins
+  alignas(8) uint8_t padded[kLast + 8];
+  if (bytes < kLast + 8) {
+    for (int32_t i = 0; i < kLast + 8; ++i) padded[i] = i < bytes ? at[i] : 0;
     at = padded;
   }
-  alignas(32) uint64_t codes[4];
-  for (int i = 0; i < 4; ++i) {
-    uint64_t packed = 0;
-    __builtin_memcpy(&packed, at + i * kBits, kBits);
-    codes[i] = _pdep_u64(packed, 0x0101010101010101u * ((1u << kBits) - 1));
-  }
-  return kBits <= 4 ? lookup16(book.table, load_ints(codes)) : load_ints(codes) ^ book.flip;
+  const auto eight = [&](int i) {
+    const int byte = i * kBits < kLast ? i * kBits : kLast;
+    uint64_t packed;
+    __builtin_memcpy(&packed, at + byte, sizeof packed);
+    packed >>= 8 * (i * kBits - byte);
+    const uint64_t codes = _pdep_u64(packed, 0x0101010101010101u * ((1u << kBits) - 1));
+    return static_cast<int64_t>(codes);
+  };
+  const Ints codes = _mm256_set_epi64x(eight(3), eight(2), eight(1), eight(0));
+  return kBits <= 4 ? lookup16(book.table, codes) : codes ^ book.flip;
 }
 
 }  // namespace

@@ -78,7 +78,7 @@ QTensor any_weights(const Format& format, int64_t n, int64_t k, uint64_t seed) {
 }
 
 void measure(const LinearKernel& kernel, const Format& format, int32_t n, int32_t k,
-             double bandwidth) {
+             const std::vector<uint64_t>& memory) {
   std::vector<QTensor> sets;
   size_t bytes = 0;
   while (bytes < kColdBytes) {
@@ -102,6 +102,8 @@ void measure(const LinearKernel& kernel, const Format& format, int32_t n, int32_
                    .workspace = workspace.data()},
                   nullptr);
   };
+  // Beside each figure, since other work on the machine changes both.
+  const double bandwidth = read_bandwidth(memory);
   const double decode = best_seconds(sets.size(), [&](size_t i) { run(1, sets[i]); });
   const double warm = best_seconds(1, [&](size_t) { run(1, sets[0]); });
   const double prefill = best_seconds(1, [&](size_t) { run(kTokens, sets[0]); });
@@ -131,10 +133,9 @@ int run(int argc, char** argv) {
     for (const char* text : kFormats) {
       const Format format = parse_format(text);
       if (!wanted.empty() && wanted != text) continue;
-      if (kernel.weights(format)) measure(kernel, format, n, k, bandwidth);
+      if (kernel.weights(format)) measure(kernel, format, n, k, memory);
     }
   }
-  fmt::print("plain reads again {:.2f} GB/s\n", read_bandwidth(memory) * 1e-9);
   return 0;
 }
 
