@@ -398,7 +398,7 @@ TEST(ToolRules, RefuseFormatsThatTheToolDoesNotHave) {
 
 TEST(ToolRules, HardBlocksStayFiniteAndNanIsReported) {
   const float tiny = std::numeric_limits<float>::denorm_min();
-  for (const auto& [quantizer, formats] :
+  for (const auto& [tool, formats] :
        {std::pair<const char*, std::vector<const char*>>{
             "torchao-0.9.0",
             {"int8-sbf16", "int8-sf16", "int4", "int4-asym", "int4-g128-sym-sf16-24", "fp8-sbf16",
@@ -406,6 +406,7 @@ TEST(ToolRules, HardBlocksStayFiniteAndNanIsReported) {
         {"torchao-0.18.0", {"int8", "int4", "int4-sym", "fp8", "mxfp8", "mxfp4", "nvfp4"}},
         {"gemlite-0.5.1", {"int8", "fp8-sbf16", "mxfp8", "mxfp4-rceil", "nvfp4"}},
         {"gguf-0.19.0", {"q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "tq2_0", "tq1_0"}}}) {
+    const char* const quantizer = tool;  // clang 14 captures no structured binding
     for (const char* format : formats) {
       const auto run = [&](float value) {
         std::vector<float> w(256, value);
