@@ -61,6 +61,14 @@ int cmd_quality(const std::vector<std::string>& args) {
     }
   }
   const QualityConfig config = read_config(file, overrides);
+  const std::pair<const char*, int32_t> counts[] = {
+      {"ctx", config.ctx},
+      {"tokens", config.tokens},
+      {"threads", config.threads},
+      {"calibration_tokens", config.calibration_tokens}};
+  for (const auto& [key, value] : counts) {
+    if (value < 0) throw_error("{} = {}: must be at least 0", key, value);
+  }
   if (config.threads > 0) set_threads(config.threads);
   std::vector<Record> records;
   {
@@ -68,6 +76,8 @@ int cmd_quality(const std::vector<std::string>& args) {
     records = measure_quality(config, find_backend(config.device), &listener);
   }
   const std::string table = quality_markdown(records);
+  print(table);  // before a file that cannot be written
+  flush_output();
   if (!config.out.empty()) {
     std::string lines;
     for (const Record& record : records) lines += to_json_line(record) + "\n";
@@ -75,7 +85,6 @@ int cmd_quality(const std::vector<std::string>& args) {
   }
   if (!config.markdown.empty()) write_file_atomically(config.markdown, table);
   if (!config.plot.empty()) write_file_atomically(config.plot, quality_svg(records));
-  print(table);
   const auto failed = [](const Record& record) { return record.status == Status::kFail; };
   return std::any_of(records.begin(), records.end(), failed) ? 1 : 0;
 }

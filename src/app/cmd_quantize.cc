@@ -67,13 +67,15 @@ void check_calibration(const QuantizeConfig& c, const LayerPolicy& policy) {
   if (c.calibration_tokens < 1) {
     throw_error("--calibration-tokens {}: must be at least 1", c.calibration_tokens);
   }
-  bool needed = !c.scaling.empty() || policy.all.quantizer->needs != Needs::kNothing;
-  for (const LayerRule& rule : policy.rules) {
-    needed |= rule.choice.quantizer->needs != Needs::kNothing;
-  }
+  std::string_view asking = c.scaling;
+  const auto ask = [&](const Quantizer& quantizer) {
+    if (quantizer.needs != Needs::kNothing) asking = quantizer.name;
+  };
+  ask(*policy.all.quantizer);
+  for (const LayerRule& rule : policy.rules) ask(*rule.choice.quantizer);
+  const bool needed = !asking.empty();
   if (needed && c.calibration.empty()) {
-    throw_error("{}: needs --calibration TEXT, a file like what the model will read",
-                c.scaling.empty() ? policy.all.quantizer->name : c.scaling);
+    throw_error("{}: needs --calibration TEXT, a file like what the model will read", asking);
   }
   if (!needed && !c.calibration.empty()) {
     throw_error(
@@ -169,6 +171,15 @@ int cmd_quantize(const std::vector<std::string>& args) {
   ExportOptions options{.policy = layer_policy(c.quantize)};
   if (!options.policy.changes_anything()) {
     throw_error("nothing to do: give --format, --mixed, --head or --embedding");
+  }
+  if (!c.quantize.format.empty()) {
+    const FormatPair pair = parse_format_flag("--format", c.quantize.format).formats;
+    if (pair.activations) {
+      throw_error(
+          "--format {}: a folder holds weights; quantize to {} here, and name the "
+          "activations when it runs: --format {}",
+          printable(c.quantize.format), name(pair.weights), name(pair));
+    }
   }
   check_calibration(c, options.policy);
   if (c.threads != 0) with_context("--threads", [&] { set_threads(c.threads); });

@@ -60,7 +60,18 @@ LayerPolicy layer_policy(const QuantizeOptions& options) {
         with_context("--embedding", [&] { return parse_tensor_policy(options.embedding); });
   }
   policy.allow_skip = options.allow_skip;
-  if (!options.mixed.empty()) read_mixed(options.mixed, &policy);
+  if (!options.mixed.empty()) {
+    const std::pair<const char*, const std::string&> others[] = {
+        {"--format", options.format},
+        {"--quantizer", options.quantizer},
+        {"--head", options.head},
+        {"--embedding", options.embedding}};
+    for (const auto& [flag, value] : others) {
+      if (value.empty()) continue;
+      throw_error("{} and --mixed: the file says what every layer becomes; say it there", flag);
+    }
+    read_mixed(options.mixed, &policy);
+  }
   if (!options.quantizer.empty() && !policy.changes_anything()) {
     throw_error("--quantizer {}: no format is asked for; give --format or --mixed",
                 printable(options.quantizer));

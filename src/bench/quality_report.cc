@@ -50,6 +50,10 @@ std::vector<const Record*> rows_of(std::span<const Record> records, Kind kind) {
   return rows;
 }
 
+std::string or_default(std::string text, const char* fallback) {
+  return text.empty() ? fallback : std::move(text);
+}
+
 std::string row_text(const Record& record) {
   const bool cache = kind_of(record) == Kind::kCaches;
   const std::string what = cache ? record.config_text("kv_format") : label_of(record);
@@ -165,7 +169,8 @@ std::string quality_markdown(std::span<const Record> records) {
         "against {}.\nHead: {}; embedding: {}. Bits per weight: of all Linears as the format "
         "stores them.\n",
         record.llama_bench.model_filename, q.text, q.tokens, q.ctx, q.reference,
-        record.config_text("head"), record.config_text("embedding"));
+        or_default(record.config_text("head"), "same, unless a name says otherwise"),
+        or_default(record.config_text("embedding"), "stored"));
     break;
   }
   return out;

@@ -171,6 +171,13 @@ void note_slower_than_bf16(const Group& group, std::vector<std::string>* notes) 
   }
 }
 
+// Of a format as records show it: "int8", "int8+int8", "int8wo: int8-sbf16".
+std::string weights_of(const std::string& format) {
+  const size_t colon = format.find(": ");
+  const std::string pair = colon == std::string::npos ? format : format.substr(colon + 2);
+  return pair.substr(0, pair.find('+'));
+}
+
 std::vector<std::string> notes_of(const Group& group) {
   std::vector<std::string> notes;
   const auto add = [&](std::string note) {
@@ -192,7 +199,7 @@ std::vector<std::string> notes_of(const Group& group) {
   for (const Record* record : group.records) {
     if (record->status != Status::kOk) {
       add(fmt::format("{}: {}: {}", record->format, name(record->status), record->reason));
-    } else if (record->resident != record->format) {
+    } else if (record->resident != weights_of(record->format)) {
       add(fmt::format("{}: resident: {} (no kernel of {} reads this format)", record->format,
                       record->resident, record->llama_bench.backends));
     }

@@ -116,10 +116,9 @@ struct BlockRow {
 inline BlockRow block_row(const WeightView& w, int64_t n) {
   const int64_t row = w.block_n == 0 ? 0 : w.block_n == 1 ? n : n / w.block_n;
   const int64_t stride = (int64_t{w.k_blocks} * bits_of(w.scale) + 7) / 8;
-  return {static_cast<const uint8_t*>(w.scales) + row * stride,
-          static_cast<const uint8_t*>(w.zeros) +
-              row * (w.zero == Zero::kInt ? int64_t{w.k_blocks} : stride),
-          n};
+  const auto* zeros = static_cast<const uint8_t*>(w.zeros);
+  if (zeros) zeros += row * (w.zero == Zero::kInt ? int64_t{w.k_blocks} : stride);
+  return {static_cast<const uint8_t*>(w.scales) + row * stride, zeros, n};
 }
 
 // Blocks [first, first + count) of a row, count <= kLanes.
