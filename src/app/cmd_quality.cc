@@ -1,5 +1,6 @@
 // lowbit quality: what each format costs in quality, as a table and a picture.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 
 #include "app/commands.h"
 #include "app/options.h"
@@ -25,7 +26,7 @@ class Shown final : public QualityListener {
   Progress progress_{"quality"};
 };
 
-// FILE.yaml first, then KEY=VALUE, then flags.
+// KEY=VALUE wins over FILE.yaml.
 QualityConfig read_config(const std::string& file, const std::vector<std::string>& overrides) {
   QualityConfig config;
   if (!file.empty()) apply_yaml(file, config);
@@ -61,14 +62,7 @@ int cmd_quality(const std::vector<std::string>& args) {
     }
   }
   const QualityConfig config = read_config(file, overrides);
-  const std::pair<const char*, int32_t> counts[] = {
-      {"ctx", config.ctx},
-      {"tokens", config.tokens},
-      {"threads", config.threads},
-      {"calibration_tokens", config.calibration_tokens}};
-  for (const auto& [key, value] : counts) {
-    if (value < 0) throw_error("{} = {}: must be at least 0", key, value);
-  }
+  check(config);
   if (config.threads > 0) set_threads(config.threads);
   std::vector<Record> records;
   {

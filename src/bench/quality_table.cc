@@ -123,8 +123,20 @@ class WindowListener final : public ScoreListener {
 
 }  // namespace
 
+void check(const QualityConfig& config) {
+  const std::pair<const char*, int32_t> counts[] = {
+      {"ctx", config.ctx},
+      {"tokens", config.tokens},
+      {"threads", config.threads},
+      {"calibration_tokens", config.calibration_tokens}};
+  for (const auto& [key, value] : counts) {
+    if (value < 0) throw_error("{} = {}: must be at least 0", key, value);
+  }
+}
+
 std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& backend,
                                     QualityListener* listener) {
+  check(asked);
   QualityConfig config = asked;
   if (config.model.empty()) config.model = default_bench_model();
   if (config.text.empty()) throw_error("text is missing; it names the file to score");

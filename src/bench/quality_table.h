@@ -49,6 +49,9 @@ void visit(Visitor& v, QualityConfig& c) {
   v.field("plot", c.plot, "SVG file: KL against bits per weight");
 }
 
+// Error names the key for a count below 0.
+void check(const QualityConfig& config);
+
 class QualityListener {
  public:
   virtual ~QualityListener() = default;

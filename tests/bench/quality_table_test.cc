@@ -104,6 +104,9 @@ TEST_F(QualityRun, BadNamesAreErrorsAtOnce) {
   config.kv_formats = {"fp8-tensor"};
   EXPECT_THROW(measure_quality(config, cpu_backend()), Error);
   config.kv_formats = {};
+  config.tokens = -1;
+  EXPECT_THROW(measure_quality(config, cpu_backend()), Error);
+  config.tokens = 0;
   config.text = "";
   EXPECT_THROW(measure_quality(config, cpu_backend()), Error);
 }
