@@ -67,13 +67,15 @@ void check_policy(const LayerPolicy& policy, const Model& outline) {
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const Backend& backend,
                                   const LoadOptions& options) {
   const Family& family = find_family(checkpoint.config());
-  if (options.policy.changes_anything()) {
+  if (!options.plan_only && options.policy.changes_anything()) {
     LoadOptions outline = options;
     outline.plan_only = true;
     outline.progress = nullptr;
     check_policy(options.policy, *family.load(checkpoint, backend, outline));
   }
-  return family.load(checkpoint, backend, options);
+  std::unique_ptr<Model> model = family.load(checkpoint, backend, options);
+  if (options.plan_only) check_policy(options.policy, *model);
+  return model;
 }
 
 std::vector<ScalingGroup> scaling_groups(const Checkpoint& checkpoint) {

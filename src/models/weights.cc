@@ -219,9 +219,10 @@ DeviceTensor WeightLoader::table(const std::string& tensor, int64_t n, int64_t k
 
 std::vector<float> WeightLoader::floats(const std::string& tensor, int64_t k) {
   const TensorUse use{tensor, 1, k, TensorRole::kVector, "", {}, {}, ""};
-  read(use);
-  std::vector<float> values(static_cast<size_t>(k));
-  decode_row(checkpoint_.tensor(tensor, 1, k), 0, values.data());
+  const QTensor stored = read(use);
+  std::vector<float> values(static_cast<size_t>(k), 1.0f);
+  if (options_.plan_only) return values;
+  decode_row(stored, 0, values.data());
   if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
     throw_error("tensor {}: holds a NaN or infinite number; the file is damaged", tensor);
   }

@@ -101,7 +101,7 @@ class WeightLoader {
 
   // The parts stacked along n as one weight of [sum n, k], in pieces where their formats differ.
   Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k);
-  // A vector of k numbers on the host, also when planning.
+  // A vector of k numbers on the host; ones when only planning.
   std::vector<float> floats(const std::string& tensor, int64_t k);
   // A vector of k numbers as f32.
   DeviceBytes vector(const std::string& tensor, int64_t k);
