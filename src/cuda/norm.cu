@@ -3,7 +3,7 @@
 // shared word per warp make the row's sum; the row is then read again (from L1 or L2) and scaled.
 // Bytes moved: 4 (2 rows d + d). Any d and any row count; no alignment asked for.
 #include "cuda/check.h"
-#include "cuda/norm.h"
+#include "cuda/ops.h"
 
 namespace lowbit::cuda {
 namespace {

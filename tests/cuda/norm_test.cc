@@ -1,4 +1,4 @@
-#include "cuda/norm.h"
+#include "cuda/ops.h"
 
 #include <cmath>
 #include <limits>
