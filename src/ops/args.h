@@ -51,9 +51,16 @@ struct WeightView {
   Zero zero;
   Outer outer_kind;
   bool sparse24;
+  // Packed layouts only: rows 16 i + 0..7 are rows 8 i + 0..7 of the first of two stacked matrices,
+  // the next eight those of the second, so that one tile holds a gate and its up.
+  bool paired = false;
 };
 
-enum class Epilogue : uint8_t { kStore, kAdd };  // y = v, y += v
+enum class Epilogue : uint8_t {
+  kStore,    // y = v
+  kAdd,      // y += v
+  kSiluMul,  // y[m, n / 2] = silu(v[:, i]) v[:, n / 2 + i]; kernels whose row says fused_silu
+};
 
 // y[m, n] (+)= x[m, k] * w[n, k]^T + bias[n]
 struct LinearArgs {
@@ -65,6 +72,9 @@ struct LinearArgs {
   int64_t ldy;
   Epilogue epilogue;
   void* workspace;  // as many bytes as the kernel's row asked for
+  // Kernels whose row says fused_norm: x is f32 and is normalised first, as RmsNormArgs says.
+  const float* norm_weight = nullptr;  // [k]
+  float norm_eps = 0;
 };
 
 // out[t, :] = table[tokens[t], :]

@@ -21,6 +21,8 @@ std::string_view name(LayoutId layout) {
       return "canonical";
     case LayoutId::kNibbleHalves:
       return "nibble-halves";
+    case LayoutId::kTiles:
+      return "tiles";
   }
   __builtin_unreachable();
 }

@@ -16,7 +16,7 @@
 namespace lowbit {
 
 // In which order a kernel family wants the codes. kCanonical is the order of formats/qtensor.h.
-enum class LayoutId : uint8_t { kCanonical, kNibbleHalves };
+enum class LayoutId : uint8_t { kCanonical, kNibbleHalves, kTiles };
 std::string_view name(LayoutId layout);
 
 struct LinearSpec {
@@ -55,6 +55,8 @@ struct LinearKernel {
   // Zeros are multiplied with sums of x instead of being added to the codes: rounding errors are
   // relative to both parts of a weight.
   bool zeros_apart = false;
+  // It normalises x itself, and multiplies gate and up, where LinearArgs asks for that.
+  bool fused_norm = false, fused_silu = false;
   // "" = accepted, else the reason in words: missing ISA, K not a multiple of 64, ...
   std::string (*reject)(const LinearSpec&, const DeviceInfo&) = nullptr;
   size_t (*workspace)(const LinearSpec&) = nullptr;  // bytes, may be null for none

@@ -1,0 +1,313 @@
+// Codes of a unit of layout kTiles to the A fragments of mma.m16n8k16: one struct for each Code. A
+// struct has
+//   kWords    32-bit words that a lane holds of a unit
+//   kFactor   what the numbers that decode() makes still have to be multiplied with
+//   decode    words -> lo[p], hi[p]: f16 pairs of row g and of row g + 8, pair p = columns
+//             16 (p / 2) + 4 q + 2 (p % 2) + {0, 1}
+// Integer codes lose their middle: decode() gives code - 2^(bits - 1).
+#pragma once
+
+#include <cuda_fp8.h>
+#include <stdint.h>
+
+#include "cuda/ptx.cuh"
+
+namespace lowbit::cuda {
+
+// The f16 of a number that is 0 or a normal f16 exactly.
+constexpr uint32_t half_bits(double value) {
+  if (value == 0) return 0;
+  const uint32_t sign = value < 0 ? 0x8000u : 0;
+  double size = value < 0 ? -value : value;
+  int exponent = 15;
+  while (size >= 2) size /= 2, ++exponent;
+  while (size < 1) size *= 2, --exponent;
+  return sign | static_cast<uint32_t>(exponent) << 10 | static_cast<uint32_t>((size - 1) * 1024);
+}
+constexpr uint32_t half_pair(double value) { return half_bits(value) * 0x10001u; }
+
+constexpr uint32_t in_halves(uint32_t mask) { return mask * 0x10001u; }
+constexpr uint32_t in_bytes(uint32_t mask) { return mask * 0x01010101u; }
+
+__device__ __forceinline__ uint32_t add_halves(uint32_t a, uint32_t b) {
+  uint32_t out;
+  asm("add.rn.f16x2 %0, %1, %2;" : "=r"(out) : "r"(a), "r"(b));
+  return out;
+}
+__device__ __forceinline__ uint32_t fma_halves(uint32_t a, uint32_t b, uint32_t c) {
+  uint32_t out;
+  asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(a), "r"(b), "r"(c));
+  return out;
+}
+
+// Left for positive, right for negative distances.
+template <int kLeft>
+__device__ __forceinline__ uint32_t shift(uint32_t word) {
+  return kLeft >= 0 ? word << (kLeft >= 0 ? kLeft : 0) : word >> (kLeft < 0 ? -kLeft : 0);
+}
+
+// kWords words of every lane, in runs of up to 16 bytes.
+template <int kWords>
+__device__ __forceinline__ void load_words(const uint8_t* plane, int lane, uint32_t* out) {
+  if constexpr (kWords == 1) {
+    out[0] = reinterpret_cast<const uint32_t*>(plane)[lane];
+  } else if constexpr (kWords == 2) {
+    const uint2 v = reinterpret_cast<const uint2*>(plane)[lane];
+    out[0] = v.x, out[1] = v.y;
+  } else {
+#pragma unroll
+    for (int run = 0; run < kWords / 4; ++run) {
+      const uint4 v = reinterpret_cast<const uint4*>(plane)[run * 32 + lane];
+      out[4 * run] = v.x, out[4 * run + 1] = v.y, out[4 * run + 2] = v.z, out[4 * run + 3] = v.w;
+    }
+  }
+}
+
+// ---- f16 and bf16 -------------------------------------------------------------------------------
+
+struct Half16 {
+  static constexpr int kWords = 16;
+  static constexpr float kFactor = 1;
+  static constexpr bool kBf16 = false;
+  __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
+                                uint32_t (&hi)[8]) {
+    load_words<8>(unit, lane, lo);
+    load_words<8>(unit + 1024, lane, hi);
+  }
+};
+struct Bf16 : Half16 {
+  static constexpr bool kBf16 = true;
+};
+
+// ---- integers in pairs: a mask makes 1024 + code 2^p of a code at bit p of a half -------------------
+
+// kBits = 2, 4.
+template <int kBits, int kMiddle>
+struct PairInt {
+  static constexpr int kWords = kBits;
+  static constexpr float kFactor = 1;
+  static constexpr bool kBf16 = false;
+
+  template <int kAt>
+  __device__ static uint32_t pair(uint32_t word) {
+    // At most 10 bits of a half become a mantissa.
+    constexpr int kRight = kAt + kBits <= 10 ? 0 : kBits == 4 ? 8 : 10;
+    constexpr int kBit = kAt - kRight;
+    const uint32_t v =
+        and_or(shift<-kRight>(word), in_halves(((1u << kBits) - 1) << kBit), half_pair(1024));
+    if constexpr (kBit == 0) return add_halves(v, half_pair(-1024 - kMiddle));
+    constexpr double kUnscale = 1.0 / (1 << kBit);
+    return fma_halves(v, half_pair(kUnscale), half_pair(-1024 * kUnscale - kMiddle));
+  }
+  template <int kPair>
+  __device__ static void pairs(const uint32_t* words, uint32_t* out) {
+    if constexpr (kPair < 8) {
+      constexpr int kPerWord = 16 / kBits;
+      out[kPair] = pair<kBits*(kPair % kPerWord)>(words[kPair / kPerWord]);
+      pairs<kPair + 1>(words, out);
+    }
+  }
+  __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
+                                uint32_t (&hi)[8]) {
+    uint32_t words[kWords];
+    load_words<kWords>(unit, lane, words);
+    pairs<0>(words, lo);
+    pairs<0>(words + kWords / 2, hi);
+  }
+};
+using Int4 = PairInt<4, 8>;
+using Int2 = PairInt<2, 2>;
+using Ternary = PairInt<2, 1>;
+
+// One bit: 2 code - 1.
+struct Sign {
+  static constexpr int kWords = 1;
+  static constexpr float kFactor = 1;
+  static constexpr bool kBf16 = false;
+
+  template <int kPair>
+  __device__ static void pairs(uint32_t word, uint32_t high, uint32_t wrapped, uint32_t (&lo)[8],
+                               uint32_t (&hi)[8]) {
+    if constexpr (kPair < 16) {
+      constexpr int kAt = (kPair + 1) % 16;
+      constexpr int kBit = kAt == 0 ? 1 : kAt > 8 ? kAt - 8 : kAt;
+      const uint32_t source = kAt == 0 ? wrapped : kAt > 8 ? high : word;
+      const uint32_t v = and_or(source, in_halves(1u << kBit), half_pair(1024));
+      constexpr double kUnscale = 2.0 / (1 << kBit);
+      (kPair < 8 ? lo : hi)[kPair % 8] =
+          kBit == 1 ? add_halves(v, half_pair(-1025))
+                    : fma_halves(v, half_pair(kUnscale), half_pair(-1024 * kUnscale - 1));
+      pairs<kPair + 1>(word, high, wrapped, lo, hi);
+    }
+  }
+  __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
+                                uint32_t (&hi)[8]) {
+    uint32_t word;
+    load_words<1>(unit, lane, &word);
+    pairs<0>(word, word >> 8, word << 1, lo, hi);
+  }
+};
+
+// ---- codes in bytes -----------------------------------------------------------------------------
+
+// Word j of the 8 whose bytes are a lane's codes, each with bit 0 at bit kLeft of its byte.
+template <int kBits>
+struct ByteWords {
+  static constexpr int kNibbles = kBits >= 4 && kBits < 8 ? 4 : 0;
+  static constexpr int kTwos = kBits < 8 && (kBits & 2) ? 2 : 0;
+  static constexpr int kOnes = kBits < 8 && (kBits & 1) ? 1 : 0;
+  static constexpr int kBytes = kBits == 8 ? 8 : 0;
+  static constexpr int kWords = kNibbles + kTwos + kOnes + kBytes;
+  uint32_t words[kWords];
+
+  __device__ ByteWords(const uint8_t* unit, int lane) {
+    if constexpr (kBits == 8) load_words<8>(unit, lane, words);
+    if constexpr (kNibbles > 0) load_words<4>(unit, lane, words);
+    if constexpr (kTwos > 0) load_words<2>(unit + 128 * kNibbles, lane, words + kNibbles);
+    if constexpr (kOnes > 0) {
+      load_words<1>(unit + 128 * (kNibbles + kTwos), lane, words + kNibbles + kTwos);
+    }
+  }
+  template <int kWord, int kLeft>
+  __device__ uint32_t word() const {
+    if constexpr (kBits == 8) return words[kWord];
+    uint32_t out = 0;
+    constexpr int kTwosAt = kLeft + kNibbles, kOnesAt = kTwosAt + kTwos;
+    if constexpr (kNibbles > 0) {
+      out = shift<kLeft - 4 * (kWord % 2)>(words[kWord / 2]) & in_bytes(0xfu << kLeft);
+    }
+    if constexpr (kTwos > 0) {
+      const uint32_t twos = shift<kTwosAt - 2 * (kWord % 4)>(words[kNibbles + kWord / 4]);
+      out = and_or(twos, in_bytes(0x3u << kTwosAt), out);
+    }
+    if constexpr (kOnes > 0) {
+      const uint32_t ones = shift<kOnesAt - kWord>(words[kNibbles + kTwos]);
+      out = and_or(ones, in_bytes(0x1u << kOnesAt), out);
+    }
+    return out;
+  }
+};
+
+// Integers of 3, 5, 6, 7 and 8 bits.
+template <int kBits>
+struct ByteInt {
+  static constexpr int kWords = ByteWords<kBits>::kWords;
+  static constexpr float kFactor = 1;
+  static constexpr bool kBf16 = false;
+
+  template <int kWord>
+  __device__ static void pairs(const ByteWords<kBits>& codes, uint32_t (&lo)[8],
+                               uint32_t (&hi)[8]) {
+    if constexpr (kWord < 8) {
+      const uint32_t word = codes.template word<kWord, 0>();
+      uint32_t(&out)[8] = kWord < 4 ? lo : hi;
+      constexpr int kPair = kWord % 4 * 2;
+      constexpr uint32_t kMiddle = half_pair(-1024 - (1 << (kBits - 1)));
+      out[kPair] = add_halves(__byte_perm(word, half_pair(1024), 0x5150), kMiddle);
+      out[kPair + 1] = add_halves(__byte_perm(word, half_pair(1024), 0x5352), kMiddle);
+      pairs<kWord + 1>(codes, lo, hi);
+    }
+  }
+  __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
+                                uint32_t (&hi)[8]) {
+    pairs<0>(ByteWords<kBits>(unit, lane), lo, hi);
+  }
+};
+
+// ---- small floats -------------------------------------------------------------------------------
+
+constexpr float power_of_two(int exponent) {
+  float value = 1;
+  for (; exponent > 0; --exponent) value *= 2;
+  for (; exponent < 0; ++exponent) value /= 2;
+  return value;
+}
+
+// e4m3 by the GPU's own conversion, which knows its NaN.
+struct E4M3 {
+  static constexpr int kWords = 8;
+  static constexpr float kFactor = 1;
+  static constexpr bool kBf16 = false;
+  __device__ static uint32_t pair(uint32_t codes) {
+    const __half2_raw halves =
+        __nv_cvt_fp8x2_to_halfraw2(static_cast<__nv_fp8x2_storage_t>(codes), __NV_E4M3);
+    return halves.x | static_cast<uint32_t>(halves.y) << 16;
+  }
+  __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
+                                uint32_t (&hi)[8]) {
+    uint32_t words[8];
+    load_words<8>(unit, lane, words);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      uint32_t(&out)[8] = i < 4 ? lo : hi;
+      out[i % 4 * 2] = pair(words[i] & 0xffff);
+      out[i % 4 * 2 + 1] = pair(words[i] >> 16);
+    }
+  }
+};
+
+// Sign, kExponent and mantissa bits at the top of a byte: the exponent field moves to the low end of
+// f16's, which divides the number by 2^(15 - bias); subnormals keep their meaning.
+template <int kBits, int kExponent>
+struct ByteFloat {
+  static constexpr int kWords = ByteWords<kBits>::kWords;
+  static constexpr float kFactor = power_of_two(15 - ((1 << (kExponent - 1)) - 1));
+  static constexpr bool kBf16 = false;
+
+  __device__ static uint32_t pair(uint32_t top_bytes) {
+    constexpr int kRight = 5 - kExponent;
+    if constexpr (kRight == 0) return top_bytes;
+    return and_or(top_bytes >> kRight, in_halves(0x7f00u >> kRight), top_bytes & 0x80008000u);
+  }
+  template <int kWord>
+  __device__ static void pairs(const ByteWords<kBits>& codes, uint32_t (&lo)[8],
+                               uint32_t (&hi)[8]) {
+    if constexpr (kWord < 8) {
+      const uint32_t word = codes.template word<kWord, 8 - kBits>();
+      uint32_t(&out)[8] = kWord < 4 ? lo : hi;
+      out[kWord % 4 * 2] = pair(__byte_perm(word, 0, 0x1404));
+      out[kWord % 4 * 2 + 1] = pair(__byte_perm(word, 0, 0x3424));
+      pairs<kWord + 1>(codes, lo, hi);
+    }
+  }
+  __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
+                                uint32_t (&hi)[8]) {
+    pairs<0>(ByteWords<kBits>(unit, lane), lo, hi);
+  }
+};
+using E5M2 = ByteFloat<8, 5>;
+using E3M2 = ByteFloat<6, 3>;
+using E2M3 = ByteFloat<6, 2>;
+using E2M2 = ByteFloat<5, 2>;
+using E3M1 = ByteFloat<5, 3>;
+using E2M0 = ByteFloat<3, 2>;
+
+// Four-bit floats lie in pairs.
+template <int kExponent>
+struct PairFloat {
+  static constexpr int kWords = 4;
+  static constexpr float kFactor = power_of_two(15 - ((1 << (kExponent - 1)) - 1));
+  static constexpr bool kBf16 = false;
+
+  template <int kPair>
+  __device__ static void pairs(const uint32_t* words, uint32_t* out) {
+    if constexpr (kPair < 8) {
+      constexpr int kAt = 4 * (kPair % 4), kLow = 7 + kExponent;  // of the magnitude in an f16
+      const uint32_t word = words[kPair / 4];
+      out[kPair] = and_or(shift<kLow - kAt>(word), in_halves(7u << kLow),
+                          shift<12 - kAt>(word) & 0x80008000u);
+      pairs<kPair + 1>(words, out);
+    }
+  }
+  __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
+                                uint32_t (&hi)[8]) {
+    uint32_t words[4];
+    load_words<4>(unit, lane, words);
+    pairs<0>(words, lo);
+    pairs<0>(words + 2, hi);
+  }
+};
+using E2M1 = PairFloat<2>;
+using E3M0 = PairFloat<3>;
+
+}  // namespace lowbit::cuda

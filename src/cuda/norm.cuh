@@ -1,0 +1,41 @@
+// The RMS norm's sum, taken in the same order wherever it is taken: 512 threads, each four
+// neighbours of every 2048 elements; then lanes of a warp, then warps.
+#pragma once
+
+#include "ops/args.h"
+
+namespace lowbit::cuda {
+
+inline constexpr int kNormThreads = 512;
+inline constexpr int kNormWarps = kNormThreads / 32;
+
+// This warp's part of sum x^2; all lanes know it.
+__device__ inline float warp_squares(const float* x, int d) {
+  float sum = 0;
+  if (d % 4 == 0) {
+    for (int i = threadIdx.x; i < d / 4; i += kNormThreads) {
+      const float4 v = reinterpret_cast<const float4*>(x)[i];
+      sum = fmaf(v.w, v.w, fmaf(v.z, v.z, fmaf(v.y, v.y, fmaf(v.x, v.x, sum))));
+    }
+  } else {
+    for (int first = 4 * threadIdx.x; first < d; first += 4 * kNormThreads) {
+      for (int i = first; i < min(first + 4, d); ++i) sum = fmaf(x[i], x[i], sum);
+    }
+  }
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
+  return sum;
+}
+
+// From the parts of all warps.
+__device__ inline float inverse_rms(const float* warp_sums, int d, float eps) {
+  float sum = 0;
+#pragma unroll
+  for (int warp = 0; warp < kNormWarps; ++warp) sum += warp_sums[warp];
+  return 1.0f / sqrtf(sum / static_cast<float>(d) + eps);
+}
+
+// x / (1 + exp(-x))
+__device__ inline float silu(float x) { return x / (1.0f + expf(-x)); }
+
+}  // namespace lowbit::cuda

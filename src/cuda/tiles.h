@@ -1,0 +1,136 @@
+// The layout kTiles: a matrix cut into tiles of 16 rows, each a run of blocks along k, each block
+// the codes of 16 x 64 units in the order in which the lanes of a warp feed them to mma.m16n8k16,
+// followed by the scales and zeros of the block. A tile is one stream of bytes.
+//
+//   unit    lane 4g + q holds, of rows g and g + 8, columns 16 j + 4 q + e (j, e = 0..3): codes
+//           c = 16 h + 4 j + e of row g + 8 h. Where each of them lies: code_place().
+//   block   max(64, group) columns: units, then 16 scales for each group, then 16 zeros for each
+//           group, rows in the order 0, 8, 1, 9, ...
+//
+// Integer codes are biased to be unsigned. Columns past k and rows past n hold zeros. Scales of
+// whole rows or the whole tensor are not in the stream: they are one f32 for each row beside it.
+#pragma once
+
+#include "ops/args.h"
+
+#ifdef __CUDACC__
+#define LB_HOST_DEVICE __host__ __device__
+#else
+#define LB_HOST_DEVICE
+#endif
+
+namespace lowbit::cuda {
+
+inline constexpr int kTileRows = 16;
+inline constexpr int kUnit = 64;  // columns
+
+// What the accumulator of a group needs besides its scale s, with S the sum of x over the group:
+// y += s (acc + shift S) + offset S.
+struct TileShape {
+  int32_t tiles;       // along n
+  int32_t blocks;      // along k
+  int32_t units;       // of 64 columns in a block: 1, 2 or 4
+  int32_t group;       // columns per scale in the stream: 16, 32, 64, 128, 256; 0 for none
+  int32_t unit_bytes;  // codes of a unit
+  int32_t block_bytes;
+  Scale scale;  // in the stream; kNone for none
+  Zero zero;    // in the stream
+
+  LB_HOST_DEVICE constexpr int groups() const { return group == 0 ? 0 : units * kUnit / group; }
+};
+
+LB_HOST_DEVICE constexpr int scale_bytes(Scale scale) {
+  return scale == Scale::kNone                                                               ? 0
+         : scale == Scale::kF32                                                              ? 4
+         : scale == Scale::kF16 || scale == Scale::kBF16                                     ? 2
+                                                                                             : 1;
+}
+
+LB_HOST_DEVICE constexpr int zero_bytes(Zero zero, Scale scale) {
+  return zero == Zero::kNone ? 0 : zero == Zero::kInt ? 1 : scale_bytes(scale);
+}
+
+// Bits of a code in the stream: five trits in a byte become two bits each.
+LB_HOST_DEVICE constexpr int tile_bits(const WeightView& w) { return w.bits; }
+
+// Of canonical planes [n, k]. Super-block scales become f32: the products are exact.
+LB_HOST_DEVICE constexpr TileShape tile_shape(const WeightView& w, int64_t n, int64_t k) {
+  TileShape s{};
+  const bool row = w.block_k == 0 && w.zero == Zero::kNone;
+  s.group = row ? 0 : w.block_k == 0 ? 256 : w.block_k;
+  const bool super = w.outer_kind == Outer::kSuper;
+  s.scale = row || w.scale == Scale::kNone ? Scale::kNone : super ? Scale::kF32 : w.scale;
+  s.zero = row ? Zero::kNone : w.zero;
+  s.units = s.group <= kUnit ? 1 : s.group / kUnit;
+  const int64_t block_k = int64_t{s.units} * kUnit;
+  s.tiles = static_cast<int32_t>((n + kTileRows - 1) / kTileRows);
+  s.blocks = static_cast<int32_t>((k + block_k - 1) / block_k);
+  const int codes = w.sparse24 ? kUnit / 2 : kUnit;
+  s.unit_bytes = kTileRows * codes * tile_bits(w) / 8 + (w.sparse24 ? kTileRows * kUnit / 8 : 0);
+  s.block_bytes =
+      s.units * s.unit_bytes +
+      s.groups() * kTileRows * (scale_bytes(s.scale) + zero_bytes(s.zero, s.scale));
+  return s;
+}
+
+// A part of a code in a lane's share of a unit: `bits` bits of the code from bit `from` on lie at
+// bit `at` of 32-bit word `word`, of the plane that starts at byte `plane` and gives each lane
+// `words` words (in runs of up to 4, a run for every lane after the other).
+struct CodePart {
+  int8_t bits, from, word, at, words;
+  int16_t plane;
+};
+
+// Narrow codes lie in pairs, one in each half of a word, so that a mask makes two f16 of them; the
+// others lie in bytes, split into planes of 8, 4, 2 and 1 bits.
+LB_HOST_DEVICE constexpr int code_parts(int bits, int c, CodePart* out) {
+  const int i = c % 16, h = c / 16, pair = i / 2, half = c % 2;
+  const auto set = [](int b, int from, int word, int at, int words, int plane) {
+    return CodePart{static_cast<int8_t>(b),    static_cast<int8_t>(from),
+                    static_cast<int8_t>(word), static_cast<int8_t>(at),
+                    static_cast<int8_t>(words), static_cast<int16_t>(plane)};
+  };
+  switch (bits) {
+    case 1:
+      // Bit 0 of a half would become 1024 + code, of which no fma makes +-1: it comes last.
+      out[0] = set(1, 0, 0, (8 * h + pair + 1) % 16 + 16 * half, 1, 0);
+      return 1;
+    case 2:
+      out[0] = set(2, 0, h, 2 * pair + 16 * half, 2, 0);
+      return 1;
+    case 4:
+      out[0] = set(4, 0, 2 * h + pair / 4, 4 * (pair % 4) + 16 * half, 4, 0);
+      return 1;
+    case 16:
+      out[0] = set(16, 0, 8 * h + pair, 16 * half, 16, 0);
+      return 1;
+    default:
+      break;
+  }
+  const int word = c / 4, byte = 8 * (c % 4);
+  if (bits == 8) {
+    out[0] = set(8, 0, word, byte, 8, 0);
+    return 1;
+  }
+  int count = 0, from = 0, plane = 0;
+  if (bits >= 4) {
+    out[count++] = set(4, from, word / 2, byte + 4 * (word % 2), 4, plane);
+    from += 4;
+    plane += 512;
+  }
+  if ((bits & 2) != 0) {
+    out[count++] = set(2, from, word / 4, byte + 2 * (word % 4), 2, plane);
+    from += 2;
+    plane += 256;
+  }
+  if ((bits & 1) != 0) out[count++] = set(1, from, 0, byte + word, 1, plane);
+  return count;
+}
+
+// The byte of a unit at which a lane's word starts.
+LB_HOST_DEVICE constexpr int word_offset(const CodePart& part, int lane) {
+  const int run = part.words < 4 ? part.words : 4;
+  return part.plane + part.word / run * (32 * run * 4) + (lane * run + part.word % run) * 4;
+}
+
+}  // namespace lowbit::cuda

@@ -1,0 +1,29 @@
+// One launch function for each decoder of cuda/decode.cuh; the registry rows are in tiles.cc.
+#pragma once
+
+#include "ops/args.h"
+
+namespace lowbit::cuda {
+
+void linear_int1(const LinearArgs&, Stream);
+void linear_int2(const LinearArgs&, Stream);
+void linear_int3(const LinearArgs&, Stream);
+void linear_int4(const LinearArgs&, Stream);
+void linear_int5(const LinearArgs&, Stream);
+void linear_int6(const LinearArgs&, Stream);
+void linear_int7(const LinearArgs&, Stream);
+void linear_int8(const LinearArgs&, Stream);
+void linear_ternary(const LinearArgs&, Stream);
+void linear_e4m3(const LinearArgs&, Stream);
+void linear_e5m2(const LinearArgs&, Stream);
+void linear_e3m2(const LinearArgs&, Stream);
+void linear_e2m3(const LinearArgs&, Stream);
+void linear_e3m1(const LinearArgs&, Stream);
+void linear_e2m2(const LinearArgs&, Stream);
+void linear_e3m0(const LinearArgs&, Stream);
+void linear_e2m1(const LinearArgs&, Stream);
+void linear_e2m0(const LinearArgs&, Stream);
+void linear_f16(const LinearArgs&, Stream);
+void linear_bf16(const LinearArgs&, Stream);
+
+}  // namespace lowbit::cuda
