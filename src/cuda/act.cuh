@@ -68,7 +68,7 @@ __device__ inline float small_float(Code type, int bits, uint32_t code) {
 }
 
 // v = x[t, column..column + 3], zero past k; returned: what they still have to be multiplied with.
-__device__ inline float load_four(const Act& x, int t, int column, int k, float (&v)[4]) {
+__device__ inline float load_act(const Act& x, int t, int column, int k, float (&v)[4]) {
   const int64_t at = t * x.ld + column;
   if (x.scale == Scale::kNone) {
     if (x.code == Code::kF32) {

@@ -119,8 +119,9 @@ using Int4 = PairInt<4, 8>;
 using Int2 = PairInt<2, 2>;
 using Ternary = PairInt<2, 1>;
 
-// One bit: 2 code - 1.
-struct Sign {
+// One bit: 2 code - 1, or code - 1.
+template <bool kSign>
+struct OneBit {
   static constexpr int kWords = 1;
   static constexpr float kFactor = 1;
   static constexpr bool kBf16 = false;
@@ -133,10 +134,10 @@ struct Sign {
       constexpr int kBit = kAt == 0 ? 1 : kAt > 8 ? kAt - 8 : kAt;
       const uint32_t source = kAt == 0 ? wrapped : kAt > 8 ? high : word;
       const uint32_t v = and_or(source, in_halves(1u << kBit), half_pair(1024));
-      constexpr double kUnscale = 2.0 / (1 << kBit);
+      constexpr double kUnscale = (kSign ? 2.0 : 1.0) / (1 << kBit);
       (kPair < 8 ? lo : hi)[kPair % 8] =
-          kBit == 1 ? add_halves(v, half_pair(-1025))
-                    : fma_halves(v, half_pair(kUnscale), half_pair(-1024 * kUnscale - 1));
+          kUnscale == 1 ? add_halves(v, half_pair(-1025))
+                        : fma_halves(v, half_pair(kUnscale), half_pair(-1024 * kUnscale - 1));
       pairs<kPair + 1>(word, high, wrapped, lo, hi);
     }
   }
@@ -147,6 +148,8 @@ struct Sign {
     pairs<0>(word, word >> 8, word << 1, lo, hi);
   }
 };
+using Sign = OneBit<true>;
+using Int1 = OneBit<false>;
 
 // ---- codes in bytes -----------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ __device__ void stage(const LinearArgs& a, const TileShape& shape, int t0, int t
     float v[4] = {0, 0, 0, 0};
     float factor = 1;
     if (active) {
-      factor = load_four(a.x, t, column, a.k, v);
+      factor = load_act(a.x, t, column, a.k, v);
       if (a.norm_weight) normalise(a, column, inverse_rms[t], v);
     }
     const float top = unit_max(fmaxf(fmaxf(fabsf(v[0]), fabsf(v[1])), fmaxf(fabsf(v[2]), fabsf(v[3]))));

@@ -31,11 +31,13 @@ class Ring {
         barriers_(shared_address(barriers + warp_ * kMaxSlots)),
         tiles_(tiles),
         first_lane_(threadIdx.x % 32 == 0) {
+#if LB_BULK_COPIES
     if (first_lane_) {
       for (int slot = 0; slot < a.slots; ++slot) barrier_init(barriers_ + 8 * slot, 1);
       fence_barrier_init();
       policy_ = evict_first();
     }
+#endif
     __syncwarp();
     enter();
     for (int slot = 0; slot < a.slots; ++slot) start(slot);
@@ -43,7 +45,12 @@ class Ring {
 
   // The next piece, once it has arrived.
   __device__ const uint8_t* take() {
+#if LB_BULK_COPIES
     barrier_wait(barriers_ + 8 * slot_, phase_);
+#else
+    async_wait<0>();
+    __syncwarp();
+#endif
     return memory_ + slot_ * a_.slot_bytes;
   }
   // The piece taken last is used up.
@@ -81,13 +88,20 @@ class Ring {
   __device__ void start(int slot) {
     if (done_) return;
     const int count = min(a_.piece_blocks, end_ - at_);
+    const uint32_t bytes = count * a_.shape.block_bytes;
+    const int64_t block = int64_t{tile(a_, round_)} * a_.shape.blocks + at_;
+    const uint8_t* from = tiles_ + block * a_.shape.block_bytes;
+    const uint32_t to = shared_address(memory_ + slot * a_.slot_bytes);
+#if LB_BULK_COPIES
     if (first_lane_) {
-      const uint32_t bytes = count * a_.shape.block_bytes, barrier = barriers_ + 8 * slot;
-      const int64_t block = int64_t{tile(a_, round_)} * a_.shape.blocks + at_;
+      const uint32_t barrier = barriers_ + 8 * slot;
       barrier_expect(barrier, bytes);
-      bulk_copy(shared_address(memory_ + slot * a_.slot_bytes),
-                tiles_ + block * a_.shape.block_bytes, bytes, barrier, policy_);
+      bulk_copy(to, from, bytes, barrier, policy_);
     }
+#else
+    for (uint32_t i = threadIdx.x % 32 * 16; i < bytes; i += 512) async_copy16(to + i, from + i);
+    async_commit();
+#endif
     at_ += count;
     if (at_ < end_) return;
     ++chunk_;

@@ -11,13 +11,8 @@
 // whole rows or the whole tensor are not in the stream: they are one f32 for each row beside it.
 #pragma once
 
+#include "base/fp.h"
 #include "ops/args.h"
-
-#ifdef __CUDACC__
-#define LB_HOST_DEVICE __host__ __device__
-#else
-#define LB_HOST_DEVICE
-#endif
 
 namespace lowbit::cuda {
 

@@ -4,7 +4,8 @@
 
 namespace lowbit::cuda {
 
-void linear_int1(const LinearArgs& args, Stream stream) { launch_tiles<Sign>(args, stream); }
+void linear_sign(const LinearArgs& args, Stream stream) { launch_tiles<Sign>(args, stream); }
+void linear_int1(const LinearArgs& args, Stream stream) { launch_tiles<Int1>(args, stream); }
 void linear_int2(const LinearArgs& args, Stream stream) { launch_tiles<Int2>(args, stream); }
 void linear_ternary(const LinearArgs& args, Stream stream) { launch_tiles<Ternary>(args, stream); }
 void linear_int4(const LinearArgs& args, Stream stream) { launch_tiles<Int4>(args, stream); }

@@ -5,6 +5,7 @@
 
 namespace lowbit::cuda {
 
+void linear_sign(const LinearArgs&, Stream);
 void linear_int1(const LinearArgs&, Stream);
 void linear_int2(const LinearArgs&, Stream);
 void linear_int3(const LinearArgs&, Stream);

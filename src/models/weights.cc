@@ -106,17 +106,18 @@ void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) con
   linear->plan.rejected.insert(linear->plan.rejected.begin(), rejected.begin(), rejected.end());
 }
 
-DeviceTensor WeightLoader::upload(const QTensor& canonical, const Packer* packer) const {
+DeviceTensor WeightLoader::upload(const QTensor& canonical, const Packer* packer,
+                                  bool paired) const {
   DeviceTensor device{view(canonical)};
+  if (packer) {
+    if (!options_.plan_only) return packer->pack(canonical, paired);
+    device.planes[0].size = packer->bytes(canonical.format, canonical.n, canonical.k);
+    return device;
+  }
   for (size_t i = 0; i < kPlanes.size(); ++i) {
     if (options_.plan_only) {
       device.planes[i].size =
           plane_shape(canonical.format, kPlanes[i], canonical.n, canonical.k).bytes();
-    } else if (packer && kPlanes[i] == Plane::kCodes) {
-      std::byte* packed = nullptr;
-      const Bytes codes = allocate_bytes(canonical.codes.data.size(), &packed);
-      packer->pack(canonical, packed);
-      device.planes[i] = backend_.upload(codes);
     } else {
       device.planes[i] = backend_.upload(canonical.plane(kPlanes[i]));
     }
@@ -188,11 +189,13 @@ Linear WeightLoader::finish(const std::string& name, std::vector<QTensor> tensor
     canonical = quantize(canonical, result.resident, quantizers()[0], name);
   }
   const Packer* packer = nullptr;
+  // Gate and up side by side, where the kernels can multiply them with each other.
+  const bool pairs = false;
   if (result.plan.layout != LayoutId::kCanonical) {
     packer = find_packer(backend_, result.plan.layout, canonical.format);
     LB_CHECK(packer, "{} packs no {}", backend_.name, lowbit::name(result.plan.layout));
   }
-  result.weight = upload(canonical, packer);
+  result.weight = upload(canonical, packer, pairs);
   if (!bias.empty()) result.bias = upload_floats(bias);
   memory_.linears += result.bytes();
   memory_.per_step += result.bytes();
@@ -212,7 +215,7 @@ DeviceTensor WeightLoader::table(const std::string& tensor, int64_t n, int64_t k
     table_name_ = tensor;
     table_ = values;
   }
-  DeviceTensor table = upload(values, nullptr);
+  DeviceTensor table = upload(values, nullptr, false);
   memory_.embedding += table.bytes();
   return table;
 }

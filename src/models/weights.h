@@ -33,18 +33,6 @@ struct LoadOptions {
   }
 };
 
-// A quantized tensor in device memory.
-struct DeviceTensor {
-  WeightView view{};
-  std::array<DeviceBytes, kPlanes.size()> planes{};
-
-  size_t bytes() const {
-    size_t total = 0;
-    for (const DeviceBytes& plane : planes) total += plane.size;
-    return total;
-  }
-};
-
 // One weight matrix on the device and the kernels that will multiply it.
 struct Linear {
   std::string name;                   // "layers.3.qkv"
@@ -129,7 +117,7 @@ class WeightLoader {
   // Tensors of one format as one weight with its kernels.
   Linear finish(const std::string& name, std::vector<QTensor> tensors, std::span<const float> bias);
   void plan(Linear* linear, const Format& format, bool has_bias) const;
-  DeviceTensor upload(const QTensor& canonical, const Packer* packer) const;
+  DeviceTensor upload(const QTensor& canonical, const Packer* packer, bool paired) const;
 
   const Checkpoint& checkpoint_;
   const Backend& backend_;

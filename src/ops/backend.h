@@ -2,6 +2,7 @@
 // cpu and cuda are three such values; src/backends.cc is the only file that names them together.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -40,6 +41,29 @@ struct DeviceBytes {
   std::shared_ptr<const void> owner;
 };
 
+// A quantized tensor in device memory.
+struct DeviceTensor {
+  WeightView view{};
+  std::array<DeviceBytes, kPlanes.size()> planes{};
+
+  size_t bytes() const {
+    size_t total = 0;
+    for (const DeviceBytes& plane : planes) total += plane.size;
+    return total;
+  }
+};
+
+// A layout is always packed from the canonical planes, and its codes can be turned back.
+struct Packer {
+  LayoutId layout;
+  bool (*accepts)(const Format&);
+  size_t (*bytes)(const Format&, int64_t n, int64_t k);
+  // `paired`: as WeightView says; for layouts of kernels with fused_silu.
+  DeviceTensor (*pack)(const QTensor& canonical, bool paired);
+  // The canonical plane of codes, in host memory.
+  Bytes (*unpack)(const DeviceTensor& packed, const Format& format, int64_t n, int64_t k);
+};
+
 struct Backend {
   std::string_view name;  // "ref", "cpu", "cuda": what --device takes
   DeviceInfo (*info)();
@@ -53,6 +77,8 @@ struct Backend {
   std::span<const LinearKernel> linear_kernels;
   std::span<const Packer> packers;
   const GraphApi* graph;
+  // Where a captured or an asynchronous step runs; null on backends that run on the host.
+  Stream (*stream)() = nullptr;
 };
 
 }  // namespace lowbit

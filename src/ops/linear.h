@@ -63,16 +63,6 @@ struct LinearKernel {
   void (*launch)(const LinearArgs&, Stream);
 };
 
-// A layout is always packed from the canonical planes, and can be turned back.
-struct Packer {
-  LayoutId layout;
-  bool (*accepts)(const Format&);
-  // Codes only; scales and zeros keep their canonical order. Sizes equal the canonical size.
-  void (*pack)(const QTensor& canonical, std::byte* out);
-  void (*unpack)(const Format& format, int64_t n, int64_t k, const std::byte* packed,
-                 std::byte* canonical_codes);
-};
-
 struct Rejected {
   std::string_view kernel;
   std::string reason;

@@ -9,6 +9,8 @@
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "base/rng.h"
@@ -77,21 +79,6 @@ inline QTensor random_weights(const Format& format, int64_t n, int64_t k, uint64
   return w;
 }
 
-// The codes in the layout that `kernel` reads.
-inline QTensor in_layout(const QTensor& w, LayoutId layout, std::span<const Packer> packers) {
-  if (layout == LayoutId::kCanonical) return w;
-  for (const Packer& packer : packers) {
-    if (packer.layout != layout || !packer.accepts(w.format)) continue;
-    std::vector<std::byte> packed(w.codes.data.size());
-    packer.pack(w, packed.data());
-    QTensor result = w;
-    result.codes = exact_copy(packed);
-    return result;
-  }
-  ADD_FAILURE() << "nothing packs " << name(layout) << " for " << name(w.format);
-  return w;
-}
-
 // The activation whose memory is `planes`.
 inline Act act_over(const QTensorBuilder& planes) {
   Act act = act_of(planes.tensor.format, planes.tensor.k);
@@ -135,6 +122,15 @@ class Activations {
     act.outer = row_of(Plane::kOuter, first);
     return act;
   }
+  // What a device needs a copy of.
+  std::vector<std::pair<Plane, std::span<const std::byte>>> planes() const {
+    if (!format_.quantized()) return {{Plane::kCodes, data_}};
+    std::vector<std::pair<Plane, std::span<const std::byte>>> planes;
+    for (const Plane plane : {Plane::kCodes, Plane::kScales, Plane::kZeros, Plane::kOuter}) {
+      if (!tensor_.plane(plane).data.empty()) planes.emplace_back(plane, tensor_.plane(plane).data);
+    }
+    return planes;
+  }
   std::vector<double> row(int32_t t) {
     std::vector<double> values(static_cast<size_t>(k_));
     load_row(act(), t, k_, values.data());
@@ -162,6 +158,7 @@ class Output {
   }
   float* data() { return values_.data() + ld_ + 2; }
   int64_t ld() const { return ld_; }
+  std::span<float> memory() { return values_; }
   float& at(int32_t t, int32_t i) { return data()[t * ld_ + i]; }
   void fill(const std::vector<float>& y) {
     for (int32_t t = 0; t < m_; ++t) {

@@ -9,23 +9,13 @@
 #include "bench/linear_cases.h"
 #include "cpu/backend.h"
 #include "cpu/isa.h"
-#include "kernels/linear_setup.h"
+#include "kernels/linear_problem.h"
 #include "ref/backend.h"
 
 namespace lowbit {
 namespace {
 
 using namespace test;
-
-// |y - r| <= (kC u_acc sqrt(k) + u_out) * sum |x w| + what rounding x to fixed point may do, which
-// is at most u_x * sum of max |x| * sum |w| over the blocks of x. Where zeros are applied apart,
-// |x w| is |x| (|w - c| + |c|), c being the middle code's value. Summing k numbers in any order
-// with rounding errors that behave like a random walk stays below about 1; the calibration test
-// below measures the worst of many orders, sequential ones included, and leaves a factor of at
-// least two.
-constexpr double kC = 4;
-constexpr double kUnitOut = 0x1p-24;
-constexpr uint64_t kSeed = 7;
 
 DeviceInfo this_machine() { return {.name = "test", .isa = cpu::machine_isa()}; }
 
@@ -37,148 +27,12 @@ std::vector<const LinearKernel*> runnable_kernels() {
   return kernels;
 }
 
-// One problem with its reference results for every token up to m_max.
-class Problem {
- public:
-  Problem(const Format& w_format, const Format& act, int32_t m_max, LinearShape shape)
-      : format(w_format),
-        act_format(act),
-        n(shape.n),
-        k(shape.k),
-        w(random_weights(format, n, k, kSeed)),
-        x(act, m_max, k, kSeed),
-        bias(gaussian(n, kSeed, 4)),
-        before(gaussian(int64_t{m_max} * n, kSeed, 5)),
-        exact_(static_cast<size_t>(int64_t{m_max} * n)),
-        magnitude_(exact_.size()),
-        apart_(exact_.size()),
-        weights_(decoded()),
-        middles_(middles()) {
-    for (int32_t t = 0; t < m_max; ++t) {
-      const std::vector<double> row = x.row(t);
-      for (int32_t i = 0; i < n; ++i) {
-        double sum = 0, size = 0, apart = 0;
-        for (int32_t j = 0; j < k; ++j) {
-          const double value = row[static_cast<size_t>(j)], weight = weights_[index(i, j)];
-          const double middle = middles_[index(i, j)];
-          sum += value * weight;
-          size += std::abs(value * weight);
-          apart += std::abs(value) * (std::abs(weight - middle) + std::abs(middle));
-        }
-        exact_[static_cast<size_t>(int64_t{t} * n + i)] = sum;
-        magnitude_[static_cast<size_t>(int64_t{t} * n + i)] = size;
-        apart_[static_cast<size_t>(int64_t{t} * n + i)] = apart;
-      }
-    }
-  }
-
-  LinearArgs args(const QTensor& packed, int32_t m, bool with_bias, Epilogue epilogue, Output& y,
-                  Workspace& workspace) {
-    return {.m = m,
-            .n = n,
-            .k = k,
-            .x = x.act(),
-            .w = view(packed),
-            .bias = with_bias ? bias.data() : nullptr,
-            .y = y.data(),
-            .ldy = y.ld(),
-            .epilogue = epilogue,
-            .workspace = workspace.data()};
-  }
-  size_t workspace_bytes(const LinearKernel& kernel, int32_t m) const {
-    const LinearSpec spec{format, act_format, n, k, true, m};
-    return kernel.workspace ? kernel.workspace(spec) : 0;
-  }
-
-  // "" or the first number out of bounds.
-  std::string check(const LinearKernel& kernel, int32_t m, bool with_bias, Epilogue epilogue,
-                    Output& y) {
-    const std::vector<double>& magnitude = kernel.zeros_apart ? apart_ : magnitude_;
-    const double bound = kC * kernel.u_acc * std::sqrt(k) + kUnitOut;
-    const std::vector<double>& rounding = rounding_of_x(kernel.x_block, m);
-    for (int32_t t = 0; t < m; ++t) {
-      for (int32_t i = 0; i < n; ++i) {
-        const auto at = static_cast<size_t>(int64_t{t} * n + i);
-        const double b = with_bias ? bias[static_cast<size_t>(i)] : 0;
-        const double old = epilogue == Epilogue::kAdd ? before[at] : 0;
-        const double want = exact_[at] + b + old;
-        const double allowed =
-            bound * (magnitude[at] + std::abs(b) + std::abs(old)) + kernel.u_x * rounding[at];
-        if (std::abs(y.at(t, i) - want) <= allowed) continue;
-        return fmt::format("y[{}, {}] = {:.9g}, reference {:.9g}, allowed error {:.3g}", t, i,
-                           y.at(t, i), want, allowed);
-      }
-    }
-    return "";
-  }
-
-  const Format format;
-  const Format act_format;
-  const int32_t n, k;
-  const QTensor w;
-  Activations x;
-  const std::vector<float> bias, before;
-
- private:
-  size_t index(int32_t i, int32_t j) const { return static_cast<size_t>(int64_t{i} * k + j); }
-
-  std::vector<double> decoded() const {
-    std::vector<double> values(static_cast<size_t>(int64_t{n} * k));
-    for (int64_t i = 0; i < n; ++i) decode_row(w, i, values.data() + i * k);
-    return values;
-  }
-
-  // For each weight, what the middle code of its block stands for (code 0 where zeros are offsets).
-  std::vector<double> middles() const {
-    std::vector<double> values(weights_.size());
-    if (format.zero == Zero::kNone) return values;
-    const double code = format.zero == Zero::kOffset ? 0 : 1 << (format.bits - 1);
-    for (int32_t i = 0; i < n; ++i) {
-      for (int32_t j = 0; j < k; ++j) {
-        const BlockParams p = load_block(w, i, format.block.k == 0 ? 0 : j / format.block.k);
-        values[index(i, j)] = (code - p.shift) * p.scale + p.offset;
-      }
-    }
-    return values;
-  }
-
-  // For each y, the sum over blocks of x of max |x| * sum |w|; of the first m tokens.
-  const std::vector<double>& rounding_of_x(int32_t block, int32_t m) {
-    std::vector<double>& sums = rounding_[block];
-    for (auto t = static_cast<int32_t>(sums.size()) / n; t < m; ++t) {
-      const std::vector<double> row = x.row(t);
-      for (int32_t i = 0; i < n; ++i) {
-        double sum = 0;
-        for (int32_t j = 0; j < k && block > 1; j += block) {
-          double top = 0, weights = 0;
-          for (int32_t b = j; b < std::min(k, j + block); ++b) {
-            top = std::max(top, std::abs(row[static_cast<size_t>(b)]));
-            weights += std::abs(weights_[index(i, b)]);
-          }
-          sum += top * weights;
-        }
-        sums.push_back(sum);
-      }
-    }
-    return sums;
-  }
-
-  std::vector<double> exact_, magnitude_, apart_;
-  std::vector<double> weights_, middles_;
-  std::map<int32_t, std::vector<double>> rounding_;  // by block of x
-};
-
-std::string repro(const LinearKernel& kernel, const Problem& p, int32_t m) {
-  return fmt::format("repro: --kernel {} --format {}+{} --m {} --n {} --k {} --seed {}",
-                     kernel.name, name(p.format), name(p.act_format), m, p.n, p.k, kSeed);
-}
-
-void run_and_check(const LinearKernel& kernel, Problem& p, const QTensor& packed, int32_t m,
+void run_and_check(const LinearKernel& kernel, Problem& p, int32_t m,
                    bool with_bias, Epilogue epilogue) {
   Output y(m, p.n);
   if (epilogue == Epilogue::kAdd) y.fill(p.before);
   Workspace workspace(p.workspace_bytes(kernel, m));
-  kernel.launch(p.args(packed, m, with_bias, epilogue, y, workspace), nullptr);
+  kernel.launch(p.args(view(p.w), m, with_bias, epilogue, y, workspace.data()), nullptr);
   const std::string error = p.check(kernel, m, with_bias, epilogue, y);
   ASSERT_EQ(error, "") << repro(kernel, p, m) << " bias " << with_bias << " epilogue "
                        << (epilogue == Epilogue::kAdd ? "add" : "store");
@@ -204,11 +58,10 @@ TEST_P(LinearFormat, EveryRowAgreesWithTheReferenceOnRaggedShapes) {
       Problem p(GetParam(), parse_format(act), m_max, shape);
       for (const LinearKernel* kernel : runnable_kernels()) {
         if (!kernel->weights(p.format) || !kernel->activations(p.act_format)) continue;
-        const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
         for (const int32_t m : kLinearTokens) {
           if (m > m_max) continue;
-          run_and_check(*kernel, p, packed, m, m % 2 == 0, Epilogue::kStore);
-          run_and_check(*kernel, p, packed, m, m % 2 == 1, Epilogue::kAdd);
+          run_and_check(*kernel, p, m, m % 2 == 0, Epilogue::kStore);
+          run_and_check(*kernel, p, m, m % 2 == 1, Epilogue::kAdd);
           if (HasFatalFailure()) return;
         }
       }
@@ -227,11 +80,10 @@ TEST(Linear, EveryActivationFormatAgreesWithTheReference) {
         Problem p(parse_format(weights), activation_format(parse_format(act)), 3, shape);
         for (const LinearKernel* kernel : runnable_kernels()) {
           if (!kernel->weights(p.format) || !kernel->activations(p.act_format)) continue;
-          const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
-          run_and_check(*kernel, p, packed, 3, true, Epilogue::kAdd);
+            run_and_check(*kernel, p, 3, true, Epilogue::kAdd);
         }
         const LinearKernel& reference = ref_backend().linear_kernels[0];
-        run_and_check(reference, p, p.w, 3, true, Epilogue::kAdd);
+        run_and_check(reference, p, 3, true, Epilogue::kAdd);
         if (HasFatalFailure()) return;
       }
     }
@@ -244,7 +96,7 @@ TEST_P(LinearFormat, ReferenceKernelIsWithinItsOwnBound) {
   Problem p(GetParam(), format_of(FormatId::kBF16), 3,
             whole ? LinearShape{9, 512, "whole blocks"} : LinearShape{9, 200, "short last block"});
   for (const LinearKernel& kernel : ref_backend().linear_kernels) {
-    run_and_check(kernel, p, p.w, 3, true, Epilogue::kAdd);
+    run_and_check(kernel, p, 3, true, Epilogue::kAdd);
   }
 }
 
@@ -272,9 +124,8 @@ TEST(Linear, ModelShapesAgreeWithTheReference) {
       Problem p(format, format_of(FormatId::kF32), 33, shape);
       for (const LinearKernel* kernel : runnable_kernels()) {
         if (!kernel->weights(format) || !kernel->activations(p.act_format)) continue;
-        const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
         for (const int32_t m : {1, 33}) {
-          run_and_check(*kernel, p, packed, m, true, Epilogue::kStore);
+          run_and_check(*kernel, p, m, true, Epilogue::kStore);
         }
       }
     }
@@ -292,14 +143,13 @@ TEST(Linear, BitsDoNotDependOnTheThreadCountOrTheRun) {
     Problem p(format, format_of(FormatId::kBF16), 33, split_shape(format));
     for (const LinearKernel* kernel : runnable_kernels()) {
       if (!kernel->weights(format) || !kernel->activations(p.act_format)) continue;
-      const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
       for (const int32_t m : {1, 33}) {
         Output first(m, p.n);
         Workspace workspace(p.workspace_bytes(*kernel, m));
         for (const int threads : {1, 1, 2, 3}) {
           set_threads(threads);
           Output y(m, p.n);
-          kernel->launch(p.args(packed, m, true, Epilogue::kStore, y, workspace), nullptr);
+          kernel->launch(p.args(view(p.w), m, true, Epilogue::kStore, y, workspace.data()), nullptr);
           if (std::isnan(first.at(0, 0))) first = y;
           EXPECT_TRUE(y.same_bits(first)) << repro(*kernel, p, m) << " threads " << threads;
         }
@@ -318,13 +168,12 @@ TEST(Linear, BitsDoNotDependOnTheOtherTokens) {
     Problem p(format, format_of(FormatId::kF32), kTokens, split_shape(format));
     for (const LinearKernel* kernel : runnable_kernels()) {
       if (!kernel->weights(format) || !kernel->activations(p.act_format)) continue;
-      const QTensor packed = in_layout(p.w, kernel->layout, cpu_backend().packers);
       Output all(kTokens, p.n);
       Workspace workspace(p.workspace_bytes(*kernel, kTokens));
-      kernel->launch(p.args(packed, kTokens, true, Epilogue::kStore, all, workspace), nullptr);
+      kernel->launch(p.args(view(p.w), kTokens, true, Epilogue::kStore, all, workspace.data()), nullptr);
       for (int32_t t = 0; t < kTokens; ++t) {
         Output one(1, p.n);
-        LinearArgs args = p.args(packed, 1, true, Epilogue::kStore, one, workspace);
+        LinearArgs args = p.args(view(p.w), 1, true, Epilogue::kStore, one, workspace.data());
         args.x = p.x.act(t);
         kernel->launch(args, nullptr);
         for (int32_t i = 0; i < p.n; ++i) {

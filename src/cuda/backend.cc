@@ -1,0 +1,110 @@
+// Memory, ops and captured steps of the cuda backend. Calls that take no stream use the device's
+// default one; the engine's own stream waits for it and it for that stream.
+#include "cuda/backend.h"
+
+#include "cuda/device.h"
+#include "cuda/linear_rows.h"
+#include "cuda/ops.h"
+#include "cuda/runtime.h"
+
+namespace lowbit {
+namespace {
+
+cudaStream_t of(Stream stream) { return static_cast<cudaStream_t>(stream); }
+
+DeviceInfo info() {
+  std::string why;
+  const std::vector<CudaDevice> devices = cuda_devices(&why);
+  if (devices.empty()) throw_error("device `cuda`: {}", why);
+  return {.name = devices[0].name,
+          .sm = devices[0].sm,
+          .threads = devices[0].multiprocessors,
+          .memory_bytes = devices[0].memory_bytes};
+}
+
+DeviceBytes allocate(size_t bytes) {
+  auto buffer = std::make_shared<Buffer>(bytes);
+  if (bytes != 0) LB_CUDA(cudaMemset(buffer->data(), 0, bytes));
+  return {buffer->data(), bytes, buffer};
+}
+
+DeviceBytes upload(const Bytes& bytes) {
+  auto buffer = std::make_shared<Buffer>(bytes.data.size());
+  if (!bytes.data.empty()) {
+    LB_CUDA(cudaMemcpy(buffer->data(), bytes.data.data(), bytes.data.size(), cudaMemcpyDefault));
+  }
+  return {buffer->data(), bytes.data.size(), buffer};
+}
+
+void copy_in(void* device, const void* host, size_t bytes, Stream stream) {
+  LB_CUDA(cudaMemcpyAsync(device, host, bytes, cudaMemcpyHostToDevice, of(stream)));
+}
+
+void copy_out(void* host, const void* device, size_t bytes, Stream stream) {
+  LB_CUDA(cudaMemcpyAsync(host, device, bytes, cudaMemcpyDeviceToHost, of(stream)));
+  LB_CUDA(cudaStreamSynchronize(of(stream)));
+}
+
+void synchronize(Stream stream) { LB_CUDA(cudaStreamSynchronize(of(stream))); }
+
+Stream stream() {
+  static const cudaStream_t stream = [] {
+    cudaStream_t made = nullptr;
+    LB_CUDA(cudaStreamCreate(&made));
+    return made;
+  }();
+  return stream;
+}
+
+// ---- captured steps -----------------------------------------------------------------------------
+
+void begin_capture(Stream stream) {
+  LB_CUDA(cudaStreamBeginCapture(of(stream), cudaStreamCaptureModeThreadLocal));
+}
+
+void* end_capture(Stream stream) {
+  cudaGraph_t graph = nullptr;
+  LB_CUDA(cudaStreamEndCapture(of(stream), &graph));
+  cudaGraphExec_t executable = nullptr;
+  const cudaError_t code = cudaGraphInstantiate(&executable, graph, 0);
+  cudaGraphDestroy(graph);
+  if (code != cudaSuccess) throw_cuda_error(code, "cudaGraphInstantiate");
+  return executable;
+}
+
+void launch(void* graph, Stream stream) {
+  LB_CUDA(cudaGraphLaunch(static_cast<cudaGraphExec_t>(graph), of(stream)));
+}
+
+void destroy(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
+
+constexpr GraphApi kGraphs = {begin_capture, end_capture, launch, destroy};
+
+}  // namespace
+
+const Backend& cuda_backend() {
+  static const Backend backend = {.name = "cuda",
+                                  .info = info,
+                                  .allocate = allocate,
+                                  .upload = upload,
+                                  .copy_in = copy_in,
+                                  .copy_out = copy_out,
+                                  .synchronize = synchronize,
+                                  .op = {.embed = cuda::embed,
+                                         .quantize = cuda::quantize,
+                                         .rmsnorm = cuda::rmsnorm,
+                                         .rotary_table = cuda::rotary_table,
+                                         .rope_append = cuda::rope_append,
+                                         .attention = cuda::attention,
+                                         .silu_mul = cuda::silu_mul,
+                                         .gather_rows = cuda::gather_rows,
+                                         .sample = cuda::sample},
+                                  .activation = FormatId::kF32,
+                                  .linear_kernels = cuda::linear_rows(),
+                                  .packers = cuda::packers(),
+                                  .graph = &kGraphs,
+                                  .stream = stream};
+  return backend;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,43 @@
+#include "cuda/limits.h"
+
+#include "cuda/runtime.h"
+
+namespace lowbit::cuda {
+
+int sm_count() {
+  static const int count = [] {
+    int device = 0, multiprocessors = 0;
+    LB_CUDA(cudaGetDevice(&device));
+    LB_CUDA(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+    return multiprocessors;
+  }();
+  return count;
+}
+
+LinearArgs rows_of(const LinearArgs& args, int32_t first, int32_t count) {
+  LinearArgs l = args;
+  l.m = count;
+  l.y += first * args.ldy;
+  if (first == 0) return l;
+  const auto skip = [&](void* plane, int64_t bytes) {
+    return static_cast<void*>(static_cast<std::byte*>(plane) + bytes);
+  };
+  const Act& x = args.x;
+  if (x.scale == Scale::kNone) {
+    l.x.data = skip(x.data, first * x.ld * (x.format == FormatId::kF32 ? 4 : 2));
+    return l;
+  }
+  const int64_t blocks = x.block_k == 0 ? 1 : (x.ld + x.block_k - 1) / x.block_k;
+  const int64_t scale = x.scale == Scale::kF32                                  ? 4
+                        : x.scale == Scale::kF16 || x.scale == Scale::kBF16 ? 2
+                                                                                : 1;
+  l.x.data = skip(x.data, first * ((x.ld * x.bits + 7) / 8));
+  if (x.block_n != 0) l.x.scales = skip(x.scales, first * blocks * scale);
+  if (x.zeros && x.block_n != 0) {
+    l.x.zeros = skip(x.zeros, first * blocks * (x.zero == Zero::kInt ? 1 : scale));
+  }
+  if (x.outer_kind == Outer::kRow) l.x.outer = skip(x.outer, first * 4);
+  return l;
+}
+
+}  // namespace lowbit::cuda

@@ -1,0 +1,191 @@
+// Registry rows and the packer of layout kTiles.
+#include <fmt/core.h>
+
+#include <memory>
+#include <vector>
+
+#include "base/check.h"
+#include "cuda/linear_any.h"
+#include "cuda/linear_rows.h"
+#include "cuda/runtime.h"
+#include "cuda/tiles_args.h"
+#include "cuda/tiles_pack.h"
+#include "cuda/tiles_rows.h"
+#include "formats/codec.h"
+
+namespace lowbit {
+namespace {
+
+using namespace cuda;
+
+// ---- which formats a row reads ------------------------------------------------------------------
+
+bool fits_tiles(const Format& f) {
+  if (f.sparse24 || f.code == Code::kF32 || (f.block.k != 0 && f.block.k < 16)) return false;
+  return f.quantized() || f.bits == 16;
+}
+
+template <Code... kCodes>
+bool code_is(const Format& f) {
+  return fits_tiles(f) && ((f.code == kCodes) || ...);
+}
+// Integers with a middle: ternary codes have their own.
+template <int kBits>
+bool integer(const Format& f) {
+  return fits_tiles(f) && f.bits == kBits && (f.code == Code::kInt || f.code == Code::kUInt);
+}
+bool one_bit(const Format& f) { return fits_tiles(f) && f.code == Code::kSign; }
+
+// Numbers without a scale, or codes that are f16 numbers exactly up to a power of two for each 64
+// columns and one factor for each token.
+bool exact_in_f16(const Format& f) {
+  if (!f.quantized()) return true;
+  if (f.zero != Zero::kNone || f.outer == Outer::kTensor || f.outer == Outer::kSuper) return false;
+  return f.block.k == 0 || f.scale == Scale::kE8M0 || f.scale == Scale::kE4M3;
+}
+bool any(const Format&) { return true; }
+
+WeightView planless_view(const Format& f, int64_t n, int64_t k) { return view(QTensor{f, n, k}); }
+
+std::string needs_copies(const LinearSpec&, const DeviceInfo& device) {
+  if (device.sm >= 80) return "";
+  return fmt::format("needs asynchronous copies (sm_80), this GPU is sm_{}", device.sm);
+}
+
+// x prepared in global memory, where it does not fit beside the ring.
+size_t workspace(const LinearSpec& spec) {
+  const TileShape s = tile_shape(planless_view(spec.w, spec.n, spec.k), spec.n, spec.k);
+  const size_t units = static_cast<size_t>(s.blocks) * static_cast<size_t>(s.units);
+  const size_t sums = s.zero == Zero::kNone ? 0 : s.group < kUnit ? kUnit / s.group : 1;
+  const size_t rows = spec.w.code == Code::kBF16 ? 2 * kMaxTokens : kMaxTokens;
+  return units * (rows * kUnit * sizeof(uint16_t) + kMaxTokens * sizeof(float) * (1 + sums));
+}
+
+// ---- rows ---------------------------------------------------------------------------------------
+
+// Products are exact, sums f32 with the tensor cores' truncation. x is rounded to f16 after 64
+// columns were brought to one power of two.
+constexpr LinearKernel tiles(std::string_view name, bool (*weights)(const Format&),
+                             void (*launch)(const LinearArgs&, Stream)) {
+  return {.name = name,
+          .weights = weights,
+          .activations = exact_in_f16,
+          .layout = LayoutId::kTiles,
+          .rank = 10,
+          .u_acc = 0x1p-22,
+          .u_x = 0x1p-11,
+          .x_block = kUnit,
+          .zeros_apart = true,
+          .fused_norm = true,
+          .fused_silu = true,
+          .reject = needs_copies,
+          .workspace = workspace,
+          .launch = launch};
+}
+
+constexpr LinearKernel kRows[] = {
+    tiles("cuda.tiles.int8", integer<8>, linear_int8),
+    tiles("cuda.tiles.int7", integer<7>, linear_int7),
+    tiles("cuda.tiles.int6", integer<6>, linear_int6),
+    tiles("cuda.tiles.int5", integer<5>, linear_int5),
+    tiles("cuda.tiles.int4", integer<4>, linear_int4),
+    tiles("cuda.tiles.int3", integer<3>, linear_int3),
+    tiles("cuda.tiles.int2", integer<2>, linear_int2),
+    tiles("cuda.tiles.int1", integer<1>, linear_int1),
+    tiles("cuda.tiles.sign", one_bit, linear_sign),
+    tiles("cuda.tiles.ternary", code_is<Code::kTernary, Code::kTrit>, linear_ternary),
+    tiles("cuda.tiles.e4m3", code_is<Code::kE4M3>, linear_e4m3),
+    tiles("cuda.tiles.e5m2", code_is<Code::kE5M2>, linear_e5m2),
+    tiles("cuda.tiles.e3m2", code_is<Code::kE3M2>, linear_e3m2),
+    tiles("cuda.tiles.e2m3", code_is<Code::kE2M3>, linear_e2m3),
+    tiles("cuda.tiles.e3m1", code_is<Code::kE3M1>, linear_e3m1),
+    tiles("cuda.tiles.e2m2", code_is<Code::kE2M2>, linear_e2m2),
+    tiles("cuda.tiles.e3m0", code_is<Code::kE3M0>, linear_e3m0),
+    tiles("cuda.tiles.e2m1", code_is<Code::kE2M1>, linear_e2m1),
+    tiles("cuda.tiles.e2m0", code_is<Code::kE2M0>, linear_e2m0),
+    tiles("cuda.tiles.f16", code_is<Code::kF16>, linear_f16),
+    tiles("cuda.tiles.bf16", code_is<Code::kBF16>, linear_bf16),
+    {.name = "cuda.linear.any",
+     .weights = any,
+     .activations = any,
+     .rank = 0,
+     .u_acc = 0x1p-24,
+     .launch = linear_any},
+};
+
+// ---- packer -------------------------------------------------------------------------------------
+
+DeviceBytes device_bytes(size_t size) {
+  auto buffer = std::make_shared<Buffer>(size);
+  return {buffer->data(), size, buffer};
+}
+
+size_t packed_bytes(const Format& f, int64_t n, int64_t k) {
+  const WeightView w = planless_view(f, n, k);
+  const TileShape s = tile_shape(w, n, k);
+  return tiles_bytes(s) + (scales_of_rows(w) ? int64_t{s.tiles} * kTileRows * sizeof(float) : 0);
+}
+
+DeviceTensor pack(const QTensor& canonical, bool paired) {
+  WeightView from = view(canonical);
+  std::array<DeviceBytes, kPlanes.size()> planes;
+  for (size_t i = 0; i < kPlanes.size(); ++i) {
+    const Bytes& plane = canonical.plane(kPlanes[i]);
+    if (plane.data.empty()) continue;
+    planes[i] = device_bytes(plane.data.size());
+    LB_CUDA(cudaMemcpy(planes[i].data, plane.data.data(), plane.data.size(), cudaMemcpyDefault));
+  }
+  const auto data = [&](Plane plane) { return planes[static_cast<size_t>(plane)].data; };
+  from.codes = data(Plane::kCodes);
+  from.scales = data(Plane::kScales);
+  from.zeros = data(Plane::kZeros);
+  from.outer = data(Plane::kOuter);
+
+  const TileShape shape = tile_shape(from, canonical.n, canonical.k);
+  DeviceTensor out{from};
+  DeviceBytes& tiles = out.planes[static_cast<size_t>(Plane::kCodes)];
+  DeviceBytes& rows = out.planes[static_cast<size_t>(Plane::kScales)];
+  tiles = device_bytes(tiles_bytes(shape));
+  LB_CUDA(cudaMemset(tiles.data, 0, tiles.size));
+  if (scales_of_rows(from)) rows = device_bytes(size_t(shape.tiles) * kTileRows * sizeof(float));
+  pack_tiles(from, canonical.n, canonical.k, paired, static_cast<uint8_t*>(tiles.data),
+             static_cast<float*>(rows.data), nullptr);
+  LB_CUDA(cudaStreamSynchronize(nullptr));  // the canonical planes end here
+  out.view.codes = tiles.data;
+  out.view.scales = rows.data;
+  out.view.zeros = nullptr;
+  out.view.outer = nullptr;
+  out.view.paired = paired;
+  return out;
+}
+
+Bytes unpack(const DeviceTensor& packed, const Format& format, int64_t n, int64_t k) {
+  const bool trits = format.code == Code::kTrit;
+  const size_t size = static_cast<size_t>(n * (trits ? k : row_bytes(format, k)));
+  const Buffer codes(size);
+  unpack_tiles(packed.view, n, k, codes.as<uint8_t>(), nullptr);
+  std::byte* out = nullptr;
+  Bytes bytes = allocate_bytes(size, &out);
+  LB_CUDA(cudaMemcpy(out, codes.data(), size, cudaMemcpyDeviceToHost));
+  if (!trits) return bytes;
+  std::byte* trit_bytes = nullptr;
+  Bytes trit_plane = allocate_bytes(static_cast<size_t>(n * row_bytes(format, k)), &trit_bytes);
+  std::vector<uint32_t> row(static_cast<size_t>(k));
+  for (int64_t r = 0; r < n; ++r) {
+    for (int64_t i = 0; i < k; ++i) {
+      row[static_cast<size_t>(i)] = std::to_integer<uint32_t>(out[r * k + i]);
+    }
+    pack_codes(format, row, trit_bytes + r * row_bytes(format, k));
+  }
+  return trit_plane;
+}
+
+constexpr Packer kPackers[] = {{LayoutId::kTiles, fits_tiles, packed_bytes, pack, unpack}};
+
+}  // namespace
+
+namespace cuda {
+std::span<const LinearKernel> linear_rows() { return kRows; }
+std::span<const Packer> packers() { return kPackers; }
+}  // namespace cuda
+}  // namespace lowbit

@@ -1,0 +1,255 @@
+// Every registry row of the cuda backend against the reference, on the same codes and activations.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "cuda/backend.h"
+#include "cuda/gpu.h"
+#include "kernels/linear_problem.h"
+
+namespace lowbit {
+namespace {
+
+using namespace test;
+
+// Planes of a tensor in device memory.
+class OnDevice {
+ public:
+  explicit OnDevice(const QTensor& tensor) : view_(view(tensor)) {
+    for (size_t i = 0; i < kPlanes.size(); ++i) {
+      planes_[i] = cuda_backend().upload(tensor.plane(kPlanes[i]));
+    }
+    view_.codes = data(Plane::kCodes);
+    view_.scales = data(Plane::kScales);
+    view_.zeros = data(Plane::kZeros);
+    view_.meta = data(Plane::kMeta);
+    view_.outer = data(Plane::kOuter);
+  }
+  void* data(Plane plane) const { return planes_[static_cast<size_t>(plane)].data; }
+  const WeightView& weights() const { return view_; }
+
+ private:
+  WeightView view_;
+  std::array<DeviceBytes, kPlanes.size()> planes_;
+};
+
+// The activations of a problem, as many bytes as they have.
+class ActOnDevice {
+ public:
+  explicit ActOnDevice(Activations& x) : act_(x.act()) {
+    for (auto& [plane, bytes] : x.planes()) {
+      memory_.push_back(cuda_backend().allocate(bytes.size()));
+      LB_CUDA(cudaMemcpy(memory_.back().data, bytes.data(), bytes.size(), cudaMemcpyHostToDevice));
+      void* data = memory_.back().data;
+      (plane == Plane::kCodes    ? act_.data
+       : plane == Plane::kScales ? act_.scales
+       : plane == Plane::kZeros  ? act_.zeros
+                                 : act_.outer) = data;
+    }
+  }
+  const Act& act() const { return act_; }
+
+ private:
+  Act act_;
+  std::vector<DeviceBytes> memory_;
+};
+
+class LinearOnGpu : public GpuTest {
+ protected:
+  void SetUp() override {
+    GpuTest::SetUp();
+    if (!IsSkipped()) device_ = cuda_backend().info();
+  }
+
+  static const Packer* packer_of(const LinearKernel& kernel, const Format& format) {
+    for (const Packer& packer : cuda_backend().packers) {
+      if (packer.layout == kernel.layout && packer.accepts(format)) return &packer;
+    }
+    return nullptr;
+  }
+
+  bool takes(const LinearKernel& kernel, const Problem& p) const {
+    const LinearSpec spec{p.format, p.act_format, p.n, p.k, true, kMostTokens};
+    return kernel.weights(p.format) && kernel.activations(p.act_format) &&
+           (!kernel.reject || kernel.reject(spec, device_).empty());
+  }
+
+  // y of the first m tokens, what lies around it included.
+  Output run(const LinearKernel& kernel, Problem& p, const WeightView& weights, int32_t m,
+             bool with_bias, Epilogue epilogue) {
+    Output y(m, p.n);
+    if (epilogue == Epilogue::kAdd) y.fill(p.before);
+    const std::span<float> all = y.memory();
+    const Guarded y_gpu(std::vector<float>(all.begin(), all.end()));
+    const Guarded bias(p.bias);
+    const ActOnDevice x(p.x);
+    const size_t bytes = p.workspace_bytes(kernel, m);
+    const Guarded workspace(bytes / sizeof(float) + 1);
+    LinearArgs args = p.args(weights, m, with_bias, epilogue, y, workspace.data());
+    args.x = x.act();
+    args.y = y_gpu.data() + (y.data() - all.data());
+    if (with_bias) args.bias = bias.data();
+    kernel.launch(args, nullptr);
+    LB_CUDA(cudaDeviceSynchronize());
+    const std::vector<float> result = y_gpu.read();
+    std::copy(result.begin(), result.end(), all.begin());
+    EXPECT_TRUE(y_gpu.guard_intact() && workspace.guard_intact()) << repro(kernel, p, m);
+    return y;
+  }
+
+  void check(const LinearKernel& kernel, Problem& p, std::span<const int32_t> tokens) {
+    const Packer* packer = packer_of(kernel, p.format);
+    ASSERT_TRUE(packer || kernel.layout == LayoutId::kCanonical) << kernel.name;
+    const OnDevice canonical(p.w);
+    const DeviceTensor packed = packer ? packer->pack(p.w, false) : DeviceTensor{};
+    for (const int32_t m : tokens) {
+      for (const bool with_bias : {false, true}) {
+        const Epilogue epilogue = m % 2 == (with_bias ? 1 : 0) ? Epilogue::kAdd : Epilogue::kStore;
+        Output y = run(kernel, p, packer ? packed.view : canonical.weights(), m, with_bias, epilogue);
+        const std::string error = p.check(kernel, m, with_bias, epilogue, y);
+        ASSERT_EQ(error, "") << repro(kernel, p, m) << " bias " << with_bias << " epilogue "
+                             << (epilogue == Epilogue::kAdd ? "add" : "store");
+        ASSERT_TRUE(y.padding_untouched()) << repro(kernel, p, m);
+      }
+    }
+  }
+
+  static constexpr int32_t kMostTokens = 33;
+  DeviceInfo device_;
+};
+
+TEST_F(LinearOnGpu, EveryRowAgreesWithTheReferenceOnRaggedShapes) {
+  constexpr int32_t kTokens[] = {1, 2, 7, 8, 9, 33};
+  for (const Format& format : every_weight_format()) {
+    for (const LinearShape& shape : kRaggedLinearShapes) {
+      if (!cannot_take(format, shape.n, shape.k).empty()) continue;
+      Problem p(format, format_of(FormatId::kF32), kMostTokens, shape);
+      for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
+        if (!takes(kernel, p)) continue;
+        check(kernel, p, kTokens);
+        if (HasFatalFailure()) break;
+      }
+      if (HasFatalFailure()) break;
+    }
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_F(LinearOnGpu, EveryActivationFormatAgreesWithTheReference) {
+  constexpr int32_t kTokens[] = {1, 9};
+  for (const char* act : {"bf16", "f16", "int8", "int8-tensor", "int8-g32", "int8-asym", "fp8",
+                          "fp8-e5m2", "fp8-tensor", "fp8-sf16", "mxfp8", "mxfp6", "mxfp6-e3m2",
+                          "mxfp4", "nvfp4", "int4", "int4-row-sym"}) {
+    for (const char* weights : {"bf16", "int8", "int4", "mxfp4", "ternary", "fp8", "nvfp4"}) {
+      for (const LinearShape& shape : {kRaggedLinearShapes[5], kRaggedLinearShapes[9]}) {
+        Problem p(parse_format(weights), activation_format(parse_format(act)), 9, shape);
+        for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
+          if (takes(kernel, p)) check(kernel, p, kTokens);
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+// Shapes at which every warp has several tiles, or several parts of x at a time.
+TEST_F(LinearOnGpu, LargeShapesAgreeWithTheReference) {
+  constexpr int32_t kTokens[] = {1, 8, 32};
+  for (const char* name : {"bf16", "int8", "int4", "int2", "int1", "ternary", "fp6", "mxfp4",
+                           "nvfp4", "int4-g16-asym", "int3"}) {
+    for (const LinearShape& shape :
+         {LinearShape{3000, 512, "many tiles"}, LinearShape{48, 14336, "x in chunks"}}) {
+      Problem p(parse_format(name), format_of(FormatId::kF32), kMostTokens, shape);
+      for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
+        if (kernel.layout != LayoutId::kCanonical && takes(kernel, p)) check(kernel, p, kTokens);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+// Normalising x and multiplying gate with up inside the kernel gives the bits that ops of their own
+// give.
+TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
+  const Backend& gpu = cuda_backend();
+  for (const char* name : {"bf16", "int4", "int8", "mxfp4"}) {
+    for (const int32_t m : {1, 3, 9, 32}) {
+      constexpr int32_t kN = 96, kK = 14336;
+      Problem p(parse_format(name), format_of(FormatId::kF32), m, {kN, kK, "fused"});
+      const auto* kernel =
+          std::find_if(gpu.linear_kernels.begin(), gpu.linear_kernels.end(),
+                       [&](const LinearKernel& k) { return k.fused_silu && takes(k, p); });
+      ASSERT_NE(&*kernel, &*gpu.linear_kernels.end());
+      const DeviceTensor packed = packer_of(*kernel, p.format)->pack(p.w, true);
+      const std::vector<float> dense = gaussian(int64_t{m} * kK, kSeed, 21);
+      const Guarded x(dense), norm(gaussian(kK, kSeed, 22)), normed(dense.size());
+      const Guarded both(size_t{m} * kN), separate(size_t{m} * kN / 2), fused(size_t{m} * kN / 2);
+      const Guarded workspace(p.workspace_bytes(*kernel, m) / sizeof(float) + 1);
+      Act act = act_of(format_of(FormatId::kF32), kK);
+      act.data = normed.data();
+      gpu.op.rmsnorm({m, kK, x.data(), norm.data(), 1e-5f, act}, nullptr);
+      LinearArgs args{m, kN, kK, act, packed.view, nullptr, both.data(), kN, Epilogue::kStore,
+                      workspace.data()};
+      kernel->launch(args, nullptr);
+      Act out = act_of(format_of(FormatId::kF32), kN / 2);
+      out.data = separate.data();
+      gpu.op.silu_mul({m, kN / 2, both.data(), out}, nullptr);
+
+      args.x.data = x.data();
+      args.norm_weight = norm.data();
+      args.norm_eps = 1e-5f;
+      args.y = fused.data();
+      args.ldy = kN / 2;
+      args.epilogue = Epilogue::kSiluMul;
+      kernel->launch(args, nullptr);
+      LB_CUDA(cudaDeviceSynchronize());
+      EXPECT_EQ(fused.read(), separate.read()) << name << " m " << m;
+    }
+  }
+}
+
+TEST_F(LinearOnGpu, BitsRepeat) {
+  Problem p(parse_format("int4"), format_of(FormatId::kF32), 32, {1040, 4096, "repeat"});
+  for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
+    if (!takes(kernel, p) || kernel.layout == LayoutId::kCanonical) continue;
+    const DeviceTensor packed = packer_of(kernel, p.format)->pack(p.w, false);
+    for (const int32_t m : {1, 8, 32}) {
+      const Output first = run(kernel, p, packed.view, m, false, Epilogue::kStore);
+      for (int round = 0; round < 3; ++round) {
+        EXPECT_TRUE(run(kernel, p, packed.view, m, false, Epilogue::kStore).same_bits(first));
+      }
+    }
+  }
+}
+
+TEST_F(LinearOnGpu, EveryLayoutUnpacksToTheCanonicalCodes) {
+  for (const Packer& packer : cuda_backend().packers) {
+    for (const Format& format : every_weight_format()) {
+      if (!packer.accepts(format)) continue;
+      for (const LinearShape& shape : kRaggedLinearShapes) {
+        if (!cannot_take(format, shape.n, shape.k).empty()) continue;
+        const QTensor w = random_weights(format, shape.n, shape.k, 3);
+        const Bytes back = packer.unpack(packer.pack(w, false), format, shape.n, shape.k);
+        EXPECT_TRUE(std::ranges::equal(back.data, w.codes.data))
+            << lowbit::name(packer.layout) << " " << name(format) << " " << shape.what;
+      }
+    }
+  }
+}
+
+TEST(CudaRows, EveryLayoutThatARowNamesHasAPackerForItsFormats) {
+  for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
+    for (const Format& format : every_weight_format()) {
+      if (!kernel.weights(format) || kernel.layout == LayoutId::kCanonical) continue;
+      EXPECT_TRUE(std::ranges::any_of(cuda_backend().packers,
+                                      [&](const Packer& packer) {
+                                        return packer.layout == kernel.layout &&
+                                               packer.accepts(format);
+                                      }))
+          << kernel.name << " " << name(format);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace lowbit
