@@ -8,11 +8,22 @@
 #include "cpu/backend.h"
 #include "ref/backend.h"
 
+#ifdef LB_WITH_CUDA
+#include "cuda/backend.h"
+#include "cuda/device.h"
+#endif
+
 namespace lowbit {
 
 std::span<const Backend* const> backends() {
-  static const Backend* const kBackends[] = {&cpu_backend(), &ref_backend()};
-  return kBackends;
+  static const std::vector<const Backend*> all = [] {
+    std::vector<const Backend*> found = {&cpu_backend(), &ref_backend()};
+#ifdef LB_WITH_CUDA
+    if (!cuda_devices().empty()) found.push_back(&cuda_backend());
+#endif
+    return found;
+  }();
+  return all;
 }
 
 const Backend& find_backend(std::string_view name) {
@@ -22,9 +33,11 @@ const Backend& find_backend(std::string_view name) {
     names.emplace_back(backend->name);
   }
   if (name == "cuda") {
-    throw_error(
-        "device `cuda` cannot run models yet (it queries GPUs and has a first kernel); use {}",
-        join(names, " or "));
+    std::string why = "this build has no CUDA (nvcc was not found when it was made)";
+#ifdef LB_WITH_CUDA
+    cuda_devices(&why);
+#endif
+    throw_error("device `cuda`: {}; use {}", why, join(names, " or "));
   }
   throw_error("unknown device `{}`{}; this build has: {}", printable(name), suggestion(name, names),
               join(names, ", "));
