@@ -1,6 +1,6 @@
 // Which kernels make an attention, and with what grid.
 #include "cuda/attention.cuh"
-
+#include "cuda/attention_codes.cuh"
 #include "cuda/check.h"
 #include "cuda/ops.h"
 #include "cuda/workspace.h"
@@ -8,8 +8,8 @@
 namespace lowbit::cuda {
 namespace {
 
-constexpr int kMultiprocessors = 132;  // what splits are meant to fill; not asked for, since results
-                                       // must not depend on it
+constexpr int kMultiprocessors = 132;  // what splits are meant to fill; not asked for, since
+                                       // results must not depend on it
 
 constexpr int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
 
@@ -19,6 +19,16 @@ int32_t ctas_of(int32_t items, int32_t max_splits) {
   const bool full = fit * items * 10 >= kMultiprocessors * 9;
   const int32_t wanted = full ? fit : ceil_div(4 * kMultiprocessors, items);
   return wanted < max_splits ? wanted : max_splits;
+}
+
+// Whether a kernel on tensor cores reads the cache.
+bool takes_mma(const AttentionArgs& a) {
+  const int32_t d = a.head_dim, page = a.kv.page_tokens;
+  const bool pages = page % kTileTokens == 0 && (page & (page - 1)) == 0;
+  return (d == 64 || d == 128) && pages &&
+         (PlainCache<false>::takes(a.kv.k, d) || PlainCache<true>::takes(a.kv.k, d) ||
+          ByteCache<Int8Byte>::takes(a.kv.k, d) || ByteCache<E4M3Byte>::takes(a.kv.k, d) ||
+          Int4Cache::takes(a.kv.k, d));
 }
 
 // The arguments of all launches; the grid's y is kv_heads * chunks.
@@ -49,7 +59,12 @@ void decode(DecodeArgs args, bool mma, cudaStream_t stream) {
     const int32_t longest = units < args.max_splits ? units : args.max_splits;
     const dim3 grid(static_cast<unsigned>(ctas_of(tokens * y, longest)), static_cast<unsigned>(y),
                     static_cast<unsigned>(tokens));
-    mma ? launch_decode_mma(args, grid, stream) : launch_decode_any(args, grid, stream);
+    if (!mma) {
+      launch_decode_any(args, grid, stream);
+    } else if (!launch_decode_plain(args, grid, stream) &&
+               !launch_decode_bytes(args, grid, stream)) {
+      launch_decode_int4(args, grid, stream);
+    }
   }
 }
 
@@ -65,7 +80,8 @@ void rope_attention(const RopeAppendArgs& rope, const AttentionArgs& a, Stream s
   if (a.tokens_count == 0) return;
   const bool mma = takes_mma(a);
   DecodeArgs args = decode_args(a, mma);
-  if (args.chunks > 1) {  // CTAs that share a row of the cache: only one kernel later is it complete
+  if (args.chunks >
+      1) {  // CTAs that share a row of the cache: only one kernel later is it complete
     rope_append(rope, stream);
     attention(a, stream);
     return;

@@ -1,6 +1,7 @@
 // What the kernels of decode attention share. A context is cut into splits of whole units, a unit
-// being what the eight warps of a CTA read at once: 16 tokens each. Splits depend on the context and
-// the model alone, never on the batch. A CTA handles some splits of one token and of the query heads
+// being what the eight warps of a CTA read at once: 16 tokens each. Splits depend on the context
+// and the model alone, never on the batch. A CTA handles some splits of one token and of the query
+// heads
 // ("chunk") of one kv head; warps merge in shared memory, splits through the workspace, both in a
 // fixed order, so that results repeat bit for bit whoever arrives last.
 #pragma once
@@ -16,9 +17,9 @@ constexpr int kDecodeWarps = 8, kDecodeThreads = 32 * kDecodeWarps;
 constexpr int kTileTokens = 16, kUnitTokens = kTileTokens * kDecodeWarps;
 constexpr int kMaxSplits = 64;
 constexpr int kMaxHeadDim = 256;
-constexpr int kMergedHeads = 4;         // query heads that warps merge at a time
-constexpr int kTokensAtOnce = 64;       // of a launch
-constexpr int kTickets = 64 * 1024;     // words of the workspace before the partial results
+constexpr int kMergedHeads = 4;      // query heads that warps merge at a time
+constexpr int kTokensAtOnce = 64;    // of a launch
+constexpr int kTickets = 64 * 1024;  // words of the workspace before the partial results
 constexpr float kLog2E = 1.4426950408889634f;
 constexpr unsigned kAllLanes = 0xffffffffu;
 
@@ -90,8 +91,8 @@ __device__ inline void load_queries(const DecodeArgs& args, const DecodeItem& it
 
 // What the warps of a CTA found in a split, for up to kMergedHeads heads.
 struct Merge {
-  float* sums;         // [warps, kMergedHeads, head_dim] of exp2(score - top) V
-  float2* tops;        // [warps, kMergedHeads] top, sum of exp2(score - top)
+  float* sums;           // [warps, kMergedHeads, head_dim] of exp2(score - top) V
+  float2* tops;          // [warps, kMergedHeads] top, sum of exp2(score - top)
   int32_t first, count;  // heads of the item
 };
 
@@ -182,9 +183,10 @@ __device__ inline void finish_item(const DecodeArgs& args, const DecodeItem& ite
   merge_splits(args, item);
 }
 
-// The kernels. The first is for the caches that takes_mma() accepts, the other for all.
-bool takes_mma(const AttentionArgs& a);
-void launch_decode_mma(const DecodeArgs& args, dim3 grid, cudaStream_t stream);
+// The kernels: of some caches each (false: not of this one), and one of all.
+bool launch_decode_plain(const DecodeArgs& args, dim3 grid, cudaStream_t stream);
+bool launch_decode_bytes(const DecodeArgs& args, dim3 grid, cudaStream_t stream);
+bool launch_decode_int4(const DecodeArgs& args, dim3 grid, cudaStream_t stream);
 void launch_decode_any(const DecodeArgs& args, dim3 grid, cudaStream_t stream);
 
 }  // namespace lowbit::cuda

@@ -3,8 +3,8 @@
 // A lane has columns 4 lane .. 4 lane + 3 (and the same 128 on) of K, V and up to four query heads.
 // The dot products of eight tokens and four heads are 32 sums over lanes: adding and handing over
 // half of them five times leaves one sum to each lane, in 31 shuffles. All arithmetic is f32.
-// Bytes moved: the live rows of the cache, once for every chunk of up to 4 query heads. Caches in f32
-// are read in vectors; others one number at a time, through the codec.
+// Bytes moved: the live rows of the cache, once for every chunk of up to 4 query heads. Caches in
+// f32 are read in vectors; others one number at a time, through the codec.
 #include "cuda/attention.cuh"
 #include "cuda/attention_append.cuh"
 #include "cuda/check.h"
@@ -36,17 +36,20 @@ struct FloatRows {
     return *reinterpret_cast<const float4*>(data + row * head_dim + i);
   }
 };
+// Not inlined: 16 copies of the codec in a kernel take nvcc minutes.
+__device__ __noinline__ float4 decoded(const PlanesView& planes, int64_t row, int32_t i,
+                                       int32_t head_dim) {
+  float x[4] = {};
+  for (int j = 0; j < 4 && i + j < head_dim; ++j) x[j] = load_f32(planes, row, i + j);
+  return {x[0], x[1], x[2], x[3]};
+}
 struct CodedRows {
   PlanesView planes;
   int32_t head_dim;
-  __device__ explicit CodedRows(const Act& cache, int32_t d) : planes(view_of(cache)), head_dim(d) {}
+  __device__ explicit CodedRows(const Act& cache, int32_t d)
+      : planes(view_of(cache)), head_dim(d) {}
   __device__ float4 operator()(int64_t row, int32_t i) const {
-    float x[4] = {};
-#pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      if (i + j < head_dim) x[j] = load_f32(planes, row, i + j);
-    }
-    return {x[0], x[1], x[2], x[3]};
+    return decoded(planes, row, i, head_dim);
   }
 };
 
@@ -242,7 +245,7 @@ void launch_decode_any(const DecodeArgs& args, dim3 grid, cudaStream_t stream) {
   if (floats) {
     wide ? launch<FloatRows, 2>(args, grid, stream) : launch<FloatRows, 1>(args, grid, stream);
   } else {
-    wide ? launch<CodedRows, 2>(args, grid, stream) : launch<CodedRows, 1>(args, grid, stream);
+    launch<CodedRows, 2>(args, grid, stream);
   }
 }
 

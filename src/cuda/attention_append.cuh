@@ -12,7 +12,8 @@ __device__ inline bool holds_newest(const DecodeItem& item) {
   return split % static_cast<int32_t>(gridDim.x) == static_cast<int32_t>(blockIdx.x);
 }
 
-__device__ inline void store_newest(const Act& cache, int64_t row, const float* x) {
+// Not inlined: kernels of every cache would compile the choice of scales again.
+static __device__ __noinline__ void store_newest(const Act& cache, int64_t row, const float* x) {
   if (cache.scale != Scale::kNone) return encode_row(view_of(cache), row, x);
   const int64_t d = cache.ld;
   std::byte* to = static_cast<std::byte*>(cache.data) + row * d * view_of(cache).format.bits / 8;

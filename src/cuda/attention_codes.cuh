@@ -73,7 +73,8 @@ struct ByteCache {
 
 struct Int8Byte {
   static constexpr Code kCode = Code::kInt;
-  // 0x4300 is 128 and has seven bits of fraction: (128 + low bits) - (128, or 256 where the sign is).
+  // 0x4300 is 128 and has seven bits of fraction: (128 + low bits) - (128, or 256 where the sign
+  // is).
   __device__ static uint32_t low(uint32_t word) {
     const uint32_t magnitude = (word & 0x007f007fu) | 0x43004300u;
     return sub_bf16(magnitude, (word & 0x00800080u) | 0x43004300u);

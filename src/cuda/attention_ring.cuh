@@ -18,7 +18,8 @@ struct Shape {
   static constexpr int kBlocks = C::kBlock == 0 || C::kBlock >= kDim ? 1 : kDim / C::kBlock;
   static constexpr int kBlockBytes = kRowBytes / kBlocks;
   static constexpr bool kScales = C::kBlock != 0;
-  static constexpr int kKBytes = smaller(16, kBlockBytes / 4), kVBytes = smaller(16, kBlockBytes / 8);
+  static constexpr int kKBytes = smaller(16, kBlockBytes / 4),
+                       kVBytes = smaller(16, kBlockBytes / 8);
   static constexpr int kKChunks = kRowBytes / 4 / kKBytes;  // of one row
   static constexpr int kVChunks = kRowBytes / 8 / kVBytes;
   static constexpr int kScaleBytes = kScales ? 4 * kBlocks : 0;  // of two tokens
@@ -135,8 +136,8 @@ class Ring {
     const int32_t token = first_token();
     if (split_ < item_.splits.count && token < item_.context) {
       const int32_t live = item_.context - token;
-      const int64_t row =
-          (int64_t{page_} * kv_heads_ + item_.kv_head) * kv_.page_tokens + (token & (kv_.page_tokens - 1));
+      const int64_t row = (int64_t{page_} * kv_heads_ + item_.kv_head) * kv_.page_tokens +
+                          (token & (kv_.page_tokens - 1));
       copy_rows(row, live);
       if constexpr (S::kScales) copy_scales(row, live);
     }

@@ -1,13 +1,15 @@
 // cuda.attention.decode: one token against its own context, caches of f16, bf16, int8, fp8, int4.
 //   grid (splits, kv heads x chunks, tokens), eight warps; each warp streams tiles of 16 tokens.
 // Scores S^T[16 tokens, 8] = K[16, d] Q^T and the output O^T[d, 8] += V^T[d, 16] P^T are
-// mma.m16n8k16 with the cache as A, so that no row is padding: the 8 columns are 4 query heads, each
-// as the sum of two 16-bit numbers (2^-17 of it is lost; weights P likewise). Scales of K multiply
-// the scores, scales of V the weights; zeros are added outside.
-// A lane copies just the words that it will use itself (rows 2g, 2g + 1 of K; 4q .. 4q + 3 of V, in
-// the lane's own order of columns) through a private ring in shared memory: cp.async is a deep queue
-// of registers, and the loop has neither barriers nor bank conflicts.
-// Bytes moved: the live rows of the cache, once for every chunk of up to 8 query heads.
+// mma.m16n8k16 with the cache as A, so that no row is padding: the 8 columns are 4 query heads,
+// each as the sum of two 16-bit numbers (2^-17 of it is lost; weights P likewise). Scales of K
+// multiply the scores, scales of V the weights; zeros are added outside. A lane copies just the
+// words that it will use itself (rows 2g, 2g + 1 of K; 4q .. 4q + 3 of V, in the lane's own order
+// of columns) through a private ring in shared memory: cp.async is a deep queue of registers, and
+// the loop has neither barriers nor bank conflicts. Bytes moved: the live rows of the cache, once
+// for every chunk of up to 8 query heads.
+#pragma once
+
 #include "cuda/attention.cuh"
 #include "cuda/attention_append.cuh"
 #include "cuda/attention_codes.cuh"
@@ -16,7 +18,6 @@
 #include "cuda/pdl.cuh"
 
 namespace lowbit::cuda {
-namespace {
 
 // Shared memory beside the ring.
 template <int kDim, int kTiles>
@@ -274,7 +275,8 @@ class Attend {
     }
   }
 
-  // The B fragment of weights of tokens 2g, 2g + 1 and head q: column n is part n % 2 of head n / 2.
+  // The B fragment of weights of tokens 2g, 2g + 1 and head q: column n is part n % 2 of head n
+  // / 2.
   __device__ static uint2 transposed(const float (&w)[2]) {
     const int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
     const int first = 8 * q + g / 2, second = first + 4;
@@ -396,24 +398,6 @@ bool launch_if_taken(const DecodeArgs& args, dim3 grid, cudaStream_t stream) {
     d == 64 ? launch<C, 64, 2>(args, grid, stream) : launch<C, 128, 2>(args, grid, stream);
   }
   return true;
-}
-
-}  // namespace
-
-bool takes_mma(const AttentionArgs& a) {
-  return (a.head_dim == 64 || a.head_dim == 128) && a.kv.page_tokens % kTileTokens == 0 &&
-         (PlainCache<false>::takes(a.kv.k, a.head_dim) ||
-          PlainCache<true>::takes(a.kv.k, a.head_dim) ||
-          ByteCache<Int8Byte>::takes(a.kv.k, a.head_dim) ||
-          ByteCache<E4M3Byte>::takes(a.kv.k, a.head_dim) || Int4Cache::takes(a.kv.k, a.head_dim));
-}
-
-void launch_decode_mma(const DecodeArgs& args, dim3 grid, cudaStream_t stream) {
-  launch_if_taken<PlainCache<false>>(args, grid, stream) ||
-      launch_if_taken<PlainCache<true>>(args, grid, stream) ||
-      launch_if_taken<ByteCache<Int8Byte>>(args, grid, stream) ||
-      launch_if_taken<ByteCache<E4M3Byte>>(args, grid, stream) ||
-      launch_if_taken<Int4Cache>(args, grid, stream);
 }
 
 }  // namespace lowbit::cuda
