@@ -52,13 +52,23 @@ LoadOptions load_options(const BenchCase& c) {
   return options;
 }
 
-SpeedOptions speed_options(const BenchCase& c) {
-  return {.prompt_tokens = c.prompt_tokens,
-          .new_tokens = c.new_tokens,
-          .seed = static_cast<uint64_t>(c.seed),
-          .min_samples = c.min_samples,
-          .max_seconds = c.max_seconds,
-          .ci_width = c.ci_width};
+SpeedOptions speed_options(const BenchCase& c, const LoadedModel& loaded) {
+  const auto seed = static_cast<uint64_t>(c.seed);
+  SpeedOptions options{
+      .prompt_tokens = c.prompt_tokens,
+      .new_tokens = c.new_tokens,
+      .seed = seed,
+      .min_samples = c.min_samples,
+      .max_seconds = c.max_seconds,
+      .ci_width = c.ci_width,
+      .prompt = {},
+      .sampling = {static_cast<float>(c.temperature), c.top_k, static_cast<float>(c.top_p), seed},
+      .schedule = {c.skip_first, c.wait, c.warmup, c.active, c.repeat}};
+  if (!c.prompt.empty() && loaded.tokenizer) {
+    options.prompt = loaded.tokenizer->encode(c.prompt);
+    options.prompt_tokens = static_cast<int32_t>(options.prompt.size());
+  }
+  return options;
 }
 
 // "" or why the case cannot run on this machine.
@@ -125,7 +135,7 @@ void measure_ceiling(Record* record, const Case& c, std::span<const RunTiming> r
 }
 
 void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool peak_is_ours) {
-  const SpeedOptions options = speed_options(c.keys);
+  const SpeedOptions options = speed_options(c.keys, loaded);
   const int64_t context = int64_t{options.prompt_tokens} + options.new_tokens - 1;
   Stepper stepper(*loaded.model, c.backend,
                   {.max_sequences = 1,

@@ -10,9 +10,8 @@
 namespace lowbit {
 namespace {
 
-constexpr SampleParams kGreedy = {0, 0, 1, 0};
-
-std::vector<int32_t> random_prompt(int32_t vocab, const SpeedOptions& options) {
+std::vector<int32_t> prompt_of(int32_t vocab, const SpeedOptions& options) {
+  if (!options.prompt.empty()) return options.prompt;
   const Rng rng(options.seed);
   std::vector<int32_t> ids(static_cast<size_t>(options.prompt_tokens));
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -36,7 +35,7 @@ RunTiming time_run(Stepper& stepper, const Backend& backend, const SpeedOptions&
     throw_error("prompt_tokens = {} and new_tokens = {} need a context of {}; the model has {}",
                 options.prompt_tokens, options.new_tokens, length, stepper.max_context());
   }
-  const std::vector<int32_t> prompt = random_prompt(stepper.vocab_size(), options);
+  const std::vector<int32_t> prompt = prompt_of(stepper.vocab_size(), options);
   stepper.truncate(0, 0);
   backend.synchronize(nullptr);
   RunTiming run;
@@ -44,13 +43,13 @@ RunTiming time_run(Stepper& stepper, const Backend& backend, const SpeedOptions&
   stepper.prefill(0, prompt);
   backend.synchronize(nullptr);
   run.prefill = timer.seconds();
-  int32_t id = stepper.sample(0, kGreedy);
+  int32_t id = stepper.sample(0, options.sampling);
   run.ttft = timer.seconds();
   timer.restart();
   for (; run.decode_steps + 1 < options.new_tokens; ++run.decode_steps) {
     const Chunk chunk{0, std::span(&id, 1), 1};
     stepper.step(std::span(&chunk, 1));
-    id = stepper.sample(0, kGreedy);
+    id = stepper.sample(0, options.sampling);
   }
   run.decode = timer.seconds();
   stepper.truncate(0, 0);
@@ -69,6 +68,14 @@ bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options
 
 std::vector<RunTiming> measure_speed(Stepper& stepper, const Backend& backend,
                                      const SpeedOptions& options) {
+  if (options.schedule.active > 0) {
+    std::vector<RunTiming> recorded;
+    for (int64_t run = 0; run < options.schedule.total(); ++run) {
+      const RunTiming timing = time_run(stepper, backend, options);
+      if (options.schedule.records(run)) recorded.push_back(timing);
+    }
+    return recorded;
+  }
   SpeedOptions warm_up = options;
   warm_up.new_tokens = std::min(options.new_tokens, 16);
   time_run(stepper, backend, warm_up);

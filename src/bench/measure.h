@@ -18,12 +18,27 @@ struct RunTiming {
   int32_t decode_steps = 0;
 };
 
+// A fixed number of runs, as torch.profiler.schedule counts them: skip_first once, then cycles of
+// wait, warmup and active, of which the last are recorded. active = 0: no schedule.
+struct Schedule {
+  int32_t skip_first = 0, wait = 0, warmup = 0, active = 0, repeat = 1;
+
+  int64_t cycle() const { return int64_t{wait} + warmup + active; }
+  int64_t total() const { return skip_first + (repeat > 1 ? repeat : 1) * cycle(); }
+  bool records(int64_t run) const {
+    return run >= skip_first && (run - skip_first) % cycle() >= int64_t{wait} + warmup;
+  }
+};
+
 struct SpeedOptions {
   int32_t prompt_tokens = 128, new_tokens = 64;
-  uint64_t seed = 0;  // of the prompt's random ids; decode feeds what the model draws (greedy)
+  uint64_t seed = 0;  // of the prompt's random ids; decode feeds what the model draws
   int32_t min_samples = 6;
   double max_seconds = 3;
   double ci_width = 0.02;
+  std::vector<int32_t> prompt = {};  // its prompt_tokens ids, if they are not random
+  SampleParams sampling = {0, 0, 1, 0};
+  Schedule schedule = {};  // with active > 0 it decides and not ci_width
 };
 
 // Error: prompt and new tokens do not fit the stepper's context. No trace may be attached.

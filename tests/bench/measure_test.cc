@@ -7,7 +7,7 @@ namespace {
 
 // 100 prompt tokens in 0.2 s, the first token 0.05 s later, then 10 steps in 0.5 s.
 const std::vector<RunTiming> kRuns(6, RunTiming{0.2, 0.25, 0.5, 10});
-constexpr SpeedOptions kOptions = {.prompt_tokens = 100, .new_tokens = 11};
+const SpeedOptions kOptions = {.prompt_tokens = 100, .new_tokens = 11};
 
 TEST(Metrics, SpeedFollowsFromTimesByTheStatedFormulas) {
   Record record;
@@ -86,6 +86,18 @@ TEST(Measure, StopsWhenBothIntervalsAreNarrowAndNotBefore) {
   runs = kRuns;
   runs[2].ttft *= 1.2;
   EXPECT_FALSE(precise_enough(runs, options));  // ttft varies
+}
+
+TEST(Measure, AScheduleCountsAsTorchsDoes) {
+  const auto recorded = [](const Schedule& schedule) {
+    std::string runs;
+    for (int64_t i = 0; i < schedule.total(); ++i) runs += schedule.records(i) ? 'R' : '.';
+    return runs;
+  };
+  EXPECT_EQ(recorded({1, 1, 3, 5, 0}), ".....RRRRR");  // the shipped configs
+  EXPECT_EQ(recorded({1, 2, 1, 1, 1}), "....R");
+  EXPECT_EQ(recorded({0, 0, 0, 1, 5}), "RRRRR");
+  EXPECT_EQ(recorded({1, 0, 1, 2, 2}), "..RR.RR");
 }
 
 }  // namespace
