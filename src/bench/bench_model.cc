@@ -55,22 +55,6 @@ int64_t estimated_parameters(const Hyperparams& config) {
 
 FormatPair stored_pair() { return {format_of(FormatId::kBF16), std::nullopt}; }
 
-LoadOptions load_options(const BenchConfig& config, const std::string& format) {
-  LoadOptions options;
-  if (format != "stored") set_method(parse_method(format), &options);
-  options.kv_format = parse_cache_format(config.kv_format);
-  return options;
-}
-
-SpeedOptions speed_options(const BenchConfig& config) {
-  return {.prompt_tokens = config.prompt_tokens,
-          .new_tokens = config.new_tokens,
-          .seed = static_cast<uint64_t>(config.seed),
-          .min_samples = config.min_samples,
-          .max_seconds = config.max_seconds,
-          .ci_width = config.ci_width};
-}
-
 // "" or why the case cannot run on this machine.
 std::string reason_to_skip(const Case& c, const Subject& subject) {
   const FormatPair pair = c.format == "stored" ? stored_pair() : parse_method(c.format).formats;
@@ -94,32 +78,6 @@ std::string count_text(int64_t count) {
                                 : fmt::format("{:.1f}M", number / 1e6);
 }
 
-// What is known about the model once it is loaded.
-void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper) {
-  const Model& model = *loaded.model;
-  record->format = distinct(model, &Linear::format);
-  if (const auto& act = model.linears().front()->activations) record->format += "+" + name(*act);
-  record->resident = distinct(model, &Linear::resident);
-  record->fingerprint.kernels = kernel_choices(model);
-  double bytes = 0, weights = 0;
-  for (const Linear* linear : model.linears()) {
-    bytes += static_cast<double>(linear->bytes());
-    weights += static_cast<double>(linear->n) * static_cast<double>(linear->k);
-  }
-  record->set("load_time", exact(loaded.load_seconds));
-  record->set("model_bytes", exact(static_cast<double>(model.memory().total())));
-  record->set("kv_bytes", exact(static_cast<double>(stepper.state().bytes())));
-  record->set("bits_per_weight", exact(8 * bytes / weights));
-
-  LlamaBenchFields& fields = record->llama_bench;
-  fields.model_size = static_cast<int64_t>(model.memory().total());
-  fields.model_n_params = model.parameters();
-  fields.model_type =
-      fmt::format("{} {} {}", loaded.checkpoint->config().text_or("model_type", "unknown"),
-                  count_text(model.parameters()), record->format);
-  fields.n_batch = stepper.max_step_tokens();
-}
-
 // The read bandwidth that a decode step of this model can have at most on this machine. A device
 // with memory of its own has no figure yet.
 void measure_ceiling(Record* record, const Case& c, std::span<const RunTiming> runs, double bytes) {
@@ -136,10 +94,7 @@ void measure_ceiling(Record* record, const Case& c, std::span<const RunTiming> r
 
 void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool peak_is_ours) {
   const SpeedOptions options = speed_options(c.config);
-  const int64_t context = int64_t{options.prompt_tokens} + options.new_tokens - 1;
-  Stepper stepper(*loaded.model, c.backend,
-                  {.max_sequences = 1,
-                   .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens))});
+  Stepper stepper(*loaded.model, c.backend, stepper_options(c.config));
   describe(record, loaded, stepper);
   record->fingerprint.logits_hash = logits_hash(stepper);
   c.phase("measuring");
@@ -183,24 +138,7 @@ void run_loaded(Record* record, const Case& c, Subject* subject) {
 }
 
 Record run_case(const Case& c, Subject* subject) {
-  Record record;
-  record.config = case_json(c.config, subject->source, c.format);
-  record.format = record.resident = c.format;
-  Fingerprint& print = record.fingerprint = machine_fingerprint();
-  print.device = c.backend.name;
-  print.threads = c.backend.info().threads;
-  if (c.backend.info().sm != 0) print.gpu = c.backend.info().name;
-  LlamaBenchFields& fields = record.llama_bench;
-  fields.build_commit = print.commit;
-  fields.cpu_info = print.cpu;
-  fields.gpu_info = print.gpu;
-  fields.backends = c.backend.name;
-  fields.model_filename = subject->source;
-  fields.n_threads = print.threads;
-  fields.type_k = fields.type_v = c.config.kv_format;
-  fields.n_prompt = c.config.prompt_tokens;
-  fields.n_gen = c.config.new_tokens - 1;
-  fields.test_time = utc_now();
+  Record record = empty_record(c.config, c.backend, subject->source, c.format);
   const auto fail = [&](const std::string& reason) {
     record.status = Status::kFail;
     record.reason = reason;
@@ -231,6 +169,76 @@ void check_quality_context(const BenchConfig& config, const Checkpoint& checkpoi
 }
 
 }  // namespace
+
+LoadOptions load_options(const BenchConfig& config, const std::string& format) {
+  LoadOptions options;
+  if (format != "stored") set_method(parse_method(format), &options);
+  options.kv_format = parse_cache_format(config.kv_format);
+  return options;
+}
+
+SpeedOptions speed_options(const BenchConfig& config) {
+  return {.prompt_tokens = config.prompt_tokens,
+          .new_tokens = config.new_tokens,
+          .seed = static_cast<uint64_t>(config.seed),
+          .min_samples = config.min_samples,
+          .max_seconds = config.max_seconds,
+          .ci_width = config.ci_width};
+}
+
+void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper) {
+  const Model& model = *loaded.model;
+  record->format = distinct(model, &Linear::format);
+  if (const auto& act = model.linears().front()->activations) record->format += "+" + name(*act);
+  record->resident = distinct(model, &Linear::resident);
+  record->fingerprint.kernels = kernel_choices(model);
+  double bytes = 0, weights = 0;
+  for (const Linear* linear : model.linears()) {
+    bytes += static_cast<double>(linear->bytes());
+    weights += static_cast<double>(linear->n) * static_cast<double>(linear->k);
+  }
+  record->set("load_time", exact(loaded.load_seconds));
+  record->set("model_bytes", exact(static_cast<double>(model.memory().total())));
+  record->set("kv_bytes", exact(static_cast<double>(stepper.state().bytes())));
+  record->set("bits_per_weight", exact(8 * bytes / weights));
+
+  LlamaBenchFields& fields = record->llama_bench;
+  fields.model_size = static_cast<int64_t>(model.memory().total());
+  fields.model_n_params = model.parameters();
+  fields.model_type =
+      fmt::format("{} {} {}", loaded.checkpoint->config().text_or("model_type", "unknown"),
+                  count_text(model.parameters()), record->format);
+  fields.n_batch = stepper.max_step_tokens();
+}
+
+Record empty_record(const BenchConfig& config, const Backend& backend, const std::string& model,
+                    const std::string& format) {
+  Record record;
+  record.config = case_json(config, model, format);
+  record.format = record.resident = format;
+  Fingerprint& print = record.fingerprint = machine_fingerprint();
+  print.device = backend.name;
+  print.threads = backend.info().threads;
+  if (backend.info().sm != 0) print.gpu = backend.info().name;
+  LlamaBenchFields& fields = record.llama_bench;
+  fields.build_commit = print.commit;
+  fields.cpu_info = print.cpu;
+  fields.gpu_info = print.gpu;
+  fields.backends = backend.name;
+  fields.model_filename = model;
+  fields.n_threads = print.threads;
+  fields.type_k = fields.type_v = config.kv_format;
+  fields.n_prompt = config.prompt_tokens;
+  fields.n_gen = config.new_tokens - 1;
+  fields.test_time = utc_now();
+  return record;
+}
+
+StepperOptions stepper_options(const BenchConfig& config) {
+  const int64_t context = int64_t{config.prompt_tokens} + config.new_tokens - 1;
+  return {.max_sequences = 1,
+          .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens))};
+}
 
 std::string default_bench_model() {
   const std::vector<std::string> names = embedded_names();

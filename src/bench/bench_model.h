@@ -7,7 +7,9 @@
 #include <vector>
 
 #include "bench/config.h"
+#include "bench/measure.h"
 #include "bench/record.h"
+#include "engine/loaded_model.h"
 #include "ops/backend.h"
 
 namespace lowbit {
@@ -28,5 +30,19 @@ std::string default_bench_model();
 // is for a request that makes no sense: a bad key, a model or text that cannot be opened.
 std::vector<Record> bench_models(const BenchConfig& config, const Backend& backend,
                                  BenchListener* listener = nullptr);
+
+// What a case of this configuration loads and times.
+LoadOptions load_options(const BenchConfig& config, const std::string& format);
+SpeedOptions speed_options(const BenchConfig& config);
+
+// A record that says what was asked for and on which machine, and nothing measured yet.
+Record empty_record(const BenchConfig& config, const Backend& backend, const std::string& model,
+                    const std::string& format);
+
+// What is known about the model once it is loaded.
+void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper);
+
+// A stepper for one sequence of the configuration's length.
+StepperOptions stepper_options(const BenchConfig& config);
 
 }  // namespace lowbit

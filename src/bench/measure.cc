@@ -60,7 +60,7 @@ RunTiming time_run(Stepper& stepper, const Backend& backend, const SpeedOptions&
 bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options) {
   if (static_cast<int64_t>(runs.size()) < options.min_samples) return false;
   const auto width = [&](auto member) {
-    return median_estimate(each(runs, [&](const RunTiming& run) { return run.*member; }))
+    return series_estimate(each(runs, [&](const RunTiming& run) { return run.*member; }))
         .relative_width();
   };
   return width(&RunTiming::ttft) <= options.ci_width &&
@@ -73,10 +73,14 @@ std::vector<RunTiming> measure_speed(Stepper& stepper, const Backend& backend,
   warm_up.new_tokens = std::min(options.new_tokens, 16);
   time_run(stepper, backend, warm_up);
   std::vector<RunTiming> runs;
+  size_t next_look = static_cast<size_t>(options.min_samples);  // then after every 5 % more
   const Timer timer;
   do {
     runs.push_back(time_run(stepper, backend, options));
-  } while (timer.seconds() < options.max_seconds && !precise_enough(runs, options));
+    if (runs.size() < next_look) continue;
+    if (precise_enough(runs, options)) break;
+    next_look = runs.size() + 1 + runs.size() / 20;
+  } while (timer.seconds() < options.max_seconds);
   return runs;
 }
 

@@ -23,7 +23,7 @@ struct SpeedOptions {
   uint64_t seed = 0;  // of the prompt's random ids; decode feeds what the model draws (greedy)
   int32_t min_samples = 6;
   double max_seconds = 3;
-  double ci_width = 0.02;
+  double ci_width = 0.0075;
 };
 
 // Error: prompt and new tokens do not fit the stepper's context. No trace may be attached.

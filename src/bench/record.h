@@ -75,9 +75,11 @@ struct Record {
 
   // The tag must be a row of kMetrics, the numbers finite.
   void set(std::string_view tag, const Estimate& estimate);
-  void set(std::string_view tag, std::vector<double> samples);  // their median
-  const Estimate* find(std::string_view tag) const;             // nullptr: not measured
-  std::string config_text(const char* key) const;               // "" if absent or not a string
+  // Their median; `samples` in the order they were taken (series_estimate).
+  void set(std::string_view tag, std::vector<double> samples);
+  const Estimate* find(std::string_view tag) const;  // nullptr: not measured
+  const Value* find_value(std::string_view tag) const;
+  std::string config_text(const char* key) const;  // "" if absent or not a string
   bool operator==(const Record&) const = default;
 };
 
@@ -85,5 +87,10 @@ std::string to_json_line(const Record& record);
 
 // Error names `source` and the field for anything that to_json_line() does not write.
 Record parse_record(const std::string& source, std::string_view line);
+
+// All records of a file of JSON lines. Error names file and line, or says that there are none.
+std::vector<Record> read_records(const std::string& path);
+
+nlohmann::ordered_json to_json(const Fingerprint& fingerprint);
 
 }  // namespace lowbit

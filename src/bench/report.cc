@@ -252,6 +252,11 @@ std::string show(std::string_view tag, const Estimate& estimate) {
   return cell.half.empty() ? cell.value : cell.value + " ± " + cell.half;
 }
 
+std::string show_with_unit(std::string_view tag, const Estimate& estimate) {
+  const std::string unit = style_for(find_metric(tag), std::abs(estimate.median)).unit;
+  return show(tag, estimate) + (unit.empty() ? "" : " " + unit);
+}
+
 std::string report_table(std::span<const Record> records) {
   std::string text;
   for (const Group& group : groups_of(records)) {
