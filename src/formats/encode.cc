@@ -208,21 +208,25 @@ void append_coded(std::span<const float> row, int64_t at, const QTensorBuilder& 
   }
 }
 
-// Whether codes decode to finite f32 numbers: near its end a scale or a code that is rounded up may
-// lead beyond.
+// Of the number that decode_code yields.
+bool is_finite_f32(const BlockParams& p, double q) {
+  constexpr double kRoundsToInfinity = 0x1.ffffffp127;
+  return std::abs((q - p.shift) * p.scale + p.offset) < kRoundsToInfinity;
+}
+
 bool decodes_to_finite(const Format& f, const BlockParams& p, std::span<const uint32_t> codes) {
-  const auto finite = [&](double q) {
-    constexpr double kRoundsToInfinity = 0x1.ffffffp127;
-    return std::abs((q - p.shift) * p.scale + p.offset) < kRoundsToInfinity;
-  };
-  const CodeRange range = code_range(f);
-  if (finite(range.min) && finite(range.max)) return true;
+  if (every_code_is_finite(f, p)) return true;
   const std::span<const double> table = code_table(f);
   return std::all_of(codes.begin(), codes.end(),
-                     [&](uint32_t code) { return finite(table[code]); });
+                     [&](uint32_t code) { return is_finite_f32(p, table[code]); });
 }
 
 }  // namespace
+
+bool every_code_is_finite(const Format& f, const BlockParams& stored) {
+  const CodeRange range = code_range(f);
+  return is_finite_f32(stored, range.min) && is_finite_f32(stored, range.max);
+}
 
 int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
                     const QTensorBuilder& out, const RowOptions& options) {

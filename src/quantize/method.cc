@@ -86,9 +86,11 @@ bool is_own_name(std::string_view text) {
 // Spellings of one thing: no spaces around "+", 2:4 by one name.
 std::string plain_spelling(std::string_view text) {
   std::string plain;
+  std::string_view plus = "";
   for (const std::string_view part : split(trim(text), '+')) {
-    if (!plain.empty()) plain += '+';
+    plain += plus;
     plain += trim(part);
+    plus = "+";
   }
   for (const std::string_view ending : {"+semi", "+2:4", "+semi_structured"}) {
     if (plain.ends_with(ending)) {
@@ -175,6 +177,10 @@ Method parse_qualified(std::string_view asked, std::string_view qualifier, std::
 
 Method parse_method(std::string_view asked) {
   const std::string text = plain_spelling(asked);
+  if (text.starts_with('+') || text.ends_with('+')) {
+    throw_error("a side of the pair `{}` is empty; write WEIGHTS+ACTIVATIONS, or WEIGHTS alone",
+                printable(asked));
+  }
   if (const size_t colon = text.find(':'); colon != std::string::npos) {
     return parse_qualified(asked, std::string_view(text).substr(0, colon),
                            std::string_view(text).substr(colon + 1));

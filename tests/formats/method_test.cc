@@ -326,6 +326,10 @@ TEST(Methods, UnknownNamesAreErrorsWithSuggestions) {
       {"toarchao:fp6", "unknown tool `toarchao`, did you mean `torchao`"},
       {"fp8-asym", "unknown parameter `-asym`"},
       {"int8+int3", "cannot hold activations"},
+      {"+int8", "a side of the pair `+int8` is empty"},
+      {" + int8", "a side of the pair `"},
+      {"int8+", "a side of the pair `"},
+      {"+", "a side of the pair `"},
   };
   for (const auto& [name, part] : kRows) {
     EXPECT_NE(error_of(name).find(part), std::string::npos) << name << ": " << error_of(name);
