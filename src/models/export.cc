@@ -185,6 +185,7 @@ ExportReport export_model(const Checkpoint& checkpoint, const Backend& backend,
   const std::string target = without_slashes(out);
   LoadOptions load;
   load.policy = options.policy;
+  load.inputs = options.inputs;
   load.plan_only = true;
   ExportReport report;
   report.uses = load_model(checkpoint, backend, load)->tensors();
