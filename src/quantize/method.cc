@@ -216,6 +216,26 @@ Method parse_method(std::string_view asked) {
   return own_method(asked, text);
 }
 
+Method parse_one_format(std::string_view text) {
+  Method method = parse_method(text);
+  const MethodScope& scope = method.scope;
+  const std::string weights = name(method.formats.weights);
+  if (method.formats.activations) {
+    throw_error("`{}` is weights and activations, here is a place for one format; write {}",
+                printable(text), weights);
+  }
+  if (!scope.include.empty() || scope.embedding != "stored") {
+    throw_error("`{}` means other formats for other layers, here is a place for one; write {}",
+                printable(text), scope.include.empty() ? scope.embedding : weights);
+  }
+  return method;
+}
+
+Format parse_cache_name(std::string_view text) {
+  const Method method = parse_one_format(text);
+  return parse_cache_format(method.tool.empty() ? text : name(method.formats.weights));
+}
+
 std::string description(const Method& method) {
   const bool rtn = method.quantizer->name == "rtn";
   return name(method.formats) + (rtn ? "" : fmt::format(" by {}", method.quantizer->name));
