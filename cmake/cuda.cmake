@@ -50,9 +50,10 @@ message(STATUS "CUDA backend: on (nvcc ${CMAKE_CUDA_COMPILER_VERSION}, ${lb_arch
 
 # CMake 3.25 does not know that nvcc 12 and newer speak C++20.
 set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION -std=c++20)
+# Kernels share constexpr functions with the host (base/fp.h).
 add_library(lb_cuda_options INTERFACE)
 target_compile_options(lb_cuda_options INTERFACE
-  $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo --threads=1 -Xcompiler=-Wall>
+  $<$<COMPILE_LANGUAGE:CUDA>:-lineinfo --threads=1 --expt-relaxed-constexpr -Xcompiler=-Wall>
   $<$<AND:$<BOOL:${LB_WERROR}>,$<COMPILE_LANGUAGE:CUDA>>:--Werror=all-warnings>)
 target_compile_definitions(lb_cuda_options INTERFACE LB_WITH_CUDA=1)
 target_link_libraries(lb_cuda_options INTERFACE CUDA::cudart_static)

@@ -2,6 +2,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/commands.h"
 #include "app/options.h"
@@ -9,11 +10,11 @@
 #include "app/progress.h"
 #include "backends.h"
 #include "base/check.h"
-#include "base/file.h"
 #include "base/text.h"
 #include "base/thread_pool.h"
 #include "bench/compare.h"
 #include "bench/live.h"
+#include "bench/result_file.h"
 
 namespace lowbit {
 namespace {
@@ -43,7 +44,7 @@ void visit(Visitor& v, CompareConfig& c) {
 }
 
 // "bench.yaml format=int4 threads=2", or a model's name among them.
-BenchConfig parse_config(const std::string& text) {
+BenchCase parse_side(const std::string& text) {
   BenchConfig config;
   std::vector<std::string> overrides, models;
   for (const std::string_view part : split(text, ' ')) {
@@ -58,35 +59,36 @@ BenchConfig parse_config(const std::string& text) {
     }
   }
   apply_overrides(overrides, config);
-  if (!models.empty()) config.models = std::move(models);
-  return config;
+  if (!models.empty()) config.model = std::move(models);
+  if (config.model.empty()) config.model.push_back(default_bench_model());
+  check(config);
+  const std::vector<BenchCase> cases = cases_of(config);
+  if (cases.size() != 1) {
+    throw_error("{} cases; a live comparison takes one, such as format=int4", cases.size());
+  }
+  check_case(cases.front());
+  return cases.front();
 }
 
-class Shown final : public BenchListener {
- public:
-  void on_case(int64_t, int64_t, const std::string&) override {}
-  void on_phase(std::string_view phase) override { progress_.update(0, 1, phase); }
-  void on_record(const Record&) override {}
-
- private:
-  Progress progress_{"compare"};
-};
-
 Comparison run_live(const CompareConfig& config, const std::vector<std::string>& sides) {
-  const BenchConfig a = with_context("A", [&] { return parse_config(sides[0]); });
-  const BenchConfig b = with_context("B", [&] { return parse_config(sides[1]); });
+  const BenchCase a = with_context("A", [&] { return parse_side(sides[0]); });
+  const BenchCase b = with_context("B", [&] { return parse_side(sides[1]); });
   if (a.threads > 0) set_threads(a.threads);
+  std::optional<ResultFile> file;  // found out now, not after the last pair
+  if (!config.out.empty()) file.emplace(config.out, /*resume=*/false);
   std::pair<Record, Record> records;
   {
-    Shown listener;
-    records = measure_live(
-        a, b, find_backend(a.device),
-        {.confidence = config.confidence, .width = config.width, .max_seconds = config.max_seconds},
-        &listener);
+    Progress progress("compare");
+    records =
+        measure_live(a, b, find_backend(a.device),
+                     {.confidence = config.confidence,
+                      .width = config.width,
+                      .max_seconds = config.max_seconds,
+                      .on_phase = [&](std::string_view phase) { progress.update(0, 1, phase); }});
   }
-  if (!config.out.empty()) {
-    append_line(config.out, to_json_line(records.first));
-    append_line(config.out, to_json_line(records.second));
+  if (file) {
+    file->append(records.first);
+    file->append(records.second);
   }
   CompareOptions options{
       .confidence = config.confidence, .metrics = config.metric, .ignore = {}, .paired = true};

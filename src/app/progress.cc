@@ -12,14 +12,14 @@ constexpr double kBarSeconds = 0.1;
 constexpr double kLineSeconds = 10;
 constexpr int kBarWidth = 30;
 
+}  // namespace
+
 std::string duration(double seconds) {
   const auto whole = static_cast<int64_t>(seconds + 0.5);
   if (whole < 60) return fmt::format("{} s", whole);
   if (whole < 3600) return fmt::format("{}:{:02} min", whole / 60, whole % 60);
   return fmt::format("{}:{:02} h", whole / 3600, whole / 60 % 60);
 }
-
-}  // namespace
 
 Progress::Progress(std::string title) : title_(std::move(title)), terminal_(stderr_is_terminal()) {}
 

@@ -10,6 +10,8 @@
 
 namespace lowbit {
 
+std::string duration(double seconds);  // "42 s", "2:10 min", "1:05 h"
+
 class Progress {
  public:
   explicit Progress(std::string title);

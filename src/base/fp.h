@@ -84,7 +84,7 @@ LB_HOST_DEVICE constexpr double minifloat_to_double(MiniFloat f, uint32_t code) 
   const uint32_t magnitude = code & (sign - 1);
   double value = 0;
   if (magnitude > f.max_code) {
-    const bool infinite = f == kFloatE5M2 && magnitude == 0x7c;
+    const bool infinite = f.exponent_bits == 5 && magnitude == 0x7c;  // e5m2 is IEEE-like
     value = infinite ? std::bit_cast<double>(uint64_t{0x7ff} << 52)
                      : std::bit_cast<double>(uint64_t{0xfff} << 51);
   } else {
@@ -108,8 +108,8 @@ LB_HOST_DEVICE constexpr uint32_t double_to_minifloat(MiniFloat f, double value)
   // Of the number's binade; subnormals have the step of the lowest one.
   int exponent = static_cast<int>(std::bit_cast<uint64_t>(magnitude) >> 52) - 1023;
   if (exponent < 1 - f.bias()) exponent = 1 - f.bias();
-  const double step = power_of_two(exponent - f.mantissa_bits);
-  const double steps = magnitude / step;  // exact, less than 2^(mantissa bits + 1)
+  // Exact, less than 2^(mantissa bits + 1).
+  const double steps = magnitude * power_of_two(f.mantissa_bits - exponent);
   const auto below = static_cast<uint32_t>(steps);
   const double rest = steps - below;
   // Counted in steps, codes continue over the edge of a binade: a carry makes the next exponent.

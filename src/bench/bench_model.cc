@@ -1,8 +1,8 @@
 #include "bench/bench_model.h"
 
 #include <algorithm>
+#include <functional>
 #include <new>
-#include <optional>
 #include <set>
 
 #include "base/check.h"
@@ -20,22 +20,12 @@ namespace {
 constexpr std::string_view kDefaultModel = "prose-7m";
 constexpr int32_t kHashTokens = 8;  // logits_hash() needs that much context
 
-// One model and what its cases share.
-struct Subject {
-  std::string source;
-  int64_t parameters = 0;          // estimated from the config until a case has loaded the model
-  std::optional<ScoredText> text;  // made by the first case that needs it
-};
-
 struct Case {
-  const BenchConfig& config;
+  const BenchCase& keys;
   const Backend& backend;
-  std::string format;  // as a name, or "stored"
-  BenchListener* listener;
+  const CaseOptions& options;
 
-  void phase(std::string_view text) const {
-    if (listener) listener->on_phase(text);
-  }
+  void phase(std::string_view text) const { options.on_phase(text); }
 };
 
 // From the sizes that every transformer's config names; 0 where it does not.
@@ -56,10 +46,10 @@ int64_t estimated_parameters(const Hyperparams& config) {
 FormatPair stored_pair() { return {format_of(FormatId::kBF16), std::nullopt}; }
 
 // "" or why the case cannot run on this machine.
-std::string reason_to_skip(const Case& c, const Subject& subject) {
+std::string reason_to_skip(const BenchCase& c) {
   const FormatPair pair = c.format == "stored" ? stored_pair() : parse_method(c.format).formats;
-  const double needed =
-      static_cast<double>(subject.parameters) * pair.weights.bits_per_weight() / 8;
+  const int64_t parameters = estimated_parameters(open_checkpoint(c.model)->config());
+  const double needed = static_cast<double>(parameters) * pair.weights.bits_per_weight() / 8;
   const auto available = static_cast<double>(available_memory());
   if (available == 0 || needed <= available) return "";
   return fmt::format("needs about {:.1f} GB of memory for its weights; {:.1f} GB are free",
@@ -93,8 +83,8 @@ void measure_ceiling(Record* record, const Case& c, std::span<const RunTiming> r
 }
 
 void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool peak_is_ours) {
-  const SpeedOptions options = speed_options(c.config);
-  Stepper stepper(*loaded.model, c.backend, stepper_options(c.config));
+  const SpeedOptions options = speed_options(c.keys);
+  Stepper stepper(*loaded.model, c.backend, stepper_options(c.keys));
   describe(record, loaded, stepper);
   record->fingerprint.logits_hash = logits_hash(stepper);
   c.phase("measuring");
@@ -108,82 +98,83 @@ void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool pe
   measure_ceiling(record, c, runs, bytes);
 }
 
-void run_quality(Record* record, const Case& c, const LoadedModel& loaded, Subject* subject) {
-  const BenchConfig& config = c.config;
-  if (config.quality == "none" || record->random_weights) return;
-  c.phase("scoring");
-  const LoadedModel reference = load(subject->source, c.backend, {});  // its cache in bf16
-  if (!subject->text && !config.text.empty()) {
-    subject->text = file_text(reference, config.text, config.ctx, config.quality_tokens);
-  } else if (!subject->text) {
-    SelfTextOptions options{.seed = static_cast<uint64_t>(config.seed)};
-    if (config.ctx > 0) options.tokens = config.ctx - 1;
-    if (config.quality_tokens > 0) {
-      options.tokens = std::min(options.tokens, config.quality_tokens);
-      options.sequences = std::max(1, config.quality_tokens / options.tokens);
-    }
-    subject->text = self_text(reference, options);
+// The text that `reference` writes itself: what an earlier case left in the scratch folder, or new.
+ScoredText generated_text(const Case& c, const LoadedModel& reference) {
+  SelfTextOptions options{.seed = static_cast<uint64_t>(c.keys.seed)};
+  if (c.keys.ctx > 0) options.tokens = c.keys.ctx - 1;
+  if (c.keys.quality_tokens > 0) {
+    options.tokens = std::min(options.tokens, c.keys.quality_tokens);
+    options.sequences = std::max(1, c.keys.quality_tokens / options.tokens);
   }
-  add_quality(record, loaded, reference, *subject->text);
+  if (c.options.scratch.empty()) return self_text(reference, options);
+  const std::string key = fmt::format("{}\n{}\n{} {} {}", c.keys.model, c.keys.device, options.seed,
+                                      options.sequences, options.tokens);
+  const std::string path =
+      fmt::format("{}/text-{:016x}", c.options.scratch, std::hash<std::string>()(key));
+  if (file_exists(path)) return parse_text(map_file(path).text());
+  const ScoredText text = self_text(reference, options);
+  write_file_atomically(path, to_json(text));
+  return text;
 }
 
-void run_loaded(Record* record, const Case& c, Subject* subject) {
+void run_quality(Record* record, const Case& c, const LoadedModel& loaded) {
+  const BenchCase& keys = c.keys;
+  if (keys.quality == "none" || record->random_weights) return;
+  c.phase("scoring");
+  const LoadedModel reference = load(keys.model, c.backend, {});  // its cache in bf16
+  const ScoredText text = keys.text.empty()
+                              ? generated_text(c, reference)
+                              : file_text(reference, keys.text, keys.ctx, keys.quality_tokens);
+  add_quality(record, loaded, reference, text);
+}
+
+void run_loaded(Record* record, const Case& c) {
   c.phase("loading");
   const bool peak_is_ours = reset_peak_memory();
-  const LoadedModel loaded = load(subject->source, c.backend, load_options(c.config, c.format));
-  subject->parameters = loaded.model->parameters();
+  const LoadedModel loaded = load(c.keys.model, c.backend, load_options(c.keys));
   record->random_weights = loaded.checkpoint->synthetic();
   run_speed(record, c, loaded, peak_is_ours);
-  with_context("quality", [&] { run_quality(record, c, loaded, subject); });
-}
-
-Record run_case(const Case& c, Subject* subject) {
-  Record record = empty_record(c.config, c.backend, subject->source, c.format);
-  const auto fail = [&](const std::string& reason) {
-    record.status = Status::kFail;
-    record.reason = reason;
-  };
-  try {
-    record.reason = reason_to_skip(c, *subject);
-    if (!record.reason.empty()) {
-      record.status = Status::kSkip;
-    } else {
-      run_loaded(&record, c, subject);
-    }
-  } catch (const Error& error) {
-    fail(error.what());
-  } catch (const std::bad_alloc&) {
-    fail("out of memory");
-  }
-  return record;
+  with_context("quality", [&] { run_quality(record, c, loaded); });
 }
 
 // Windows longer than the model's context, found out before anything is loaded.
-void check_quality_context(const BenchConfig& config, const Checkpoint& checkpoint) {
-  if (config.quality == "none") return;
+void check_quality_context(const BenchCase& c, const Checkpoint& checkpoint) {
+  if (c.quality == "none") return;
   const int64_t context =  // the range and the default of LlamaConfig
       checkpoint.config().integer_or("max_position_embeddings", 2048, 1, 1 << 24);
-  if (config.ctx > context) {
-    throw_error("ctx = {}: {} was made for {} tokens", config.ctx, checkpoint.source(), context);
+  if (c.ctx > context) {
+    throw_error("ctx = {}: {} was made for {} tokens", c.ctx, checkpoint.source(), context);
   }
 }
 
 }  // namespace
 
-LoadOptions load_options(const BenchConfig& config, const std::string& format) {
+LoadOptions load_options(const BenchCase& c) {
   LoadOptions options;
-  if (format != "stored") set_method(parse_method(format), &options);
-  options.kv_format = parse_cache_format(config.kv_format);
+  if (c.format != "stored") set_method(parse_method(c.format), &options);
+  options.kv_format = parse_cache_name(c.kv_format);
   return options;
 }
 
-SpeedOptions speed_options(const BenchConfig& config) {
-  return {.prompt_tokens = config.prompt_tokens,
-          .new_tokens = config.new_tokens,
-          .seed = static_cast<uint64_t>(config.seed),
-          .min_samples = config.min_samples,
-          .max_seconds = config.max_seconds,
-          .ci_width = config.ci_width};
+SpeedOptions speed_options(const BenchCase& c) {
+  return {.prompt_tokens = c.prompt_tokens,
+          .new_tokens = c.new_tokens,
+          .seed = static_cast<uint64_t>(c.seed),
+          .min_samples = c.min_samples,
+          .max_seconds = c.max_seconds,
+          .ci_width = c.ci_width};
+}
+
+StepperOptions stepper_options(const BenchCase& c) {
+  const int64_t context = int64_t{c.prompt_tokens} + c.new_tokens - 1;
+  return {.max_sequences = 1,
+          .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens))};
+}
+
+void describe(Record* record, const Backend& backend) {
+  record->fingerprint.threads = record->llama_bench.n_threads = backend.info().threads;
+  if (backend.info().sm == 0) return;
+  record->fingerprint.gpu = record->llama_bench.gpu_info = backend.info().name;
 }
 
 void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper) {
@@ -211,35 +202,6 @@ void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper)
   fields.n_batch = stepper.max_step_tokens();
 }
 
-Record empty_record(const BenchConfig& config, const Backend& backend, const std::string& model,
-                    const std::string& format) {
-  Record record;
-  record.config = case_json(config, model, format);
-  record.format = record.resident = format;
-  Fingerprint& print = record.fingerprint = machine_fingerprint();
-  print.device = backend.name;
-  print.threads = backend.info().threads;
-  if (backend.info().sm != 0) print.gpu = backend.info().name;
-  LlamaBenchFields& fields = record.llama_bench;
-  fields.build_commit = print.commit;
-  fields.cpu_info = print.cpu;
-  fields.gpu_info = print.gpu;
-  fields.backends = backend.name;
-  fields.model_filename = model;
-  fields.n_threads = print.threads;
-  fields.type_k = fields.type_v = config.kv_format;
-  fields.n_prompt = config.prompt_tokens;
-  fields.n_gen = config.new_tokens - 1;
-  fields.test_time = utc_now();
-  return record;
-}
-
-StepperOptions stepper_options(const BenchConfig& config) {
-  const int64_t context = int64_t{config.prompt_tokens} + config.new_tokens - 1;
-  return {.max_sequences = 1,
-          .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens))};
-}
-
 std::string default_bench_model() {
   const std::vector<std::string> names = embedded_names();
   if (std::find(names.begin(), names.end(), kDefaultModel) != names.end()) {
@@ -251,33 +213,52 @@ std::string default_bench_model() {
               folder);
 }
 
-std::vector<Record> bench_models(const BenchConfig& config, const Backend& backend,
-                                 BenchListener* listener) {
-  check(config);
-  const std::vector<std::string> formats = expand_formats(config.formats);
-  if (!config.text.empty()) map_file(config.text);  // must be readable before hours are spent
-  std::vector<std::string> models = config.models;
-  if (models.empty()) models.push_back(default_bench_model());
-  std::vector<Subject> subjects;
-  for (const std::string& model : models) {
-    const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(model);
-    if (!checkpoint->synthetic()) check_quality_context(config, *checkpoint);
-    subjects.push_back({model, estimated_parameters(checkpoint->config()), {}});
-  }
+void check_case(const BenchCase& c) {
+  if (!c.text.empty()) map_file(c.text);
+  const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(c.model);
+  if (!checkpoint->synthetic()) check_quality_context(c, *checkpoint);
+}
 
-  std::vector<Record> records;
-  const auto total = static_cast<int64_t>(subjects.size() * formats.size());
-  for (Subject& subject : subjects) {
-    for (const std::string& format : formats) {
-      if (listener) {
-        listener->on_case(static_cast<int64_t>(records.size()), total,
-                          subject.source + " " + format);
-      }
-      records.push_back(run_case({config, backend, format, listener}, &subject));
-      if (listener) listener->on_record(records.back());
+Record blank_record(const BenchCase& c) {
+  Record record;
+  record.config = case_json(c);
+  record.format = record.resident = c.format;
+  Fingerprint& print = record.fingerprint = machine_fingerprint();
+  print.device = c.device;
+  print.threads = c.threads;
+  LlamaBenchFields& fields = record.llama_bench;
+  fields.build_commit = print.commit;
+  fields.cpu_info = print.cpu;
+  fields.backends = c.device;
+  fields.model_filename = c.model;
+  fields.n_threads = print.threads;
+  fields.type_k = fields.type_v = c.kv_format;
+  fields.n_prompt = c.prompt_tokens;
+  fields.n_gen = c.new_tokens - 1;
+  fields.test_time = utc_now();
+  return record;
+}
+
+Record run_case(const BenchCase& c, const Backend& backend, const CaseOptions& options) {
+  Record record = blank_record(c);
+  describe(&record, backend);
+  const auto fail = [&](const std::string& reason) {
+    record.status = Status::kFail;
+    record.reason = reason;
+  };
+  try {
+    record.reason = reason_to_skip(c);
+    if (!record.reason.empty()) {
+      record.status = Status::kSkip;
+    } else {
+      run_loaded(&record, {c, backend, options});
     }
+  } catch (const Error& error) {
+    fail(error.what());
+  } catch (const std::bad_alloc&) {
+    fail("out of memory");
   }
-  return records;
+  return record;
 }
 
 }  // namespace lowbit

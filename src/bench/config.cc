@@ -31,7 +31,10 @@ std::string method_name(const std::string& text) {
   return method.tool.empty() ? name(method.formats) : method.asked;
 }
 
-class JsonVisitor {
+constexpr const char* kStandard[] = {"bf16",  "int8", "fp8",  "fp6",  "int4",    "mxfp4",
+                                     "nvfp4", "int3", "int2", "int1", "ternary", "int8+int8"};
+
+class JsonWriter {
  public:
   template <class T>
   void field(const char* key, const T& value, const char*) {
@@ -40,28 +43,84 @@ class JsonVisitor {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
 };
 
+class JsonReader {
+ public:
+  explicit JsonReader(const nlohmann::ordered_json& json) : json_(json) {}
+
+  template <class T>
+  void field(const char* key, T& value, const char*) {
+    const auto found = json_.find(key);
+    if (found == json_.end()) throw_error("case: {}: is absent", key);
+    try {
+      found->get_to(value);
+    } catch (const nlohmann::json::exception&) {
+      throw_error("case: {}: {} is not of the right type", key, printable(found->dump()));
+    }
+    ++read_;
+  }
+  void check_all_read() const {
+    if (read_ != json_.size()) throw_error("case: has keys that no case has");
+  }
+
+ private:
+  const nlohmann::ordered_json& json_;
+  size_t read_ = 0;
+};
+
+template <class T, class Check>
+void each(const char* key, const std::vector<T>& values, const Check& check) {
+  if (values.empty()) throw_error("{}: the list is empty", key);
+  for (const T& value : values) check(value);
+}
+
+// Every case so far with every value of one more key.
+template <class T>
+void multiply(std::vector<BenchCase>* cases, const std::vector<T>& values, T BenchCase::*member) {
+  std::vector<BenchCase> product;
+  for (const BenchCase& c : *cases) {
+    std::vector<T> seen;
+    for (const T& value : values) {
+      if (std::find(seen.begin(), seen.end(), value) != seen.end()) continue;
+      seen.push_back(value);
+      product.push_back(c);
+      product.back().*member = value;
+    }
+  }
+  *cases = std::move(product);
+}
+
 }  // namespace
 
 void check(const BenchConfig& c) {
-  check_range("threads", c.threads, 0, 1024);
-  check_range("prompt_tokens", c.prompt_tokens, 1, kManyTokens);
-  check_range("new_tokens", c.new_tokens, 1, kManyTokens);
-  if (c.ctx != 0) check_range("ctx", c.ctx, 2, kManyTokens);
+  const auto all_in = [](const char* key, const std::vector<int32_t>& values, int32_t lo,
+                         int32_t hi) {
+    each(key, values, [&](int32_t value) { check_range(key, value, lo, hi); });
+  };
+  all_in("threads", c.threads, 0, 1024);
+  all_in("prompt_tokens", c.prompt_tokens, 1, kManyTokens);
+  all_in("new_tokens", c.new_tokens, 1, kManyTokens);
+  each("ctx", c.ctx, [](int32_t ctx) {
+    if (ctx != 0) check_range("ctx", ctx, 2, kManyTokens);
+  });
   check_range<int64_t>("seed", c.seed, 0, INT64_MAX);
   check_range("min_samples", c.min_samples, 1, 100000);
   check_range("max_seconds", c.max_seconds, 0.0, 1e6);
   check_range("ci_width", c.ci_width, 0.0, 10.0);
   check_range("quality_tokens", c.quality_tokens, 0, kManyTokens);
+  check_range("timeout", c.timeout, 0.0, 1e9);
   check_choice("quality", c.quality, {"none", "self", "text", "auto"});
   check_choice("output", c.output, {"table", "md", "json"});
-  with_context("kv_format", [&] { parse_cache_format(c.kv_format); });
+  each("kv_format", c.kv_format, [](const std::string& format) {
+    with_context("kv_format", [&] { parse_cache_name(format); });
+  });
+  each("device", c.device, [](const std::string&) {});
   if (c.quality == "text" && c.text.empty()) throw_error("quality = text: needs text=FILE");
   if (!c.text.empty() && (c.quality == "none" || c.quality == "self")) {
     throw_error("text = {}: not used with quality={}; leave one of them out",
                 printable(c.text, 300), c.quality);
   }
-  if (expand_formats(c.formats).empty())
-    throw_error("format: the list is empty; `all` is the default");
+  if (expand_formats(c.format).empty())
+    throw_error("format: the list is empty; `standard` is the default");
 }
 
 std::vector<std::string> expand_formats(const std::vector<std::string>& formats) {
@@ -77,6 +136,8 @@ std::vector<std::string> expand_formats(const std::vector<std::string>& formats)
         const bool chosen = row.params.weights && row.defaults.rule != ScaleRule::kImport;
         if (chosen) add(std::string(row.name));
       }
+    } else if (format == "standard") {
+      for (const char* standard : kStandard) add(standard);
     } else {
       add(format == "stored" ? format : method_name(format));
     }
@@ -84,16 +145,43 @@ std::vector<std::string> expand_formats(const std::vector<std::string>& formats)
   return names;
 }
 
-nlohmann::ordered_json case_json(const BenchConfig& config, const std::string& model,
-                                 const std::string& format) {
-  BenchConfig copy = config;
-  JsonVisitor visitor;
-  visit(visitor, copy);
-  visitor.json["model"] = model;
-  visitor.json["format"] = format;
-  visitor.json.erase("out");
-  visitor.json.erase("output");
-  return std::move(visitor.json);
+std::vector<BenchCase> cases_of(const BenchConfig& config) {
+  BenchCase first;
+  static_cast<MeasureKeys&>(first) = config;
+  std::vector<BenchCase> cases = {first};
+  multiply(&cases, config.model, &BenchCase::model);
+  multiply(&cases, config.device, &BenchCase::device);
+  multiply(&cases, config.threads, &BenchCase::threads);
+  multiply(&cases, config.kv_format, &BenchCase::kv_format);
+  multiply(&cases, config.ctx, &BenchCase::ctx);
+  multiply(&cases, config.prompt_tokens, &BenchCase::prompt_tokens);
+  multiply(&cases, config.new_tokens, &BenchCase::new_tokens);
+  multiply(&cases, expand_formats(config.format), &BenchCase::format);
+  return cases;
+}
+
+nlohmann::ordered_json case_json(const BenchCase& c) {
+  JsonWriter writer;
+  visit(writer, const_cast<BenchCase&>(c));  // only read
+  return std::move(writer.json);
+}
+
+std::string case_text(const BenchCase& c) {
+  try {
+    return case_json(c).dump();
+  } catch (const nlohmann::json::exception&) {
+    throw_error("{}: the name is not UTF-8; link it under another one", printable(c.model, 300));
+  }
+}
+
+BenchCase parse_case(std::string_view text) {
+  const auto json = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) throw_error("case: `{}` is not a JSON object", printable(text));
+  BenchCase c;
+  JsonReader reader(json);
+  visit(reader, c);
+  reader.check_all_read();
+  return c;
 }
 
 }  // namespace lowbit

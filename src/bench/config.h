@@ -1,25 +1,19 @@
-// What `lowbit bench` takes: keys of the YAML file and of key=value, in one list.
+// What `lowbit bench` takes: keys of the YAML file and of key=value, in one list. Keys that have
+// several values make a sweep: every combination of them is a case.
 #pragma once
 
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "formats/format.h"
 
 namespace lowbit {
 
-struct BenchConfig {
-  std::vector<std::string> models;
-  std::vector<std::string> formats = {"bf16",  "int8", "fp8",  "fp6",  "int4",    "mxfp4",
-                                      "nvfp4", "int3", "int2", "int1", "ternary", "int8+int8"};
-  std::string device = "cpu";
-  int32_t threads = 0;
-  int32_t prompt_tokens = 128;
-  int32_t new_tokens = 64;
-  int32_t ctx = 0;
-  std::string kv_format = "bf16";
+// How a case is measured; the same for all cases of a sweep.
+struct MeasureKeys {
   int64_t seed = 0;
   int32_t min_samples = 6;
   double max_seconds = 3;
@@ -27,16 +21,40 @@ struct BenchConfig {
   std::string quality = "auto";
   std::string text;
   int32_t quality_tokens = 2048;
+};
+
+template <class T>
+using One = T;
+template <class T>
+using Several = std::vector<T>;
+
+// What is measured: one value each in a case, any number in a config.
+template <template <class> class Axis>
+struct CaseKeys : MeasureKeys {
+  Axis<std::string> model;
+  Axis<std::string> format = {"standard"};
+  Axis<std::string> device = {"cpu"};
+  Axis<int32_t> threads = {0};
+  Axis<int32_t> prompt_tokens = {128};
+  Axis<int32_t> new_tokens = {64};
+  Axis<int32_t> ctx = {0};
+  Axis<std::string> kv_format = {"bf16"};
+};
+
+using BenchCase = CaseKeys<One>;
+
+struct BenchConfig : CaseKeys<Several> {
+  double timeout = 0;
   std::string out;
   std::string output = "table";
 };
 
-template <class Visitor>
-void visit(Visitor& v, BenchConfig& c) {
-  v.field("model", c.models, "folders, .gguf files, synthetic:NAME; none: the embedded model");
-  v.field(
-      "format", c.formats,
-      "formats, or other tools' names for them; `all` families of ours, `stored` as in the file");
+template <class Visitor, template <class> class Axis>
+void visit(Visitor& v, CaseKeys<Axis>& c) {
+  v.field("model", c.model, "folders, .gguf files, synthetic:NAME; none: the embedded model");
+  v.field("format", c.format,
+          "formats, or other tools' names for them; `standard` a dozen to choose from, `all` "
+          "families of ours, `stored` as in the file");
   v.field("device", c.device, "backend: cpu or ref");
   v.field("threads", c.threads, "CPU threads; 0: one per core");
   v.field("prompt_tokens", c.prompt_tokens, "tokens of the prompt (random ids)");
@@ -44,13 +62,19 @@ void visit(Visitor& v, BenchConfig& c) {
   v.field("ctx", c.ctx, "window of the quality figures; 0: 512, or the model's context if shorter");
   v.field("kv_format", c.kv_format,
           "format of the KV cache: bf16, f32, int8, fp8, int4, mxfp8, ...");
-  v.field("seed", c.seed, "of the prompt and of the self-generated text");
+  v.field("seed", c.seed, "of the prompt, of the self-generated text and of the order of cases");
   v.field("min_samples", c.min_samples, "repetitions at least, time permitting; 6 give a 95 % CI");
   v.field("max_seconds", c.max_seconds, "of repetitions per case; one always runs to its end");
   v.field("ci_width", c.ci_width, "stop when the 95 % interval is this narrow, / the median");
   v.field("quality", c.quality, "none, self (text that the model generates), text, auto");
   v.field("text", c.text, "text file for perplexity and KL");
   v.field("quality_tokens", c.quality_tokens, "tokens of text to score at most; 0: all of it");
+}
+
+template <class Visitor>
+void visit(Visitor& v, BenchConfig& c) {
+  visit(v, static_cast<CaseKeys<Several>&>(c));
+  v.field("timeout", c.timeout, "seconds after which a case has failed; 0: none");
   v.field("out", c.out, "file that one JSON line per case is appended to");
   v.field("output", c.output, "table, md or json on standard output");
 }
@@ -58,12 +82,20 @@ void visit(Visitor& v, BenchConfig& c) {
 // Error names the key for anything out of range, unknown or contradictory.
 void check(const BenchConfig& config);
 
-// `formats` with "all" replaced and our own names made canonical; "stored" and the names of other
-// tools stay.
+// `formats` with "all" and "standard" replaced and our own names made canonical; "stored" and the
+// names of other tools stay.
 std::vector<std::string> expand_formats(const std::vector<std::string>& formats);
 
-// The configuration of one case, as its record shows it: one model, one format, no output options.
-nlohmann::ordered_json case_json(const BenchConfig& config, const std::string& model,
-                                 const std::string& format);
+// Every combination, each once: models outermost, formats innermost.
+std::vector<BenchCase> cases_of(const BenchConfig& config);
+
+// The configuration of one case, as its record shows it; equal cases have equal JSON.
+nlohmann::ordered_json case_json(const BenchCase& c);
+
+// The same as text. Error: a name that is not UTF-8.
+std::string case_text(const BenchCase& c);
+
+// The inverse. Error: not an object of exactly these keys.
+BenchCase parse_case(std::string_view json);
 
 }  // namespace lowbit

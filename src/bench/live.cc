@@ -11,34 +11,32 @@
 namespace lowbit {
 namespace {
 
-// Where its weights happen to lie makes one load of a model a few per cent faster than the next.
-// Both sides are loaded again after this many times the seconds that loading took, so that this
-// counts as noise; the pairs between two loads are alike, which their autocorrelation shows.
+// Two loads of one model need not be equally fast, and no pair between them shows it. Both sides
+// are loaded again after this many times the seconds that loading took, so that it counts as noise;
+// the pairs between two loads are alike then, which their autocorrelation shows.
 constexpr double kRunsPerLoad = 4;
 
 // A loaded side, until the next load.
 struct Loaded {
-  Loaded(const BenchConfig& config, const Backend& backend, const Record& record)
-      : model(load(record.config_text("model"), backend,
-                   load_options(config, record.config_text("format")))),
-        stepper(*model.model, backend, stepper_options(config)) {}
+  Loaded(const BenchCase& c, const Backend& backend)
+      : model(load(c.model, backend, load_options(c))),
+        stepper(*model.model, backend, stepper_options(c)) {}
 
   LoadedModel model;
   Stepper stepper;
 };
 
 struct Side {
-  Side(const BenchConfig& c, const Backend& backend)
-      : config(c),
-        options(speed_options(c)),
-        record(empty_record(c, backend, c.models.empty() ? default_bench_model() : c.models[0],
-                            expand_formats(c.formats).front())) {}
+  Side(const BenchCase& c, const Backend& backend)
+      : keys(c), options(speed_options(c)), record(blank_record(c)) {
+    describe(&record, backend);
+  }
 
   // Loads anew; then one run to warm up.
   void reload(const Backend& backend) {
     const bool first = !loaded;
     loaded.reset();
-    loaded = std::make_unique<Loaded>(config, backend, record);
+    loaded = std::make_unique<Loaded>(keys, backend);
     if (first) {
       record.random_weights = loaded->model.checkpoint->synthetic();
       describe(&record, loaded->model, loaded->stepper);
@@ -49,26 +47,12 @@ struct Side {
     time_run(loaded->stepper, backend, warm_up);
   }
 
-  const BenchConfig& config;
+  BenchCase keys;
   SpeedOptions options;
   Record record;
   std::unique_ptr<Loaded> loaded;
   std::vector<RunTiming> runs;
 };
-
-void check_side(const char* side, const BenchConfig& config) {
-  with_context(side, [&] {
-    check(config);
-    if (config.models.size() > 1) {
-      throw_error("model: {} are named; a live comparison takes one", config.models.size());
-    }
-    const std::vector<std::string> formats = expand_formats(config.formats);
-    if (formats.size() != 1) {
-      throw_error("format: {} are named; a live comparison takes one, such as format=int4",
-                  formats.size());
-    }
-  });
-}
 
 bool narrow(std::span<const RunTiming> a, std::span<const RunTiming> b, double RunTiming::*member,
             const LiveOptions& options) {
@@ -88,11 +72,8 @@ bool precise_pairs(std::span<const RunTiming> a, std::span<const RunTiming> b,
          (a[0].decode_steps == 0 || narrow(a, b, &RunTiming::decode, options));
 }
 
-std::pair<Record, Record> measure_live(const BenchConfig& a, const BenchConfig& b,
-                                       const Backend& backend, const LiveOptions& options,
-                                       BenchListener* listener) {
-  check_side("A", a);
-  check_side("B", b);
+std::pair<Record, Record> measure_live(const BenchCase& a, const BenchCase& b,
+                                       const Backend& backend, const LiveOptions& options) {
   if (a.device != b.device || a.threads != b.threads) {
     throw_error(
         "A and B run in one process: give both the same device and threads, or store the results "
@@ -114,11 +95,11 @@ std::pair<Record, Record> measure_live(const BenchConfig& a, const BenchConfig& 
   const Timer timer;
   do {
     if (timer.seconds() >= reload_at) {
-      if (listener) listener->on_phase("loading");
+      options.on_phase("loading");
       const Timer load_timer;
       in_random_order([&](Side& side) { side.reload(backend); });
       reload_at = timer.seconds() + kRunsPerLoad * load_timer.seconds();
-      if (listener) listener->on_phase("measuring");
+      options.on_phase("measuring");
     }
     in_random_order([&](Side& side) {
       side.runs.push_back(time_run(side.loaded->stepper, backend, side.options));

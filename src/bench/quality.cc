@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "base/file.h"
 #include "base/rng.h"
+#include "base/text.h"
 #include "engine/perplexity.h"
 
 namespace lowbit {
@@ -61,6 +63,21 @@ ScoredText self_text(const LoadedModel& model, const SelfTextOptions& options) {
                   bos};
   for (const auto& ids : texts) text.ids.insert(text.ids.end(), ids.begin(), ids.end());
   return text;
+}
+
+std::string to_json(const ScoredText& text) {
+  return nlohmann::json{
+      {"label", text.label}, {"ids", text.ids}, {"ctx", text.ctx}, {"bos", text.bos}}
+      .dump();
+}
+
+ScoredText parse_text(std::string_view json) {
+  try {
+    const nlohmann::json fields = nlohmann::json::parse(json);
+    return {fields.at("label"), fields.at("ids"), fields.at("ctx"), fields.at("bos")};
+  } catch (const nlohmann::json::exception& error) {
+    throw_error("the text that an earlier case has left: {}", printable(error.what(), 200));
+  }
 }
 
 ScoredText file_text(const LoadedModel& model, const std::string& path, int32_t ctx,

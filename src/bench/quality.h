@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "bench/record.h"
@@ -29,6 +30,10 @@ struct SelfTextOptions {
 // Text that the model writes itself at temperature 1, from BOS (or, where the model has none, from
 // random ids), a different seed for each sequence; one window per sequence.
 ScoredText self_text(const LoadedModel& model, const SelfTextOptions& options);
+
+// A text as JSON, for another process, and back. Error: not such JSON.
+std::string to_json(const ScoredText& text);
+ScoredText parse_text(std::string_view json);
 
 // The first `max_tokens` tokens (0: all) of a text file. Error: no tokenizer, an unreadable file.
 ScoredText file_text(const LoadedModel& model, const std::string& path, int32_t ctx,

@@ -2,58 +2,21 @@
 
 #include <algorithm>
 #include <array>
-#include <cfloat>
-#include <cmath>
 #include <cstring>
 
 #include "base/check.h"
 
 namespace lowbit {
-namespace {
-
-template <class T>
-T load_as(const std::byte* plane, int64_t index) {
-  T value;
-  std::memcpy(&value, plane + static_cast<size_t>(index) * sizeof(T), sizeof(T));
-  return value;
-}
-
-template <class T>
-void store_as(std::byte* plane, int64_t index, T value) {
-  std::memcpy(plane + static_cast<size_t>(index) * sizeof(T), &value, sizeof(T));
-}
-
-constexpr double two_to(int exponent) { return static_cast<double>(int64_t{1} << exponent); }
-
-// The integer nearest to `value`, ties to even, in [lo, hi].
-int32_t to_integer(double value, double lo, double hi) {
-  return static_cast<int32_t>(std::clamp(std::nearbyint(value), lo, hi));
-}
-
-}  // namespace
-
-double decode_code(const Format& format, uint32_t code) {
-  switch (format.code) {
-    case Code::kF32:
-      return std::bit_cast<float>(code);
-    case Code::kF16:
-      return f16_to_f32(static_cast<uint16_t>(code));
-    case Code::kBF16:
-      return bf16_to_f32(static_cast<uint16_t>(code));
-    case Code::kUInt:
-      return code;
-    case Code::kInt: {
-      const uint32_t sign = 1u << (format.bits - 1);
-      return static_cast<double>(static_cast<int32_t>(code ^ sign) - static_cast<int32_t>(sign));
-    }
-    case Code::kSign:
-      return code ? 1 : -1;
-    case Code::kTernary:
-    case Code::kTrit:
-      return code > 2 ? NAN : static_cast<double>(code) - 1;
-    default:
-      return minifloat_to_double(mini_float(format.code), code);
-  }
+PlanesView view_of(const QTensor& t) {
+  return {.format = t.format,
+          .k = static_cast<int32_t>(t.k),
+          .k_blocks = static_cast<int32_t>(blocks_along_k(t.format, t.k)),
+          .row_bytes = row_bytes(t.format, t.k),
+          .codes = t.codes.data.data(),
+          .scales = t.scales.data.data(),
+          .zeros = t.zeros.data.data(),
+          .meta = t.meta.data.data(),
+          .outer = t.outer.data.data()};
 }
 
 std::span<const double> code_table(const Format& format) {
@@ -77,72 +40,6 @@ std::span<const double> code_table(const Format& format) {
   }();
   return std::span(tables[static_cast<size_t>(format.code)][format.bits])
       .first(size_t{1} << format.bits);
-}
-
-CodeRange code_range(const Format& format) {
-  switch (format.code) {
-    case Code::kF32:
-      return {-FLT_MAX, FLT_MAX};
-    case Code::kF16:
-      return {-65504, 65504};
-    case Code::kBF16:
-      return {bf16_to_f32(0xff7f), bf16_to_f32(0x7f7f)};
-    case Code::kUInt:
-      return {0, two_to(format.bits) - 1};
-    case Code::kInt:
-      return {-two_to(format.bits - 1), two_to(format.bits - 1) - 1};
-    case Code::kSign:
-    case Code::kTernary:
-    case Code::kTrit:
-      return {-1, 1};
-    default: {
-      const MiniFloat f = mini_float(format.code);
-      const double max = minifloat_to_double(f, f.max_code);
-      return {-max, max};
-    }
-  }
-}
-
-uint32_t encode_code(const Format& format, double value) {
-  switch (format.code) {
-    case Code::kF32:
-      return std::bit_cast<uint32_t>(static_cast<float>(value));
-    case Code::kF16:
-      return f32_to_f16(static_cast<float>(value));
-    case Code::kBF16:
-      return f32_to_bf16(static_cast<float>(value));
-    case Code::kInt:
-    case Code::kUInt: {
-      const CodeRange range = code_range(format);
-      const uint32_t mask = format.bits == 32 ? ~0u : (1u << format.bits) - 1u;
-      return static_cast<uint32_t>(to_integer(value, range.min, range.max)) & mask;
-    }
-    case Code::kSign:
-      return value >= 0 ? 1 : 0;
-    case Code::kTernary:
-    case Code::kTrit:
-      return static_cast<uint32_t>(to_integer(value, -1, 1) + 1);
-    default:
-      return double_to_minifloat(mini_float(format.code), value);
-  }
-}
-
-uint32_t load_code(const std::byte* row, int bits, int64_t i) {
-  const int64_t first = i * bits;
-  uint64_t word = 0;
-  const int64_t begin = first / 8, end = (first + bits + 7) / 8;
-  for (int64_t byte = begin; byte < end; ++byte) {
-    word |= static_cast<uint64_t>(row[byte]) << (8 * (byte - begin));
-  }
-  return static_cast<uint32_t>((word >> (first % 8)) & ((uint64_t{1} << bits) - 1));
-}
-
-void store_code(std::byte* row, int bits, int64_t i, uint32_t code) {
-  for (int bit = 0; bit < bits; ++bit) {
-    const int64_t at = i * bits + bit;
-    const auto mask = static_cast<std::byte>(1u << (at % 8));
-    row[at / 8] = (code >> bit) & 1u ? row[at / 8] | mask : row[at / 8] & ~mask;
-  }
 }
 
 void store_codes(std::byte* row, int bits, std::span<const uint32_t> codes) {
@@ -191,110 +88,8 @@ void unpack_codes(const Format& format, const std::byte* row, std::span<uint32_t
   }
 }
 
-double load_scale(Scale type, const std::byte* plane, int64_t index) {
-  switch (type) {
-    case Scale::kNone:
-      return 1;
-    case Scale::kF32:
-      return load_as<float>(plane, index);
-    case Scale::kF16:
-      return f16_to_f32(load_as<uint16_t>(plane, index));
-    case Scale::kBF16:
-      return bf16_to_f32(load_as<uint16_t>(plane, index));
-    case Scale::kE8M0: {
-      const auto code = static_cast<int>(plane[index]);
-      return code == 0xff ? NAN : power_of_two(code - 127);
-    }
-    case Scale::kE4M3:
-      return minifloat_to_double(kFloatE4M3, static_cast<uint32_t>(plane[index]));
-    case Scale::kU4:
-      return load_code(plane, 4, index);
-    case Scale::kU6:
-      return load_code(plane, 6, index);
-    case Scale::kI6:
-      return static_cast<double>(load_code(plane, 6, index)) - 32;
-    case Scale::kI8:
-      return static_cast<double>(load_as<int8_t>(plane, index));
-  }
-  __builtin_unreachable();
-}
-
-void store_scale(Scale type, std::byte* plane, int64_t index, double value) {
-  const auto single = static_cast<float>(value);
-  switch (type) {
-    case Scale::kNone:
-      return;
-    case Scale::kF32:
-      return store_as(plane, index, single);
-    case Scale::kF16:
-      return store_as(plane, index, f32_to_f16(single));
-    case Scale::kBF16:
-      return store_as(plane, index, f32_to_bf16(single));
-    case Scale::kE8M0:  // callers choose powers of two
-      return store_as(plane, index,
-                      static_cast<uint8_t>(to_integer(std::log2(value) + 127, 0, 254)));
-    case Scale::kE4M3:
-      return store_as(plane, index, static_cast<uint8_t>(double_to_minifloat(kFloatE4M3, value)));
-    case Scale::kU4:
-      return store_code(plane, 4, index, static_cast<uint32_t>(to_integer(value, 0, 15)));
-    case Scale::kU6:
-      return store_code(plane, 6, index, static_cast<uint32_t>(to_integer(value, 0, 63)));
-    case Scale::kI6:
-      return store_code(plane, 6, index, static_cast<uint32_t>(to_integer(value + 32, 0, 63)));
-    case Scale::kI8:
-      return store_as(plane, index, static_cast<int8_t>(to_integer(value, -128, 127)));
-  }
-  __builtin_unreachable();
-}
-
-BlockParams block_params(const Format& f, double scale, double zero) {
-  switch (f.zero) {
-    case Zero::kNone:
-      return {.scale = scale};
-    case Zero::kInt:
-    case Zero::kReal:
-      return {.scale = scale, .shift = zero};
-    case Zero::kFloat:
-      return {.scale = scale, .shift = two_to(f.bits - 1), .offset = zero};
-    case Zero::kOffset:
-      return {.scale = scale, .offset = zero};
-  }
-  __builtin_unreachable();
-}
-
 BlockParams load_block(const QTensor& t, int64_t row, int64_t block_k) {
-  const Format& f = t.format;
-  if (!f.quantized()) return {};
-  const int64_t block_n = f.block.n == 0 ? 0 : row / f.block.n;
-  const auto row_of = [&](Plane plane) {
-    return t.plane(plane).data.data() + block_n * plane_shape(f, plane, t.n, t.k).row_bytes;
-  };
-  const double scale = load_scale(f.scale, row_of(Plane::kScales), block_k);
-  double zero = 0;
-  if (f.zero == Zero::kInt) {
-    zero = static_cast<double>(row_of(Plane::kZeros)[block_k]);
-  } else if (f.zero != Zero::kNone) {
-    zero = load_scale(f.scale, row_of(Plane::kZeros), block_k);
-  }
-  BlockParams params = block_params(f, scale, zero);
-  const std::byte* outer = t.outer.data.data();
-  switch (f.outer) {
-    case Outer::kNone:
-      break;
-    case Outer::kTensor:
-      params.scale *= load_as<float>(outer, 0);
-      break;
-    case Outer::kRow:
-      params.scale *= load_as<float>(outer, row);
-      break;
-    case Outer::kSuper: {
-      const int64_t super = row * (t.k / kSuperBlock) + block_k * f.block.k / kSuperBlock;
-      const bool pairs = f.zero == Zero::kOffset;
-      params.scale *= f16_to_f32(load_as<uint16_t>(outer, pairs ? 2 * super : super));
-      if (pairs) params.offset *= -f16_to_f32(load_as<uint16_t>(outer, 2 * super + 1));
-    }
-  }
-  return params;
+  return load_block(view_of(t), row, block_k);
 }
 
 void encode_plain(FormatId format, const float* values, int64_t count, void* codes) {
@@ -342,7 +137,7 @@ void decode_quantized(const QTensor& t, int64_t row, T* out) {
     const BlockParams p = load_block(t, row, begin / block);
     const int64_t end = std::min(begin + block, t.k);
     const auto value = [&](int64_t i) {
-      return static_cast<T>((table[codes[static_cast<size_t>(i)]] - p.shift) * p.scale + p.offset);
+      return static_cast<T>(p(table[codes[static_cast<size_t>(i)]]));
     };
     if (!f.sparse24) {
       for (int64_t i = begin; i < end; ++i) out[i] = value(i);

@@ -9,115 +9,24 @@
 namespace lowbit {
 namespace {
 
-struct Range {
-  float lo, hi;
-  float amax() const { return std::max(std::abs(lo), std::abs(hi)); }
-};
-
-Range range_of(std::span<const float> w) {
+BlockStats range_of(std::span<const float> w) {
   const auto [lo, hi] = std::minmax_element(w.begin(), w.end());
   return {*lo + 0.0f, *hi + 0.0f};  // no zero is negative: scales do not depend on the order
 }
 
-Grid min_max_grid(const Format& format, Range r) {
-  const auto q_max = static_cast<float>(code_range(format).max);
-  if (format.zero == Zero::kInt) {  // zero must be on the grid
-    const float lo = std::min(r.lo, 0.0f), hi = std::max(r.hi, 0.0f);
-    const float scale = hi / q_max - lo / q_max;
-    return {scale, scale > 0 ? std::clamp(std::nearbyint(-lo / scale), 0.0f, q_max) : 0};
-  }
-  const float scale = r.hi / q_max - r.lo / q_max;  // hi - lo could overflow
-  if (format.zero == Zero::kOffset) return {scale, r.lo};
-  if (format.zero == Zero::kFloat) {  // fma: the product is exact, but may be beyond f32
-    return {scale, std::fma(scale, (q_max + 1) / 2, r.lo)};
-  }
-  if (scale > 0) return {scale, -r.lo / scale};
-  return {std::abs(r.lo), r.lo == 0 ? 0 : std::copysign(1.0f, -r.lo)};  // one number: code 0
-}
-
-// floor(log2(x)) of a positive finite x, and what is left of it in [1, 2).
-struct Binade {
-  int exponent;
-  double mantissa;
-};
-Binade binade(float x) {
-  int exponent = 0;
-  const double half = std::frexp(double{x}, &exponent);
-  return {exponent - 1, 2 * half};
-}
-
-// Powers of two, exactly: no logarithm is rounded.
-Grid power_grid(const Format& format, float amax) {
-  constexpr int kLowest = -127, kHighest = 127;
-  if (amax == 0) return {static_cast<float>(power_of_two(kLowest)), 0};
-  const MiniFloat f = mini_float(format.code);
-  const Binade largest = binade(static_cast<float>(code_range(format).max)), at = binade(amax);
-  int exponent = at.exponent - largest.exponent;
-  if (format.rule == ScaleRule::kCeil) exponent += at.mantissa > 1;
-  if (format.rule == ScaleRule::kRceil) exponent += at.mantissa > largest.mantissa;
-  if (format.rule == ScaleRule::kEven) {
-    exponent += at.mantissa + power_of_two(-f.mantissa_bits - 1) >= 2;
-  }
-  return {static_cast<float>(power_of_two(std::clamp(exponent, kLowest, kHighest))), 0};
-}
-
-double mean_magnitude(std::span<const float> w) {
-  double sum = 0;
-  for (const float value : w) sum += std::abs(double{value});
-  return sum / static_cast<double>(w.size());
-}
-
-// The one magnitude of numbers that are all 0 or +-m; 0 if there are several, or only zeros.
-float only_magnitude(std::span<const float> w) {
-  float m = 0;
-  for (const float value : w) {
-    if (value == 0) continue;
-    if (m != 0 && std::abs(value) != m) return 0;
-    m = std::abs(value);
-  }
-  return m;
-}
-
-constexpr float kMinE4M3Scale = 0x1p-6f, kMaxE4M3Scale = 448;
-
 }  // namespace
 
 Grid choose_grid(const Format& format, std::span<const float> w, float outer) {
-  const Range r = range_of(w);
-  const CodeRange range = code_range(format);
-  const auto q_min = static_cast<float>(range.min), q_max = static_cast<float>(range.max);
-  switch (format.rule) {
-    case ScaleRule::kAmaxOverMax:
-      return {r.amax() / q_max, 0};
-    case ScaleRule::kAmaxOverMin:
-      return {r.amax() / -q_min, 0};
-    case ScaleRule::kExtreme:
-      return {(std::abs(r.lo) >= std::abs(r.hi) ? r.lo : r.hi) / q_min, 0};
-    case ScaleRule::kMinMax:
-      return min_max_grid(format, r);
-    case ScaleRule::kMean:
-      // Weights that are ternary already stay as they are: the zeros would pull the mean down.
-      if (const float m = format.code == Code::kSign ? 0 : only_magnitude(w); m > 0) return {m, 0};
-      return {static_cast<float>(mean_magnitude(w)), 0};
-    case ScaleRule::kFloor:
-    case ScaleRule::kCeil:
-    case ScaleRule::kEven:
-    case ScaleRule::kRceil:
-      return power_grid(format, r.amax());
-    case ScaleRule::kTwoLevel: {
-      const float scale = outer == 0 ? 0 : r.amax() / q_max / outer;
-      return {std::clamp(scale, kMinE4M3Scale, kMaxE4M3Scale), 0};
-    }
-    case ScaleRule::kNone:
-    case ScaleRule::kImport:
-      break;
+  LB_CHECK(format.rule != ScaleRule::kNone && format.rule != ScaleRule::kImport,
+           "{} has no scale rule", name(format));
+  BlockStats stats = range_of(w);
+  if (format.rule == ScaleRule::kMean) {
+    MeanStats mean;
+    for (const float value : w) mean.add(value);
+    stats.mean = mean.mean();
+    stats.only = mean.only();
   }
-  LB_CHECK(false, "{} has no scale rule", name(format));
-  __builtin_unreachable();
-}
-
-float choose_outer(const Format& format, float amax) {
-  return amax / (kMaxE4M3Scale * static_cast<float>(code_range(format).max));
+  return choose_grid(format, stats, outer);
 }
 
 BlockParams stored_params(const Format& format, const Grid& grid, float outer) {
@@ -136,24 +45,7 @@ BlockParams stored_params(const Format& format, const Grid& grid, float outer) {
 }
 
 bool store_grid(const QTensorBuilder& out, int64_t row, int64_t block_k, const Grid& grid) {
-  const QTensor& t = out.tensor;
-  const int64_t block_n = t.format.block.n == 0 ? 0 : row / t.format.block.n;
-  const auto row_of = [&](Plane plane) {
-    return out.plane(plane) + block_n * plane_shape(t.format, plane, t.n, t.k).row_bytes;
-  };
-  store_scale(t.format.scale, row_of(Plane::kScales), block_k, grid.scale);
-  if (t.format.zero == Zero::kInt) {
-    row_of(Plane::kZeros)[block_k] = static_cast<std::byte>(grid.zero);
-  } else if (t.format.zero != Zero::kNone) {
-    store_scale(t.format.scale, row_of(Plane::kZeros), block_k, grid.zero);
-  }
-  const BlockParams stored = load_block(t, row, block_k);
-  return std::isfinite(stored.scale) && std::isfinite(stored.offset) && std::isfinite(stored.shift);
-}
-
-uint32_t nearest_code(const Format& format, const BlockParams& p, double w) {
-  const double inverse = p.scale == 0 ? 0 : 1 / p.scale;
-  return encode_code(format, (w - p.offset) * inverse + p.shift);
+  return store_grid(view_of(out.tensor), row, block_k, grid);
 }
 
 std::vector<uint32_t> keep_2_of_4(std::span<const float> row, std::span<const float> importance) {
@@ -208,21 +100,19 @@ void append_coded(std::span<const float> row, int64_t at, const QTensorBuilder& 
   }
 }
 
-// Whether codes decode to finite f32 numbers: near its end a scale or a code that is rounded up may
-// lead beyond.
 bool decodes_to_finite(const Format& f, const BlockParams& p, std::span<const uint32_t> codes) {
-  const auto finite = [&](double q) {
-    constexpr double kRoundsToInfinity = 0x1.ffffffp127;
-    return std::abs((q - p.shift) * p.scale + p.offset) < kRoundsToInfinity;
-  };
-  const CodeRange range = code_range(f);
-  if (finite(range.min) && finite(range.max)) return true;
+  if (every_code_is_finite(f, p)) return true;
   const std::span<const double> table = code_table(f);
   return std::all_of(codes.begin(), codes.end(),
-                     [&](uint32_t code) { return finite(table[code]); });
+                     [&](uint32_t code) { return is_f32(p(table[code])); });
 }
 
 }  // namespace
+
+bool every_code_is_finite(const Format& f, const BlockParams& stored) {
+  const CodeRange range = code_range(f);
+  return is_f32(stored(range.min)) && is_f32(stored(range.max));
+}
 
 int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
                     const QTensorBuilder& out, const RowOptions& options) {

@@ -1,6 +1,6 @@
-// Round to nearest: what a format's own rule (formats/ids.h: ScaleRule) makes of a block of
-// numbers. Scales and zeros are chosen in f32, rounded to their storage type, and codes are the
-// nearest on the stored grid. Quantizers that choose otherwise use the parts.
+// Round to nearest: what a format's own rule (grid.h) makes of a block of numbers. Scales and zeros
+// are chosen in f32, rounded to their storage type, and codes are the nearest on the stored grid.
+// Quantizers that choose otherwise use the parts.
 #pragma once
 
 #include <cstdint>
@@ -8,20 +8,13 @@
 #include <vector>
 
 #include "formats/codec.h"
+#include "formats/grid.h"
 
 namespace lowbit {
-
-// A block's scale and zero (in the meaning of the format's Zero) before rounding to their types.
-struct Grid {
-  float scale = 0, zero = 0;
-};
 
 // The format's rule on the numbers of one block; `outer` is the stored outer scale above it (1 if
 // there is none). Not for ScaleRule::kImport.
 Grid choose_grid(const Format& format, std::span<const float> w, float outer = 1);
-
-// Outer::kTensor and kRow: the scale above blocks whose largest magnitude is `amax`.
-float choose_outer(const Format& format, float amax);
 
 // What a grid becomes when it is stored under that outer scale. Not finite if it does not fit.
 BlockParams stored_params(const Format& format, const Grid& grid, float outer = 1);
@@ -29,9 +22,9 @@ BlockParams stored_params(const Format& format, const Grid& grid, float outer = 
 // Writes a block's scale and zero, rounded to their storage types. False if one does not fit.
 bool store_grid(const QTensorBuilder& out, int64_t row, int64_t block_k, const Grid& grid);
 
-// The code nearest to `w` on a stored grid. A block whose scale is 0 decodes to its offset whatever
-// the code: the code is then that of the shift.
-uint32_t nearest_code(const Format& format, const BlockParams& stored, double w);
+// Whether all codes of a block decode to finite f32 numbers: near its end a scale or a code that is
+// rounded up may lead beyond.
+bool every_code_is_finite(const Format& format, const BlockParams& stored);
 
 // Of each four numbers along a row the two of largest magnitude, of equal ones the earlier:
 // positions 0 to 3, two for each four, ascending. k must be a multiple of 4. `importance` [k], if

@@ -18,24 +18,9 @@
 
 #include "base/file.h"
 #include "formats/format.h"
+#include "formats/planes.h"
 
 namespace lowbit {
-
-// Codes that are stored for a row of k weights.
-constexpr int64_t stored_codes(const Format& format, int64_t k) {
-  return format.sparse24 ? k / 2 : k;
-}
-// Codes of one row, padded to a byte.
-constexpr int64_t row_bytes(const Format& format, int64_t k) {
-  const int64_t codes = stored_codes(format, k);
-  return format.code == Code::kTrit ? (codes + 4) / 5 : (codes * format.bits + 7) / 8;
-}
-constexpr int64_t blocks_along_n(const Format& f, int64_t n) {
-  return f.block.n == 0 ? 1 : (n + f.block.n - 1) / f.block.n;
-}
-constexpr int64_t blocks_along_k(const Format& f, int64_t k) {
-  return f.block.k == 0 ? 1 : (k + f.block.k - 1) / f.block.k;
-}
 
 enum class Plane : uint8_t { kCodes, kScales, kZeros, kMeta, kOuter };
 inline constexpr std::array kPlanes = {Plane::kCodes, Plane::kScales, Plane::kZeros, Plane::kMeta,

@@ -1,8 +1,12 @@
 #include "bench/bench_model.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "bench/quality.h"
 #include "bench/report.h"
 #include "cpu/backend.h"
@@ -11,80 +15,81 @@
 namespace lowbit {
 namespace {
 
-BenchConfig tiny_config() {
-  BenchConfig config;
-  config.models = {"synthetic:tiny"};
-  config.formats = {"bf16", "int4"};
-  config.device = "ref";
-  config.prompt_tokens = 3;
-  config.new_tokens = 3;
-  config.min_samples = 2;
-  config.max_seconds = 0.01;
-  return config;
+BenchCase tiny_case(const std::string& format = "bf16") {
+  BenchCase c;
+  c.model = "synthetic:tiny";
+  c.format = format;
+  c.device = "ref";
+  c.prompt_tokens = 3;
+  c.new_tokens = 3;
+  c.min_samples = 2;
+  c.max_seconds = 0.01;
+  return c;
 }
 
-class Listener final : public BenchListener {
- public:
-  void on_case(int64_t index, int64_t total, const std::string& what) override {
-    events.push_back(fmt::format("{}/{} {}", index, total, what));
+BenchCase prose_case(const std::string& format) {
+  BenchCase c = tiny_case(format);
+  c.model = std::string(LB_SOURCE_DIR) + "/models/prose-7m";
+  return c;
+}
+
+void expect_every_field(const Record& record) {
+  ASSERT_EQ(record.status, Status::kOk) << record.reason;
+  for (const char* tag :
+       {"prefill_tps", "decode_tps", "tps", "ttft", "tpot", "load_time", "model_bytes", "kv_bytes",
+        "bits_per_weight", "bytes_per_token", "bandwidth", "ceiling", "ceiling_fraction"}) {
+    const Estimate* value = record.find(tag);
+    ASSERT_NE(value, nullptr) << tag;
+    EXPECT_GT(value->lo, 0) << tag;
+    EXPECT_LE(value->lo, value->median) << tag;
+    EXPECT_LE(value->median, value->hi) << tag;
   }
-  void on_phase(std::string_view) override {}
-  void on_record(const Record& record) override { events.push_back("done " + record.format); }
-  std::vector<std::string> events;
-};
+  const LlamaBenchFields& f = record.llama_bench;
+  EXPECT_EQ(f.n_prompt, 3);
+  EXPECT_EQ(f.n_gen, 2);
+  EXPECT_EQ(f.model_filename, "synthetic:tiny");
+  EXPECT_FALSE(f.model_type.empty());
+  EXPECT_FALSE(f.cpu_info.empty());
+  EXPECT_FALSE(f.samples_ns.empty());
+  EXPECT_GT(f.model_n_params, 1'000'000);
+  EXPECT_FALSE(record.fingerprint.commit.empty());
+  EXPECT_FALSE(record.fingerprint.compiler.empty());
+  EXPECT_EQ(record.fingerprint.device, "ref");
+  EXPECT_EQ(record.fingerprint.logits_hash.size(), 16u);
+  ASSERT_EQ(record.fingerprint.kernels.size(), 5u);  // qkv, o, gate_up, down, head; one bucket
+  EXPECT_EQ(record.fingerprint.kernels[0].linear, "qkv");
+  EXPECT_EQ(record.fingerprint.kernels[0].kernel, "ref.linear.any");
+  EXPECT_EQ(parse_record("line", to_json_line(record)), record);
+}
 
 TEST(BenchModel, EveryPromisedFieldIsThere) {
-  Listener listener;
-  const std::vector<Record> records = bench_models(tiny_config(), ref_backend(), &listener);
-  ASSERT_EQ(records.size(), 2u);
-  for (const Record& record : records) {
-    ASSERT_EQ(record.status, Status::kOk) << record.reason;
-    for (const char* tag : {"prefill_tps", "decode_tps", "tps", "ttft", "tpot", "load_time",
-                            "model_bytes", "kv_bytes", "bits_per_weight", "bytes_per_token",
-                            "bandwidth", "ceiling", "ceiling_fraction"}) {
-      const Estimate* value = record.find(tag);
-      ASSERT_NE(value, nullptr) << tag;
-      EXPECT_GT(value->lo, 0) << tag;
-      EXPECT_LE(value->lo, value->median) << tag;
-      EXPECT_LE(value->median, value->hi) << tag;
-    }
-    const LlamaBenchFields& f = record.llama_bench;
-    EXPECT_EQ(f.n_prompt, 3);
-    EXPECT_EQ(f.n_gen, 2);
-    EXPECT_EQ(f.model_filename, "synthetic:tiny");
-    EXPECT_FALSE(f.model_type.empty());
-    EXPECT_FALSE(f.cpu_info.empty());
-    EXPECT_FALSE(f.samples_ns.empty());
-    EXPECT_GT(f.model_n_params, 1'000'000);
-    EXPECT_FALSE(record.fingerprint.commit.empty());
-    EXPECT_FALSE(record.fingerprint.compiler.empty());
-    EXPECT_EQ(record.fingerprint.device, "ref");
-    EXPECT_EQ(record.fingerprint.logits_hash.size(), 16u);
-    ASSERT_EQ(record.fingerprint.kernels.size(), 5u);  // qkv, o, gate_up, down, head; one bucket
-    EXPECT_EQ(record.fingerprint.kernels[0].linear, "qkv");
-    EXPECT_EQ(record.fingerprint.kernels[0].kernel, "ref.linear.any");
-    EXPECT_EQ(parse_record("line", to_json_line(record)), record);
-  }
-  EXPECT_NE(records[0].fingerprint.logits_hash, records[1].fingerprint.logits_hash);
-  EXPECT_EQ(records[0].find("bits_per_weight")->median, 16);
-  EXPECT_EQ(records[1].find("bits_per_weight")->median, 4.5);
-  EXPECT_EQ(listener.events, (std::vector<std::string>{"0/2 synthetic:tiny bf16", "done bf16",
-                                                       "1/2 synthetic:tiny int4", "done int4"}));
+  const Record bf16 = run_case(tiny_case(), ref_backend());
+  const Record int4 = run_case(tiny_case("int4"), ref_backend());
+  expect_every_field(bf16);
+  expect_every_field(int4);
+  EXPECT_NE(bf16.fingerprint.logits_hash, int4.fingerprint.logits_hash);
+  EXPECT_EQ(bf16.find("bits_per_weight")->median, 16);
+  EXPECT_EQ(int4.find("bits_per_weight")->median, 4.5);
+}
+
+TEST(BenchModel, PhasesAreToldAsTheyBegin) {
+  std::vector<std::string> phases;
+  const auto on_phase = [&](std::string_view phase) { phases.emplace_back(phase); };
+  run_case(tiny_case(), ref_backend(), {on_phase, ""});
+  EXPECT_EQ(phases, (std::vector<std::string>{"loading", "measuring", "measuring the ceiling"}));
 }
 
 TEST(BenchModel, TheSameCaseHasTheSameLogitsHash) {
-  BenchConfig config = tiny_config();
-  config.formats = {"bf16", "stored"};
-  const std::vector<Record> records = bench_models(config, ref_backend());
-  EXPECT_EQ(records[0].fingerprint.logits_hash, records[1].fingerprint.logits_hash);
-  EXPECT_EQ(records[1].format, "bf16");
+  const Record bf16 = run_case(tiny_case(), ref_backend());
+  const Record stored = run_case(tiny_case("stored"), ref_backend());
+  EXPECT_EQ(bf16.fingerprint.logits_hash, stored.fingerprint.logits_hash);
+  EXPECT_EQ(stored.format, "bf16");
 }
 
 TEST(BenchModel, RandomWeightsCarryNoQualityFigureEvenWhenAskedFor) {
-  BenchConfig config = tiny_config();
-  config.formats = {"bf16"};
-  config.quality = "self";
-  const Record record = bench_models(config, ref_backend()).front();
+  BenchCase c = tiny_case();
+  c.quality = "self";
+  const Record record = run_case(c, ref_backend());
   EXPECT_TRUE(record.random_weights);
   EXPECT_FALSE(record.quality);
   for (const char* tag : {"perplexity", "kl_mean", "kl_p99", "top1_agreement"}) {
@@ -93,44 +98,37 @@ TEST(BenchModel, RandomWeightsCarryNoQualityFigureEvenWhenAskedFor) {
   EXPECT_NE(report_table(std::vector<Record>{record}).find("random weights"), std::string::npos);
 }
 
-TEST(BenchModel, ACaseThatCannotRunIsOneRowAndTheRunGoesOn) {
-  BenchConfig config = tiny_config();
-  config.formats = {"bf16"};
-  config.models = {"synthetic:tiny", "synthetic:tiny@1"};
-  config.prompt_tokens = 4000;  // the shape's context is 2048
-  const std::vector<Record> records = bench_models(config, ref_backend());
-  ASSERT_EQ(records.size(), 2u);
-  for (const Record& record : records) {
-    EXPECT_EQ(record.status, Status::kFail);
-    EXPECT_NE(record.reason.find("2048"), std::string::npos) << record.reason;
-    EXPECT_EQ(record.llama_bench.n_prompt, 4000);
-    EXPECT_EQ(record.llama_bench.n_gen, 2);
-  }
-  EXPECT_NE(report_table(records).find("prompt 4000, 3 new tokens"), std::string::npos);
+TEST(BenchModel, ACaseThatCannotRunIsOneRow) {
+  BenchCase c = tiny_case();
+  c.prompt_tokens = 4000;  // the shape's context is 2048
+  const Record record = run_case(c, ref_backend());
+  EXPECT_EQ(record.status, Status::kFail);
+  EXPECT_NE(record.reason.find("2048"), std::string::npos) << record.reason;
+  EXPECT_EQ(record.llama_bench.n_prompt, 4000);
+  EXPECT_EQ(record.llama_bench.n_gen, 2);
+  EXPECT_NE(report_table(std::vector<Record>{record}).find("prompt 4000, 3 new tokens"),
+            std::string::npos);
 }
 
 TEST(BenchModel, WeightsThatDoNotFitInMemoryAreSkippedBeforeLoading) {
-  BenchConfig config = tiny_config();
-  config.models = {"synthetic:llama3.1-70b"};
-  config.formats = {"f32"};
+  BenchCase c = tiny_case("f32");
+  c.model = "synthetic:llama3.1-70b";
   if (available_memory() == 0 || available_memory() > int64_t{280} << 30) {
     GTEST_SKIP() << "this machine has room for 282 GB of weights, or does not say";
   }
-  const Record record = bench_models(config, ref_backend()).front();
+  const Record record = run_case(c, ref_backend());
   EXPECT_EQ(record.status, Status::kSkip);
   EXPECT_NE(record.reason.find("needs about 282"), std::string::npos) << record.reason;
 }
 
 TEST(BenchModel, ARequestThatMakesNoSenseIsAnErrorAtOnce) {
-  BenchConfig config = tiny_config();
-  config.models = {"synthetic:tinny"};
-  EXPECT_THROW(bench_models(config, ref_backend()), Error);
-  config = tiny_config();
-  config.formats = {"int9"};
-  EXPECT_THROW(bench_models(config, ref_backend()), Error);
-  config = tiny_config();
-  config.text = "/nonexistent";
-  EXPECT_THROW(bench_models(config, ref_backend()), Error);
+  BenchCase c = tiny_case();
+  EXPECT_NO_THROW(check_case(c));
+  c.model = "synthetic:tinny";
+  EXPECT_THROW(check_case(c), Error);
+  c = tiny_case();
+  c.text = "/nonexistent";
+  EXPECT_THROW(check_case(c), Error);
 }
 
 // The numbers mean nothing here, the mechanism does: a model against itself, and a coarser copy.
@@ -148,11 +146,12 @@ TEST(Quality, SelfTextIsReproducibleAndCutIntoItsSequences) {
 }
 
 TEST(Quality, StoredWeightsAgreeWithThemselvesAndCoarserFormatsDivergeMore) {
-  BenchConfig config = tiny_config();
-  config.models = {std::string(LB_SOURCE_DIR) + "/models/prose-7m"};
-  config.formats = {"stored", "int8", "int4"};
-  config.quality_tokens = 128;
-  const std::vector<Record> records = bench_models(config, cpu_backend());
+  std::vector<Record> records;
+  for (const char* format : {"stored", "int8", "int4"}) {
+    BenchCase c = prose_case(format);
+    c.quality_tokens = 128;
+    records.push_back(run_case(c, cpu_backend()));
+  }
   double last = -1;
   for (const Record& record : records) {
     ASSERT_EQ(record.status, Status::kOk) << record.reason;
@@ -167,16 +166,36 @@ TEST(Quality, StoredWeightsAgreeWithThemselvesAndCoarserFormatsDivergeMore) {
   EXPECT_LT(records[1].find("kl_mean")->median, 0.01);
 }
 
+TEST(Quality, CasesOfOneSweepScoreTheTextThatTheFirstOneMade) {
+  const std::string scratch = testing::TempDir() + "lowbit_scratch_" + std::to_string(::getpid());
+  std::filesystem::create_directories(scratch);
+  BenchCase c = prose_case("int8");
+  c.quality_tokens = 64;
+  const Record alone = run_case(c, cpu_backend());
+  const Record first = run_case(c, cpu_backend(), {[](std::string_view) {}, scratch});
+  const auto files = open_folder(scratch)->names();
+  ASSERT_EQ(files.size(), 1u);
+  const std::string left(open_folder(scratch)->open(files[0]).text());
+  const Record second = run_case(c, cpu_backend(), {[](std::string_view) {}, scratch});
+  for (const Record* record : {&first, &second}) {
+    EXPECT_EQ(record->quality, alone.quality);
+    EXPECT_EQ(*record->find("kl_mean"), *alone.find("kl_mean"));
+  }
+  ScoredText shorter = parse_text(left);
+  shorter.ids.resize(32);
+  write_file_atomically(scratch + "/" + files[0], to_json(shorter));
+  EXPECT_EQ(run_case(c, cpu_backend(), {[](std::string_view) {}, scratch}).quality->tokens, 32);
+  std::filesystem::remove_all(scratch);
+}
+
 TEST(Quality, AGivenTextIsScoredAndNamed) {
-  BenchConfig config = tiny_config();
-  config.models = {std::string(LB_SOURCE_DIR) + "/models/prose-7m"};
-  config.formats = {"bf16"};
-  config.text = std::string(LB_SOURCE_DIR) + "/LICENSE";
-  config.ctx = 32;
-  config.quality_tokens = 62;  // two windows of BOS and 31 tokens
-  const Record record = bench_models(config, cpu_backend()).front();
+  BenchCase c = prose_case("bf16");
+  c.text = std::string(LB_SOURCE_DIR) + "/LICENSE";
+  c.ctx = 32;
+  c.quality_tokens = 62;  // two windows of BOS and 31 tokens
+  const Record record = run_case(c, cpu_backend());
   ASSERT_EQ(record.status, Status::kOk) << record.reason;
-  EXPECT_EQ(record.quality->text, config.text + ", first 62 tokens");
+  EXPECT_EQ(record.quality->text, c.text + ", first 62 tokens");
   EXPECT_EQ(record.quality->ctx, 32);
   EXPECT_EQ(record.quality->tokens, 62);
 }

@@ -49,10 +49,16 @@ TEST(BenchConfig, EveryBadValueNamesItsKey) {
     const char* key;
     void (*spoil)(BenchConfig&);
   } kRows[] = {
-      {"threads", [](BenchConfig& c) { c.threads = -1; }},
-      {"prompt_tokens", [](BenchConfig& c) { c.prompt_tokens = 0; }},
-      {"new_tokens", [](BenchConfig& c) { c.new_tokens = 0; }},
-      {"ctx", [](BenchConfig& c) { c.ctx = 1; }},
+      {"threads",
+       [](BenchConfig& c) {
+         c.threads = {2, -1};
+       }},
+      {"prompt_tokens", [](BenchConfig& c) { c.prompt_tokens = {0}; }},
+      {"new_tokens",
+       [](BenchConfig& c) {
+         c.new_tokens = {4, 0};
+       }},
+      {"ctx", [](BenchConfig& c) { c.ctx = {1}; }},
       {"seed", [](BenchConfig& c) { c.seed = -1; }},
       {"min_samples", [](BenchConfig& c) { c.min_samples = 0; }},
       {"max_seconds", [](BenchConfig& c) { c.max_seconds = -1; }},
@@ -60,9 +66,14 @@ TEST(BenchConfig, EveryBadValueNamesItsKey) {
       {"quality_tokens", [](BenchConfig& c) { c.quality_tokens = -5; }},
       {"quality", [](BenchConfig& c) { c.quality = "slef"; }},
       {"output", [](BenchConfig& c) { c.output = "xml"; }},
-      {"kv_format", [](BenchConfig& c) { c.kv_format = "fp8-tensor"; }},
-      {"format", [](BenchConfig& c) { c.formats = {"int44"}; }},
-      {"format", [](BenchConfig& c) { c.formats = {}; }},
+      {"kv_format",
+       [](BenchConfig& c) {
+         c.kv_format = {"bf16", "fp8-tensor"};
+       }},
+      {"format", [](BenchConfig& c) { c.format = {"int44"}; }},
+      {"format", [](BenchConfig& c) { c.format = {}; }},
+      {"threads", [](BenchConfig& c) { c.threads = {}; }},
+      {"timeout", [](BenchConfig& c) { c.timeout = -1; }},
       {"text", [](BenchConfig& c) { c.quality = "text"; }},
       {"text", [](BenchConfig& c) { c.quality = "none", c.text = "x"; }},
   };
@@ -97,16 +108,65 @@ TEST(BenchConfig, AnUnknownKeyIsAnErrorWithASuggestion) {
   }
 }
 
-TEST(BenchConfig, ACasesJsonNamesOneModelAndOneFormatAndNoOutput) {
+TEST(BenchConfig, CasesAreEveryCombinationOnce) {
   BenchConfig config;
-  config.models = {"a", "b"};
-  config.out = "x.jsonl";
-  const auto json = case_json(config, "b", "int8");
+  config.model = {"a", "b"};
+  config.format = {"int8", "int4-g64", "int4"};  // the last two are one
+  config.prompt_tokens = {8, 16, 8};
+  const std::vector<BenchCase> cases = cases_of(config);
+  std::vector<std::string> names;
+  for (const BenchCase& c : cases) {
+    names.push_back(fmt::format("{} {} {}", c.model, c.prompt_tokens, c.format));
+  }
+  EXPECT_EQ(names, (Strings{"a 8 int8", "a 8 int4", "a 16 int8", "a 16 int4", "b 8 int8",
+                            "b 8 int4", "b 16 int8", "b 16 int4"}));
+}
+
+TEST(BenchConfig, EveryKeyOfACaseIsAKeyOfItsCombinations) {
+  BenchConfig config;
+  config.model = {"m"};
+  config.format = {"int8"};
+  config.device = {"ref"};
+  config.threads = {3};
+  config.new_tokens = {5};
+  config.ctx = {7};
+  config.kv_format = {"int8"};
+  config.seed = 11;
+  config.quality = "none";
+  const auto echo = to_json(config);
+  const auto json = case_json(cases_of(config).at(0));
+  for (const auto& [key, value] : json.items()) {
+    EXPECT_EQ(value, echo[key].is_array() ? echo[key][0] : echo[key]) << key;
+  }
+}
+
+TEST(BenchConfig, ACasesJsonHasNoOutputAndIsReadBack) {
+  BenchCase c;
+  c.model = "b";
+  c.format = "int8";
+  c.ci_width = 0.125;
+  const auto json = case_json(c);
   EXPECT_EQ(json["model"], "b");
-  EXPECT_EQ(json["format"], "int8");
   EXPECT_EQ(json["prompt_tokens"], 128);
   EXPECT_FALSE(json.contains("out"));
-  EXPECT_FALSE(json.contains("output"));
+  EXPECT_FALSE(json.contains("timeout"));
+  EXPECT_EQ(case_json(parse_case(case_text(c))), json);
+}
+
+TEST(BenchConfig, JsonThatIsNoCaseIsAnError) {
+  auto json = case_json({});
+  EXPECT_NO_THROW(parse_case(json.dump()));
+  json["more"] = 1;
+  EXPECT_THROW(parse_case(json.dump()), Error);
+  json.erase("more");
+  json["threads"] = "two";
+  EXPECT_THROW(parse_case(json.dump()), Error);
+  json.erase("threads");
+  EXPECT_THROW(parse_case(json.dump()), Error);
+  EXPECT_THROW(parse_case("[1]"), Error);
+  BenchCase c;
+  c.model = "\xff";
+  EXPECT_THROW(case_text(c), Error);
 }
 
 }  // namespace

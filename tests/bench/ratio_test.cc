@@ -179,13 +179,13 @@ TEST_P(Noise, LivePairsShowOnePercentAndNothingWhereNothingIs) {
 // What counting each run of a slow second would do to the same recording.
 TEST_P(Noise, IgnoringThatNeighboursAreAlikeWouldFindWhatIsNotThere) {
   const std::vector<double> noise = recorded_noise(GetParam());
-  EXPECT_GT(autocorrelation_time(noise), 5);
+  EXPECT_GT(autocorrelation_time(noise), 100);
   std::vector<double> shuffled = noise;
   Rng rng(4);
   for (size_t i = shuffled.size(); i > 1; --i) std::swap(shuffled[i - 1], shuffled[rng.next() % i]);
   EXPECT_LT(autocorrelation_time(shuffled), 1.5);
   EXPECT_GT(series_estimate(noise).relative_width(),
-            1.5 * series_estimate(shuffled).relative_width());
+            10 * series_estimate(shuffled).relative_width());
 }
 
 INSTANTIATE_TEST_SUITE_P(Recorded, Noise, testing::Values("one-thread.txt", "two-threads.txt"));

@@ -1,10 +1,9 @@
-#include "cuda/ops.h"
-
 #include <cmath>
 #include <limits>
 
 #include "base/rng.h"
 #include "cuda/gpu.h"
+#include "cuda/ops.h"
 
 namespace lowbit {
 namespace {

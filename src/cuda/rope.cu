@@ -1,0 +1,56 @@
+// cuda.rope_append: q and k turned in place, k and v into the cache in its format.
+// One block of threads per token and head: heads of q, then of k, then of v.
+#include "cuda/check.h"
+#include "cuda/encode.cuh"
+#include "cuda/ops.h"
+#include "cuda/rows.cuh"
+
+namespace lowbit::cuda {
+namespace {
+
+constexpr int kThreads = 128;
+
+__device__ void append(const Act& cache, int64_t row, const float* x) {
+  if (cache.scale != Scale::kNone) return encode_row(view_of(cache), row, x);
+  void* out = row_of(cache, row);
+  for (int64_t i = threadIdx.x; i < cache.ld; i += kThreads) {
+    store_plain(cache.format, out, i, x[i]);
+  }
+}
+
+// In double, where the products of floats are exact, so that the codes of a quantized cache are
+// those of the reference.
+__device__ void rotate(float* x, const float* cos_sin, int half) {
+  for (int i = static_cast<int>(threadIdx.x); i < half; i += kThreads) {
+    const double c = static_cast<double>(cos_sin[i]), s = static_cast<double>(cos_sin[half + i]);
+    const double x1 = static_cast<double>(x[i]), x2 = static_cast<double>(x[half + i]);
+    x[i] = static_cast<float>(x1 * c - x2 * s);
+    x[half + i] = static_cast<float>(x2 * c + x1 * s);
+  }
+}
+
+__global__ void __launch_bounds__(kThreads) rope_append_kernel(RopeAppendArgs a) {
+  const int64_t t = blockIdx.x;
+  const int head = static_cast<int>(blockIdx.y);
+  float* x = a.qkv + (t * (a.heads + 2 * a.kv_heads) + head) * a.head_dim;
+  const int half = a.head_dim / 2;
+  if (head < a.heads + a.kv_heads) rotate(x, a.cos_sin + t * 2 * half, half);
+  if (head < a.heads) return;
+  __syncthreads();
+  const bool is_key = head < a.heads + a.kv_heads;
+  const int kv_head = (head - a.heads) % a.kv_heads;
+  const int64_t row = kv_row(a.kv, a.slot[t], a.pos[t], kv_head, a.kv_heads);
+  append(is_key ? a.kv.k : a.kv.v, row, x);
+}
+
+}  // namespace
+
+void rope_append(const RopeAppendArgs& a, Stream stream) {
+  if (a.tokens_count == 0) return;
+  const dim3 grid(static_cast<unsigned>(a.tokens_count),
+                  static_cast<unsigned>(a.heads + 2 * a.kv_heads));
+  rope_append_kernel<<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a);
+  LB_CUDA(cudaGetLastError());
+}
+
+}  // namespace lowbit::cuda

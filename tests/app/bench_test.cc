@@ -1,0 +1,185 @@
+// `lowbit bench` as a user runs it: sweeps, interruptions, the terminal.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <pty.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <random>
+#include <thread>
+
+#include "app/run_lowbit.h"
+#include "app/sweep_progress.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "bench/bench_model.h"
+
+namespace lowbit {
+namespace {
+
+using fixtures::Outcome;
+using fixtures::run_binary;
+using fixtures::run_here;
+using fixtures::TempFolder;
+using Args = std::vector<std::string>;
+
+const std::string kProse = std::string(LB_SOURCE_DIR) + "/models/prose-7m";
+
+// Twenty cases of a few milliseconds each.
+constexpr const char* kSweep = R"(format: [bf16, int8, int4, int2, fp8]
+prompt_tokens: [2, 3]
+new_tokens: [2, 3]
+min_samples: 1
+max_seconds: 0
+quality: none
+)";
+constexpr size_t kCases = 20;
+
+// How often each case has a row in the file.
+std::map<std::string, int> rows_of(const std::string& path) {
+  std::map<std::string, int> rows;
+  const Bytes file = map_file(path);
+  for (const std::string_view line : split(file.text(), '\n')) {
+    if (!line.empty()) ++rows[parse_record(path, line).config.dump()];
+  }
+  return rows;
+}
+
+int64_t lines_of(const std::string& path) {
+  if (!file_exists(path)) return 0;
+  const Bytes file = map_file(path);
+  return std::count(file.text().begin(), file.text().end(), '\n');
+}
+
+// Starts the binary with its output thrown away.
+pid_t start(const Args& args) {
+  std::vector<const char*> argv = {LB_BINARY};
+  for (const std::string& arg : args) argv.push_back(arg.c_str());
+  argv.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const int null = ::open("/dev/null", O_WRONLY);
+    ::dup2(null, STDOUT_FILENO);
+    ::dup2(null, STDERR_FILENO);
+    ::execv(LB_BINARY, const_cast<char* const*>(argv.data()));
+    ::_exit(127);
+  }
+  return child;
+}
+
+TEST(BenchSweep, KilledThreeTimesItEndsCompleteAndEqualToOneThatWasNot) {
+  const TempFolder folder;
+  const std::string file = folder.write("sweep.yaml", kSweep);
+  const std::string killed = folder.path() + "/killed.jsonl",
+                    whole = folder.path() + "/whole.jsonl";
+  const auto args = [&](const std::string& out) {
+    return Args{"bench", file, "model=" + kProse, "out=" + out, "--resume"};
+  };
+  std::mt19937 random(static_cast<unsigned>(::getpid()));
+  for (int kills = 1; kills <= 3; ++kills) {
+    const pid_t child = start(args(killed));
+    // Somewhere within the next cases, never after the last one.
+    const int64_t until = lines_of(killed) + std::uniform_int_distribution<int>(1, 5)(random);
+    while (lines_of(killed) < until) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(
+        std::chrono::microseconds(std::uniform_int_distribution<int>(0, 30000)(random)));
+    ::kill(child, SIGKILL);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    ASSERT_TRUE(WIFSIGNALED(status)) << "it ended before it was killed";
+  }
+  EXPECT_LT(lines_of(killed), static_cast<int64_t>(kCases));
+  const Outcome end = run_binary(args(killed));
+  EXPECT_NE(end.code, 2) << end.err;  // 1: the ceiling, on a machine that is busy
+  EXPECT_NE(end.err.find("of 20 cases are done already"), std::string::npos) << end.err;
+  run_binary(args(whole));
+
+  const auto rows = rows_of(killed);
+  EXPECT_EQ(rows.size(), kCases);
+  EXPECT_EQ(rows, rows_of(whole));
+  for (const auto& [config, count] : rows) EXPECT_EQ(count, 1) << config;
+
+  const Outcome again = run_binary(args(killed));
+  EXPECT_NE(again.err.find("20 of 20 cases are done already"), std::string::npos) << again.err;
+  EXPECT_EQ(rows_of(killed), rows);
+  EXPECT_NE(again.out.find("prompt 3, 2 new tokens"), std::string::npos) << again.out;
+}
+
+TEST(BenchSweep, ListsOfTheCommandLineAndOfTheFileMakeAProduct) {
+  const TempFolder folder;
+  const std::string out = folder.path() + "/out.jsonl";
+  const Outcome run = run_here({"bench", folder.write("s.yaml", kSweep), "model=synthetic:tiny",
+                                "format=int8", "kv_format=bf16,int8", "out=" + out});
+  EXPECT_NE(run.code, 2) << run.err;
+  EXPECT_EQ(rows_of(out).size(), 8u);
+}
+
+TEST(BenchSweep, ACaseThatFailsIsARowAndExitCodeOne) {
+  const Outcome run = run_here({"bench", "model=synthetic:tiny", "format=bf16", "quality=none",
+                                "prompt_tokens=2,4000", "new_tokens=2", "max_seconds=0"});
+  EXPECT_EQ(run.code, 1);
+  EXPECT_NE(run.out.find("context of 4001 tokens"), std::string::npos) << run.out;
+}
+
+TEST(BenchSweep, ACaseThatTakesTooLongIsARow) {
+  const Outcome run = run_here({"bench", "model=synthetic:llama-1.1b", "format=int8",
+                                "quality=none", "max_seconds=60", "timeout=0.3", "-o", "json"});
+  EXPECT_EQ(run.code, 1);
+  EXPECT_EQ(parse_record("line", run.out).reason, "took longer than timeout = 0.3 s");
+}
+
+// What a program that draws on a terminal writes to it.
+std::string on_terminal(const Args& args) {
+  std::vector<const char*> argv = {LB_BINARY};
+  for (const std::string& arg : args) argv.push_back(arg.c_str());
+  argv.push_back(nullptr);
+  int terminal = -1;
+  const pid_t child = ::forkpty(&terminal, nullptr, nullptr, nullptr);
+  if (child == 0) {
+    ::execv(LB_BINARY, const_cast<char* const*>(argv.data()));
+    ::_exit(127);
+  }
+  std::string text;
+  char buffer[4096];
+  for (ssize_t n; (n = ::read(terminal, buffer, sizeof buffer)) > 0;) {
+    text.append(buffer, static_cast<size_t>(n));
+  }
+  ::close(terminal);
+  ::waitpid(child, nullptr, 0);
+  return text;
+}
+
+TEST(BenchSweep, ProgressIsShownOnATerminalOnly) {
+  const Args args = {"bench",        "model=synthetic:tiny", "format=bf16,int8", "quality=none",
+                     "new_tokens=2", "prompt_tokens=2",      "max_seconds=0"};
+  const std::string text = on_terminal(args);
+  EXPECT_NE(text.find("[1/2] synthetic:tiny "), std::string::npos) << text;
+  EXPECT_NE(text.find("measuring"), std::string::npos) << text;
+  EXPECT_NE(text.find(" left; last: "), std::string::npos) << text;
+  EXPECT_EQ(run_here(args).err, "");
+}
+
+TEST(BenchProgress, TheLineHasCaseTimeLeftAndLastResult) {
+  SweepProgress progress(5);
+  progress.skip(2);
+  progress.start("m int8");
+  progress.phase("loading");
+  EXPECT_EQ(progress.line(), "[3/5] m int8: loading");
+  Record record;
+  record.format = "int8";
+  record.set("decode_tps", exact(100));
+  progress.finish(record);
+  progress.start("m int4");
+  EXPECT_TRUE(progress.line().starts_with("[4/5] m int4, 0 s left; last: int8 100"))
+      << progress.line();
+  record.status = Status::kFail;
+  progress.finish(record);
+  progress.start("m int2");
+  EXPECT_TRUE(progress.line().ends_with("; last: int8 fail")) << progress.line();
+}
+
+}  // namespace
+}  // namespace lowbit
