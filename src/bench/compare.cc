@@ -106,6 +106,9 @@ class Comparer {
   void pair(const Record& a, const Record& b) {
     const std::string name = case_name(a, b);
     for (const auto& [side, record] : {std::pair{"A", &a}, std::pair{"B", &b}}) {
+      if (!record->unstable.empty() && !options_.paired) {  // what slows both of a pair cancels
+        note(fmt::format("{}: unstable in {}: {}", name, side, join(record->unstable, "; ")));
+      }
       if (record->status == Status::kOk) continue;
       note(fmt::format("{}: {} in {}: {}", name, lowbit::name(record->status), side,
                        record->reason));

@@ -90,6 +90,16 @@ double bytes_per_token(double weight_bytes_per_step, double state_bytes_per_toke
          state_bytes_per_token * (options.prompt_tokens + options.new_tokens / 2.0);
 }
 
+std::string drift_of(std::string_view what, std::span<const double> seconds) {
+  constexpr double kMost = 0.01;
+  if (seconds.size() < 10) return "";
+  const size_t half = seconds.size() / 2;
+  const double change = median(seconds.subspan(half)) / median(seconds.first(half)) - 1;
+  if (std::abs(change) <= kMost) return "";
+  return fmt::format("{}: the second half of its {} runs took {:.1f} % {} than the first", what,
+                     seconds.size(), std::abs(change) * 100, change > 0 ? "longer" : "less");
+}
+
 void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptions& options) {
   LB_CHECK(!runs.empty());
   const double prompt = options.prompt_tokens, tokens = options.new_tokens;
@@ -104,6 +114,13 @@ void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptio
   if (decodes) {
     record->set("tpot", each(runs, [](const RunTiming& r) { return r.decode / r.decode_steps; }));
   }
+
+  const auto note_drift = [&](std::string_view what, double RunTiming::*member) {
+    std::string drift = drift_of(what, each(runs, [&](const RunTiming& r) { return r.*member; }));
+    if (!drift.empty()) record->unstable.push_back(std::move(drift));
+  };
+  note_drift("ttft", &RunTiming::ttft);
+  if (decodes) note_drift("decode", &RunTiming::decode);
 
   LlamaBenchFields& fields = record->llama_bench;
   fields.n_prompt = options.prompt_tokens;

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "bench/record.h"
@@ -42,8 +44,13 @@ bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options
 double bytes_per_token(double weight_bytes_per_step, double state_bytes_per_token,
                        const SpeedOptions& options);
 
+// "" or how far the second half of these times, in the order they were taken, is from the first: a
+// machine whose speed moves by over 1 % meanwhile gives a median of nothing in particular. Fewer
+// than ten times are not judged.
+std::string drift_of(std::string_view what, std::span<const double> seconds);
+
 // prefill_tps, decode_tps, tps, ttft, tpot and llama-bench's times. Without decode steps
-// (new_tokens = 1) there is no decode_tps and no tpot.
+// (new_tokens = 1) there is no decode_tps and no tpot. Drift makes the record unstable.
 void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptions& options);
 
 // bandwidth, ceiling and ceiling_fraction. A fraction above one beyond its interval makes the

@@ -245,6 +245,7 @@ std::string to_json_line(const Record& record) {
   json["kind"] = record.kind;
   json["status"] = name(record.status);
   json["reason"] = record.reason;
+  json["unstable"] = record.unstable;
   json["config"] = record.config;
   json["format"] = record.format;
   json["resident"] = record.resident;
@@ -275,6 +276,7 @@ Record parse_record(const std::string& source, std::string_view line) {
   reader.field("kind", record.kind);
   record.status = parse_status(reader);
   reader.field("reason", record.reason);
+  if (json.contains("unstable")) reader.field("unstable", record.unstable);  // older ones: no
   record.config = reader.child("config").json();
   reader.field("format", record.format);
   reader.field("resident", record.resident);

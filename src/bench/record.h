@@ -3,6 +3,7 @@
 // schema_version.
 //
 //   schema_version, kind, status, reason
+//   unstable      why the numbers of a case that ran are not to be trusted; [] if they are
 //   config        what was asked for, by the names of bench/config.h
 //   fingerprint   what it ran on, with which kernels
 //   quality       which text the quality figures are about; null without any
@@ -64,6 +65,7 @@ struct Record {
   std::string kind = "model";
   Status status = Status::kOk;
   std::string reason;  // of skip and fail
+  std::vector<std::string> unstable;
   nlohmann::ordered_json config = nlohmann::ordered_json::object();
   Fingerprint fingerprint;
   std::string format;           // canonical: "int4-g32"

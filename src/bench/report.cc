@@ -204,6 +204,10 @@ std::vector<std::string> notes_of(const Group& group) {
                       record->resident, record->llama_bench.backends));
     }
   }
+  for (const Record* record : group.records) {
+    if (record->status != Status::kOk || record->unstable.empty()) continue;
+    add(fmt::format("{}: unstable: {}", record->format, join(record->unstable, "; ")));
+  }
   note_slower_than_bf16(group, &notes);
   return notes;
 }

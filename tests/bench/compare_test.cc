@@ -146,6 +146,15 @@ TEST(Compare, AFailedSideIsANoteAndNotANumber) {
   EXPECT_EQ(c.notes, (std::vector<std::string>{"prose int8: fail in B: out of memory"}));
 }
 
+TEST(Compare, SaysThatASideWasUnstableUnlessItWasMeasuredInTurns) {
+  const std::vector<Record> a = {timed("int4", 0.1)};
+  std::vector<Record> b = a;
+  b[0].unstable = {"decode: it drifted"};
+  EXPECT_EQ(compare(a, b, {}).notes,
+            (std::vector<std::string>{"prose int4: unstable in B: decode: it drifted"}));
+  EXPECT_TRUE(compare(a, b, {.paired = true}).notes.empty());
+}
+
 TEST(Compare, WritesTheSameFactsAsRowsMarkdownAndJson) {
   const std::vector<Record> a = {timed("int4", 0.1)}, b = {timed("int4", 0.11)};
   const Comparison c = compare(a, b, {.metrics = {"tpot"}});
