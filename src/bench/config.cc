@@ -120,7 +120,7 @@ void check(const BenchConfig& c) {
   check_choice("quality", c.quality, {"none", "self", "text", "auto"});
   check_choice("output", c.output, {"table", "md", "json"});
   each("kv_format", c.kv_format, [](const std::string& format) {
-    with_context("kv_format", [&] { parse_cache_format(format); });
+    with_context("kv_format", [&] { parse_cache_name(format); });
   });
   each("device", c.device, [](const std::string&) {});
   if (c.quality == "text" && c.text.empty()) throw_error("quality = text: needs text=FILE");

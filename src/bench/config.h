@@ -17,7 +17,7 @@ struct MeasureKeys {
   int64_t seed = 0;
   int32_t min_samples = 6;
   double max_seconds = 3;
-  double ci_width = 0.02;
+  double ci_width = 0.0075;
   std::string quality = "auto";
   std::string text;
   int32_t quality_tokens = 2048;

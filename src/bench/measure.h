@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "bench/record.h"
@@ -35,7 +37,7 @@ struct SpeedOptions {
   uint64_t seed = 0;  // of the prompt's random ids; decode feeds what the model draws
   int32_t min_samples = 6;
   double max_seconds = 3;
-  double ci_width = 0.02;
+  double ci_width = 0.0075;
   std::vector<int32_t> prompt = {};  // its prompt_tokens ids, if they are not random
   SampleParams sampling = {0, 0, 1, 0};
   Schedule schedule = {};  // with active > 0 it decides and not ci_width
@@ -57,8 +59,13 @@ bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options
 double bytes_per_token(double weight_bytes_per_step, double state_bytes_per_token,
                        const SpeedOptions& options);
 
+// "" or how far the second half of these times, in the order they were taken, is from the first: a
+// machine whose speed moves by over 1 % meanwhile gives a median of nothing in particular. Fewer
+// than ten times are not judged.
+std::string drift_of(std::string_view what, std::span<const double> seconds);
+
 // prefill_tps, decode_tps, tps, ttft, tpot and llama-bench's times. Without decode steps
-// (new_tokens = 1) there is no decode_tps and no tpot.
+// (new_tokens = 1) there is no decode_tps and no tpot. Drift makes the record unstable.
 void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptions& options);
 
 // bandwidth, ceiling and ceiling_fraction. A fraction above one beyond its interval makes the

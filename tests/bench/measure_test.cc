@@ -21,6 +21,24 @@ TEST(Metrics, SpeedFollowsFromTimesByTheStatedFormulas) {
   EXPECT_EQ(record.values.front().samples.size(), 6u);
 }
 
+TEST(Metrics, ASecondHalfThatIsOverOnePercentSlowerMakesARecordUnstable) {
+  std::vector<RunTiming> runs(12, kRuns.front());
+  for (size_t i = 6; i < 12; ++i) runs[i].decode *= 1.009;
+  Record steady;
+  add_speed(&steady, runs, kOptions);
+  EXPECT_TRUE(steady.unstable.empty());
+  for (size_t i = 6; i < 12; ++i) runs[i].decode *= 1.02;
+  Record drifting;
+  add_speed(&drifting, runs, kOptions);
+  EXPECT_EQ(drifting.unstable,
+            (std::vector<std::string>{
+                "decode: the second half of its 12 runs took 2.9 % longer than the first"}));
+  EXPECT_EQ(parse_record("test", to_json_line(drifting)).unstable, drifting.unstable);
+  EXPECT_EQ(drift_of("ttft", std::vector<double>{2, 2, 2, 2, 2, 1, 1, 1, 1, 1}),
+            "ttft: the second half of its 10 runs took 50.0 % less than the first");
+  EXPECT_EQ(drift_of("ttft", std::vector<double>{2, 2, 2, 2, 1, 1, 1, 1, 1}), "");  // too few
+}
+
 TEST(Metrics, OneNewTokenHasNoDecodeFigures) {
   Record record;
   add_speed(&record, std::vector<RunTiming>{{0.2, 0.25, 0, 0}},
