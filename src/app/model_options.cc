@@ -85,8 +85,7 @@ LoadOptions load_options(const ModelOptions& options) {
   if (!options.quantize.format.empty()) {
     load.activations = parse_format_flag("--format", options.quantize.format).formats.activations;
   }
-  load.kv_format =
-      with_context("--kv-format", [&] { return parse_cache_format(options.kv_format); });
+  load.kv_format = with_context("--kv-format", [&] { return parse_cache_name(options.kv_format); });
   return load;
 }
 

@@ -132,6 +132,16 @@ void write_file_atomically(const std::string& path, std::string_view content) {
   }
 }
 
+void check_can_write(const std::string& path) {
+  if (is_directory(path)) throw_error("{}: is a folder; name a file in it", path);
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  if (!is_directory(folder)) throw_error("{}: there is no folder {}; make it first", path, folder);
+  if (::access(folder.c_str(), W_OK) != 0) {
+    throw_error("{}: cannot write to the folder {}: {}", path, folder, std::strerror(errno));
+  }
+}
+
 void append_line(const std::string& path, std::string_view line) {
   const Descriptor file(path, O_WRONLY | O_CREAT | O_APPEND);
   write_all(file, path, std::string(line) + "\n");

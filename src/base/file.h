@@ -50,6 +50,9 @@ std::unique_ptr<Folder> open_folder(const std::string& path);
 // Writes to a temporary file beside `path` and renames it: readers see the old or the new content.
 void write_file_atomically(const std::string& path, std::string_view content);
 
+// Error now rather than after hours: `path` is a folder, or is in none that can be written to.
+void check_can_write(const std::string& path);
+
 // Appends one line (a newline is added) in a single write. Creates the file if it is missing.
 void append_line(const std::string& path, std::string_view line);
 

@@ -35,9 +35,11 @@ Kind kind_of(const Record& record) {
   return cache ? Kind::kCaches : Kind::kWeights;
 }
 
-// What orders the rows: bits per weight, or bytes of the cache.
+// What orders the rows: bits per weight, or bytes of the cache; 0 of what was never loaded.
 double size_of(const Record& record) {
-  return value_of(record, kind_of(record) == Kind::kCaches ? "kv_bytes_per_token" : "stored_bits");
+  const Estimate* size =
+      record.find(kind_of(record) == Kind::kCaches ? "kv_bytes_per_token" : "stored_bits");
+  return size ? size->median : 0;
 }
 
 std::vector<const Record*> rows_of(std::span<const Record> records, Kind kind) {

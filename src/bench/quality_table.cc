@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "bench/bench_model.h"
 #include "bench/quality.h"
@@ -23,14 +24,23 @@ struct Variant {
   std::string quantizer;  // "" for weights as stored
   std::string kv_format;
   LoadOptions options;
+  MethodScope scope = {};  // of the name
+
+  bool same_as(const Variant& other) const {
+    return format == other.format && quantizer == other.quantizer && scope == other.scope &&
+           options.kv_format == other.options.kv_format;
+  }
 };
 
 Variant weight_variant(const QualityConfig& config, const std::string& text) {
   const size_t at = text.find('@');
   Method method = parse_method(std::string_view(text).substr(0, at));
   if (at != std::string::npos) method.quantizer = &find_quantizer(text.substr(at + 1));
-  Variant variant{
-      name(method.formats), std::string(method.quantizer->name), std::string(kDefaultKv), {}};
+  Variant variant{name(method.formats),
+                  std::string(method.quantizer->name),
+                  std::string(kDefaultKv),
+                  {},
+                  method.scope};
   set_method(method, &variant.options);
   LayerPolicy& policy = variant.options.policy;
   if (!config.head.empty()) policy.head = parse_tensor_policy(config.head);
@@ -40,16 +50,27 @@ Variant weight_variant(const QualityConfig& config, const std::string& text) {
 
 std::vector<Variant> variants_of(const QualityConfig& config) {
   std::vector<Variant> variants = {{"stored", "", std::string(kDefaultKv), {}}};
+  const auto add = [&](Variant variant) {  // once, whatever its names
+    const auto same = [&](const Variant& other) { return other.same_as(variant); };
+    if (std::none_of(variants.begin(), variants.end(), same)) variants.push_back(variant);
+  };
   for (const std::string& text : config.formats) {
-    variants.push_back(
-        with_context("format " + printable(text), [&] { return weight_variant(config, text); }));
+    with_context("format " + printable(text), [&] {
+      Variant variant = weight_variant(config, text);
+      const Quantizer& quantizer = *variant.options.policy.all.quantizer;
+      if (quantizer.needs != Needs::kNothing && config.calibration.empty()) {
+        throw_error("{} has to know what layers read on a text; give calibration=TEXT",
+                    quantizer.name);
+      }
+      add(std::move(variant));
+    });
   }
   for (const std::string& text : config.kv_formats) {
     const Format format =
-        with_context("kv_format " + printable(text), [&] { return parse_cache_format(text); });
+        with_context("kv_format " + printable(text), [&] { return parse_cache_name(text); });
     Variant variant{"stored", "", text, {}};
     variant.options.kv_format = format;
-    variants.push_back(std::move(variant));
+    add(std::move(variant));
   }
   return variants;
 }
@@ -69,16 +90,32 @@ double stored_bits(const Model& model) {
   return 8 * bytes / weights;
 }
 
-void describe(const QualityConfig& config, const Variant& variant, const Subject& subject) {
-  Record& record = *subject.record;
-  const Model& model = *subject.model.model;
+Record record_of(const QualityConfig& config, const Variant& variant, const Backend& backend) {
+  Record record;
   record.kind = "quality";
+  record.format = variant.format;
+  record.fingerprint = machine_fingerprint();
+  record.fingerprint.device = backend.name;
+  record.fingerprint.threads = backend.info().threads;
+  record.llama_bench.model_filename = config.model;
+  record.llama_bench.test_time = utc_now();
   record.config = {{"model", config.model},
                    {"format", variant.format},
                    {"quantizer", variant.quantizer},
                    {"kv_format", variant.kv_format},
                    {"head", config.head},
                    {"embedding", config.embedding}};
+  return record;
+}
+
+void fail(Record* record, const Error& error) {
+  record->status = Status::kFail;
+  record->reason = error.what();
+}
+
+void describe(const Subject& subject) {
+  Record& record = *subject.record;
+  const Model& model = *subject.model.model;
   record.resident = format_summary(model);
   record.fingerprint.kernels = kernel_choices(model);
   record.set("stored_bits", exact(stored_bits(model)));
@@ -87,27 +124,39 @@ void describe(const QualityConfig& config, const Variant& variant, const Subject
              exact(static_cast<double>(subject.stepper->state().bytes_per_token())));
 }
 
-// Loads as many variants as a part of the free memory holds, at least one.
-std::vector<Subject> load_some(const QualityConfig& config, const Backend& backend,
-                               std::span<const Variant> variants, int32_t ctx,
-                               std::span<Record> records, QualityListener* listener) {
+// The first variants that a part of the free memory holds, at least one, and how many those are.
+// One that cannot be loaded is a failed record and no subject.
+struct Batch {
+  std::vector<Subject> subjects;
+  size_t variants = 0;
+};
+
+Batch load_some(const QualityConfig& config, const Backend& backend,
+                std::span<const Variant> variants, int32_t ctx, std::span<Record> records,
+                QualityListener* listener) {
   const double budget = static_cast<double>(available_memory()) / 2;
   double used = 0;
-  std::vector<Subject> subjects;
-  for (size_t i = 0; i < variants.size(); ++i) {
+  Batch batch;
+  while (batch.variants < variants.size() && used <= budget) {
+    const size_t i = batch.variants++;
     const int64_t before = available_memory();
     if (listener) {
       listener->on_phase(static_cast<int64_t>(i), static_cast<int64_t>(variants.size()),
                          "loading " + variants[i].format);
     }
-    Subject subject{load(config.model, backend, variants[i].options), {}, &records[i]};
-    subject.stepper.emplace(*subject.model.model, backend,
-                            StepperOptions{.max_context = ctx, .max_step_tokens = ctx});
+    records[i] = record_of(config, variants[i], backend);
+    try {
+      Subject subject{load(config.model, backend, variants[i].options), {}, &records[i]};
+      subject.stepper.emplace(*subject.model.model, backend,
+                              StepperOptions{.max_context = ctx, .max_step_tokens = ctx});
+      describe(subject);
+      batch.subjects.push_back(std::move(subject));
+    } catch (const Error& error) {
+      fail(&records[i], error);
+    }
     used += static_cast<double>(std::max(before - available_memory(), int64_t{1} << 20));
-    subjects.push_back(std::move(subject));
-    if (used > budget) break;
   }
-  return subjects;
+  return batch;
 }
 
 class WindowListener final : public ScoreListener {
@@ -131,6 +180,11 @@ void check(const QualityConfig& config) {
       {"calibration_tokens", config.calibration_tokens}};
   for (const auto& [key, value] : counts) {
     if (value < 0) throw_error("{} = {}: must be at least 0", key, value);
+  }
+  const std::pair<const char*, const std::string&> files[] = {
+      {"out", config.out}, {"markdown", config.markdown}, {"plot", config.plot}};
+  for (const auto& file : files) {
+    if (!file.second.empty()) with_context(file.first, [&] { check_can_write(file.second); });
   }
 }
 
@@ -159,36 +213,26 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
   std::vector<Record> records(variants.size());
   for (size_t begin = 0; begin < variants.size();) {
     const auto rest = std::span(variants).subspan(begin);
-    std::vector<Subject> subjects =
+    Batch batch =
         load_some(config, backend, rest, text.ctx, std::span(records).subspan(begin), listener);
+    begin += batch.variants;
     std::vector<Stepper*> steppers;
-    for (size_t i = 0; i < subjects.size(); ++i) {
-      steppers.push_back(&*subjects[i].stepper);
-      Record& record = *subjects[i].record;
-      record.format = rest[i].format;
-      record.fingerprint = machine_fingerprint();
-      record.fingerprint.device = backend.name;
-      record.fingerprint.threads = backend.info().threads;
-      record.llama_bench.model_filename = config.model;
-      record.llama_bench.test_time = utc_now();
-      describe(config, rest[i], subjects[i]);
-    }
+    for (Subject& subject : batch.subjects) steppers.push_back(&*subject.stepper);
+    if (steppers.empty()) continue;
     WindowListener windows(listener);
     const std::vector<Scores> scores =
         score_all(steppers, &stored, text.ids, {.ctx = text.ctx, .bos = text.bos}, &windows);
-    for (size_t i = 0; i < subjects.size(); ++i) {
-      Record& record = *subjects[i].record;
+    for (size_t i = 0; i < batch.subjects.size(); ++i) {
+      Record& record = *batch.subjects[i].record;
       try {
         add_quality(&record, scores[i]);
         record.quality =
             QualityText{text.label, "the weights as stored, KV " + std::string(kDefaultKv),
                         text.ctx, static_cast<int64_t>(scores[i].nll.size())};
       } catch (const Error& error) {
-        record.status = Status::kFail;
-        record.reason = error.what();
+        fail(&record, error);
       }
     }
-    begin += subjects.size();
   }
   return records;
 }

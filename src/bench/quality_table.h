@@ -49,7 +49,7 @@ void visit(Visitor& v, QualityConfig& c) {
   v.field("plot", c.plot, "SVG file: KL against bits per weight");
 }
 
-// Error names the key for a count below 0.
+// Error names the key for a count below 0 and for a file that could not be written at the end.
 void check(const QualityConfig& config);
 
 class QualityListener {
@@ -59,7 +59,8 @@ class QualityListener {
 };
 
 // One record per variant, kind "quality", the stored weights first; a variant that cannot be loaded
-// is a failed record. Errors: bad names, no text, a model with random weights.
+// is a failed record; names that mean the same are one. Errors: bad names, no text, a model with
+// random weights, a quantizer that needs a calibration text without one.
 std::vector<Record> measure_quality(const QualityConfig& config, const Backend& backend,
                                     QualityListener* listener = nullptr);
 

@@ -13,7 +13,7 @@ namespace lowbit::cpu {
 namespace {
 
 // Scales of the rows [first, first + rows), which share them, from the ranges of their blocks.
-// False where they are not finite.
+// False where they, or the largest numbers that codes can stand for, are not finite.
 bool store_grids(const QTensorBuilder& out, int64_t first, std::span<const float> lo,
                  std::span<const float> hi, std::span<CodeGrid> grids) {
   const Format& f = out.tensor.format;
@@ -28,6 +28,7 @@ bool store_grids(const QTensorBuilder& out, int64_t first, std::span<const float
     const auto block = static_cast<int64_t>(b);
     if (!store_grid(out, first, block, choose_grid(f, range, outer))) return false;
     const BlockParams p = load_block(out.tensor, first, block);
+    if (!every_code_is_finite(f, p)) return false;
     grids[b] = {p.scale == 0 ? 0 : 1 / p.scale, p.shift, p.offset};
   }
   return true;
@@ -42,8 +43,10 @@ bool has_fast_codes(const Act& act) {
   const bool bits = act.bits == 8 || act.bits == 6 || act.bits == 4;
   const bool block = act.block_k % 16 == 0 && (act.block_n == 1 || act.block_k == 0);
   const bool exact = act.scale == Scale::kBF16 || act.scale == Scale::kF16;
+  const bool scale =
+      exact || act.scale == Scale::kF32 || act.scale == Scale::kE8M0 || act.scale == Scale::kE4M3;
   const bool zero = act.zero == Zero::kNone || (act.zero == Zero::kFloat && exact);
-  return element && bits && block && zero;
+  return element && bits && block && scale && zero;
 }
 
 void decode_any(const Act& from, const Columns& part, float* out, int64_t ld) {

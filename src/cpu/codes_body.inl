@@ -182,9 +182,14 @@ float scale_at(Scale type, const void* plane, int64_t index) {
       return bits_float(bytes[index] == 0xff ? 0x7fc00000u : uint32_t{bytes[index]} << 23);
     case Scale::kE4M3:
       return e4m3_scale(bytes[index]);
-    default:
-      return 0;
+    case Scale::kNone:
+    case Scale::kU4:
+    case Scale::kU6:
+    case Scale::kI6:
+    case Scale::kI8:
+      break;
   }
+  __builtin_unreachable();  // has_fast_codes lets the others through
 }
 
 template <int kBits>

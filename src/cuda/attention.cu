@@ -13,11 +13,14 @@ constexpr int kMultiprocessors = 132;  // what splits are meant to fill; not ask
 
 constexpr int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
 
-// CTAs for each token and chunk: all multiprocessors get the same, or there are several rounds.
+// CTAs for each token and chunk: one round of all multiprocessors, if it comes near to filling
+// them.
 int32_t ctas_of(int32_t items, int32_t max_splits) {
   const int32_t fit = kMultiprocessors / items;
   const bool full = fit * items * 10 >= kMultiprocessors * 9;
-  const int32_t wanted = full ? fit : ceil_div(4 * kMultiprocessors, items);
+  const int32_t wanted = items >= kMultiprocessors ? 1
+                         : full                    ? fit
+                                                   : ceil_div(2 * kMultiprocessors, items);
   return wanted < max_splits ? wanted : max_splits;
 }
 

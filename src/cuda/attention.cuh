@@ -37,9 +37,11 @@ struct Splits {
   int32_t count, units;  // units of every split but the last
 };
 
+// Two units or more: what a second one costs is less than merging two splits.
 __host__ __device__ inline Splits splits_of(int32_t context, int32_t max_splits) {
   const int32_t units = (context + kUnitTokens - 1) / kUnitTokens;
-  const int32_t each = (units + max_splits - 1) / max_splits;
+  const int32_t even = (units + max_splits - 1) / max_splits;
+  const int32_t each = even < 2 ? 2 : even;
   return {(units + each - 1) / each, each};
 }
 
@@ -140,26 +142,46 @@ __device__ inline void merge_warps(const DecodeArgs& args, const DecodeItem& ite
   }
 }
 
-// Adds up the splits of an item. By the CTA that finished last.
+// Adds up the splits of an item, in order. By the CTA that finished last; all that a thread needs
+// of sixteen splits is on its way at once, since nothing else hides the latency here.
 __device__ inline void merge_splits(const DecodeArgs& args, const DecodeItem& item) {
+  constexpr int kAtOnce = 16;
   const int32_t d = args.a.head_dim;
-  for (int32_t i = threadIdx.x; i < item.heads * d; i += kDecodeThreads) {
-    const int32_t head = i / d, column = i % d;
-    const float* partial = partial_of(args, item, 0, head);
-    const int64_t stride = int64_t{args.chunk_heads} * (d + 2);
-    float top = -INFINITY;
-#pragma unroll 8
-    for (int32_t s = 0; s < item.splits.count; ++s) {
-      top = fmaxf(top, __ldcg(partial + s * stride + d));
+  const int64_t stride = int64_t{args.chunk_heads} * (d + 2);
+  for (int32_t i = threadIdx.x; i < item.heads * d / 2; i += kDecodeThreads) {
+    const int32_t head = i / (d / 2), column = i % (d / 2) * 2;
+    float top = -INFINITY, total = 0;
+    float2 sum = {};
+    for (int32_t first = 0; first < item.splits.count; first += kAtOnce) {
+      const float* from = partial_of(args, item, first, head);
+      float2 sums[kAtOnce], tops[kAtOnce];
+      float new_top = top;
+#pragma unroll
+      for (int s = 0; s < kAtOnce; ++s) {
+        if (first + s < item.splits.count) {
+          sums[s] = __ldcg(reinterpret_cast<const float2*>(from + s * stride + column));
+          tops[s] = __ldcg(reinterpret_cast<const float2*>(from + s * stride + d));
+        }
+      }
+#pragma unroll
+      for (int s = 0; s < kAtOnce; ++s) {
+        if (first + s < item.splits.count) new_top = fmaxf(new_top, tops[s].x);
+      }
+      const float old = new_top == top ? 1.0f : exp2f(top - new_top);
+      top = new_top;
+      sum = {sum.x * old, sum.y * old};
+      total *= old;
+#pragma unroll
+      for (int s = 0; s < kAtOnce; ++s) {
+        if (first + s < item.splits.count) {
+          const float factor = exp2f(tops[s].x - top);
+          sum = {sum.x + factor * sums[s].x, sum.y + factor * sums[s].y};
+          total += factor * tops[s].y;
+        }
+      }
     }
-    float sum = 0, total = 0;
-#pragma unroll 8
-    for (int32_t s = 0; s < item.splits.count; ++s) {
-      const float factor = exp2f(__ldcg(partial + s * stride + d) - top);
-      sum += factor * __ldcg(partial + s * stride + column);
-      total += factor * __ldcg(partial + s * stride + d + 1);
-    }
-    store_out(args, item, head, column, sum / total);
+    store_out(args, item, head, column, sum.x / total);
+    store_out(args, item, head, column + 1, sum.y / total);
   }
 }
 

@@ -1,5 +1,5 @@
-// The ops of ops/backend.h's table on a GPU. All enqueue on the stream and return; sums are taken in
-// an order that the shapes alone decide, so a run repeats bit for bit.
+// The ops of ops/backend.h's table on a GPU. All enqueue on the stream and return; sums are taken
+// in an order that the shapes alone decide, so a run repeats bit for bit.
 #pragma once
 
 #include "ops/args.h"

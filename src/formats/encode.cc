@@ -100,18 +100,19 @@ void append_coded(std::span<const float> row, int64_t at, const QTensorBuilder& 
   }
 }
 
-// Whether codes decode to finite f32 numbers: near its end a scale or a code that is rounded up may
-// lead beyond.
 bool decodes_to_finite(const Format& f, const BlockParams& p, std::span<const uint32_t> codes) {
-  const auto finite = [&](double q) { return is_f32(p(q)); };
-  const CodeRange range = code_range(f);
-  if (finite(range.min) && finite(range.max)) return true;
+  if (every_code_is_finite(f, p)) return true;
   const std::span<const double> table = code_table(f);
   return std::all_of(codes.begin(), codes.end(),
-                     [&](uint32_t code) { return finite(table[code]); });
+                     [&](uint32_t code) { return is_f32(p(table[code])); });
 }
 
 }  // namespace
+
+bool every_code_is_finite(const Format& f, const BlockParams& stored) {
+  const CodeRange range = code_range(f);
+  return is_f32(stored(range.min)) && is_f32(stored(range.max));
+}
 
 int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
                     const QTensorBuilder& out, const RowOptions& options) {

@@ -22,6 +22,10 @@ BlockParams stored_params(const Format& format, const Grid& grid, float outer = 
 // Writes a block's scale and zero, rounded to their storage types. False if one does not fit.
 bool store_grid(const QTensorBuilder& out, int64_t row, int64_t block_k, const Grid& grid);
 
+// Whether all codes of a block decode to finite f32 numbers: near its end a scale or a code that is
+// rounded up may lead beyond.
+bool every_code_is_finite(const Format& format, const BlockParams& stored);
+
 // Of each four numbers along a row the two of largest magnitude, of equal ones the earlier:
 // positions 0 to 3, two for each four, ascending. k must be a multiple of 4. `importance` [k], if
 // not empty, is what the square of a number counts.

@@ -94,7 +94,7 @@ class TemporaryFolder {
   explicit TemporaryFolder(const std::string& beside)
       : path_(fmt::format("{}.tmp.{}", beside, ::getpid())) {
     std::error_code error;
-    if (!fs::create_directories(path_, error)) {
+    if (!fs::create_directory(path_, error)) {
       throw_error("{}: cannot create the folder: {}", path_,
                   error ? error.message() : "it exists; remove it");
     }
@@ -177,6 +177,10 @@ void check_export(const Checkpoint& checkpoint, const std::string& out) {
   if (fs::exists(without_slashes(out))) {
     throw_error("{}: exists; nothing was changed. Name a new folder, or remove this one", out);
   }
+  const fs::path parent = fs::path(without_slashes(out)).parent_path();
+  if (!parent.empty() && !fs::is_directory(parent)) {
+    throw_error("{}: there is no folder {} to put it in; make that first", out, parent.string());
+  }
 }
 
 ExportReport export_model(const Checkpoint& checkpoint, const Backend& backend,
@@ -185,6 +189,7 @@ ExportReport export_model(const Checkpoint& checkpoint, const Backend& backend,
   const std::string target = without_slashes(out);
   LoadOptions load;
   load.policy = options.policy;
+  load.inputs = options.inputs;
   load.plan_only = true;
   ExportReport report;
   report.uses = load_model(checkpoint, backend, load)->tensors();

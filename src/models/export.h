@@ -32,8 +32,8 @@ void check_export(const Checkpoint& checkpoint, const std::string& out);
 
 // Writes the folder `out`, which must not exist: first beside it under another name, then renamed,
 // so that it is there whole or not at all. Peak memory: one tensor and its quantized form. Errors:
-// `out` exists, a model that has no folder of its own (GGUF, synthetic), what load_model() and
-// quantizers refuse, a full disk.
+// `out` exists or its parent does not, a model that has no folder of its own (GGUF, synthetic),
+// what load_model() and quantizers refuse, a full disk.
 ExportReport export_model(const Checkpoint& checkpoint, const Backend& backend,
                           const ExportOptions& options, const std::string& out);
 

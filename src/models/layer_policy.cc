@@ -7,6 +7,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "load/json.h"
+#include "quantize/method.h"
 
 namespace lowbit {
 namespace {
@@ -33,9 +34,11 @@ std::string text_of(const json& value, const std::string& what) {
   return value.get<std::string>();
 }
 
-std::optional<Format> parse_stored_or_format(const std::string& text) {
-  if (text == "stored") return std::nullopt;
-  return parse_format(text);
+// "stored" or a name; `quantizer` is for our own formats, a tool's name brings its own.
+LayerChoice parse_choice(std::string_view text, const Quantizer* quantizer) {
+  if (text == "stored") return {std::nullopt, quantizer};
+  const Method method = parse_one_format(text);
+  return {method.formats.weights, method.tool.empty() ? quantizer : method.quantizer};
 }
 
 void check_keys(const json& object, const std::vector<std::string>& known,
@@ -53,9 +56,9 @@ LayerRule read_rule(const json& entry, const Quantizer* quantizer, const std::st
   for (const char* key : {"match", "format"}) {
     if (!entry.contains(key)) throw_error("{}: `{}` is missing", what, key);
   }
-  LayerRule rule{text_of(entry["match"], what + ": match"), {std::nullopt, quantizer}};
-  rule.choice.format = with_context(
-      what, [&] { return parse_stored_or_format(text_of(entry["format"], "format")); });
+  LayerRule rule{text_of(entry["match"], what + ": match"), {std::nullopt, quantizer}, what};
+  rule.choice = with_context(
+      what, [&] { return parse_choice(text_of(entry["format"], "format"), quantizer); });
   if (entry.contains("quantizer")) {
     rule.choice.quantizer = with_context(
         what, [&] { return &find_quantizer(text_of(entry["quantizer"], "quantizer")); });
@@ -67,7 +70,8 @@ LayerRule read_rule(const json& entry, const Quantizer* quantizer, const std::st
 
 TensorPolicy parse_tensor_policy(std::string_view text) {
   if (text == "same") return {.same = true};
-  return {.format = parse_stored_or_format(std::string(text))};
+  const LayerChoice choice = parse_choice(text, nullptr);
+  return {.format = choice.format, .quantizer = choice.quantizer};
 }
 
 std::string name(const TensorPolicy& policy) {
@@ -82,6 +86,7 @@ LayerChoice LayerPolicy::choose(std::string_view layer) const {
                                 : layer == "embedding" ? &embedding
                                                        : nullptr;
   if (!special || special->same) return all;
+  if (special->quantizer) return {special->format, special->quantizer};
   // A tool's rule for the layers need not know the head's format.
   return {special->format, special->format == all.format ? all.quantizer : &quantizers()[0]};
 }
@@ -93,13 +98,31 @@ bool LayerPolicy::changes_anything() const {
 }
 
 void LayerPolicy::check_rules_used(const std::vector<std::string>& layers) const {
-  for (const LayerRule& rule : rules) {
-    const bool used = std::any_of(layers.begin(), layers.end(), [&](const std::string& layer) {
-      return matches(rule.match, layer);
-    });
+  for (auto rule = rules.begin(); rule != rules.end(); ++rule) {
+    bool used = false;
+    std::vector<std::string> before;  // rules that take the layers of this one
+    bool decides = false;
+    for (const std::string& layer : layers) {
+      if (!matches(rule->match, layer)) continue;
+      used = true;
+      const auto first = std::find_if(rules.begin(), rule, [&](const LayerRule& earlier) {
+        return matches(earlier.match, layer);
+      });
+      decides |= first == rule;
+      std::string name = fmt::format("{} (`{}`)", first->where, printable(first->match));
+      if (std::find(before.begin(), before.end(), name) == before.end()) {
+        before.push_back(std::move(name));
+      }
+    }
     if (!used) {
-      throw_error("no layer matches `{}`; the model has {}, ... {}", printable(rule.match),
+      throw_error("no layer matches `{}`; the model has {}, ... {}", printable(rule->match),
                   layers.front(), layers.back());
+    }
+    if (!decides) {
+      throw_error(
+          "{} (`{}`) decides nothing: the first match counts, and {} comes before it; put it "
+          "above or remove it",
+          rule->where, printable(rule->match), join(before, " and "));
     }
   }
 }
@@ -118,17 +141,22 @@ void read_mixed(const std::string& path, LayerPolicy* policy) {
   };
   field("quantizer",
         [&](const std::string& text) { policy->all.quantizer = &find_quantizer(text); });
-  field("format",
-        [&](const std::string& text) { policy->all.format = parse_stored_or_format(text); });
+  const bool names_quantizer = tree.contains("quantizer");
+  field("format", [&](const std::string& text) {
+    const Quantizer* quantizer = policy->all.quantizer;
+    policy->all = parse_choice(text, quantizer);
+    if (names_quantizer) policy->all.quantizer = quantizer;
+  });
   field("head", [&](const std::string& text) { policy->head = parse_tensor_policy(text); });
   field("embedding",
         [&](const std::string& text) { policy->embedding = parse_tensor_policy(text); });
   if (!tree.contains("layers")) return;
+  const Quantizer* quantizer = names_quantizer ? policy->all.quantizer : &quantizers()[0];
   const json& layers = tree["layers"];
   if (!layers.is_array()) throw_error("{}: layers: must be a list, is {}", path, describe(layers));
   for (size_t i = 0; i < layers.size(); ++i) {
     policy->rules.push_back(
-        read_rule(layers[i], policy->all.quantizer, fmt::format("{}: layers[{}]", path, i)));
+        read_rule(layers[i], quantizer, fmt::format("{}: layers[{}]", path, i)));
   }
 }
 

@@ -18,10 +18,11 @@ struct LayerChoice {
   const Quantizer* quantizer = &quantizers()[0];  // rtn
 };
 
-// "same" (as the other layers), "stored", or a format's name.
+// "same" (as the other layers), "stored", or a format's name, which may be another tool's.
 struct TensorPolicy {
   bool same = false;
   std::optional<Format> format = std::nullopt;
+  const Quantizer* quantizer = nullptr;  // of a tool's name; null: see LayerPolicy::choose
 };
 TensorPolicy parse_tensor_policy(std::string_view text);
 std::string name(const TensorPolicy& policy);
@@ -30,6 +31,7 @@ std::string name(const TensorPolicy& policy);
 struct LayerRule {
   std::string match;  // a layer's name (layers.3.qkv, head, embedding); `*` is any run of letters
   LayerChoice choice;
+  std::string where = {};  // in its file, for messages
 };
 
 struct LayerPolicy {
@@ -43,7 +45,7 @@ struct LayerPolicy {
   LayerChoice choose(std::string_view layer) const;
   // Whether a layer may end up in another format than the file's.
   bool changes_anything() const;
-  // Error if a rule matches none of the model's layers.
+  // Error if a rule matches none of the model's layers, or only ones that earlier rules take.
   void check_rules_used(const std::vector<std::string>& layers) const;
 };
 
@@ -55,6 +57,7 @@ struct LayerPolicy {
 //   quantizer: hqq          # of this file's formats; rtn if absent
 //   head: int8              # same, stored or a format
 //   embedding: stored
+//                           # names of other tools bring their quantizer along
 //   layers:                 # the first match decides
 //     - {match: "layers.*.down", format: int8}
 //     - {match: "layers.0.*", format: stored}

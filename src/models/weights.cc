@@ -56,6 +56,7 @@ QTensor WeightLoader::read_as_chosen(TensorUse use) {
     uses_.back().skipped = std::move(reason);
     return stored;
   }
+  check_quantizer(*use.choice.quantizer, *format, use.tensor, options_.inputs != nullptr);
   QTensor quantized = quantize(stored, *format, *use.choice.quantizer, use.tensor);
   release_pages(stored);
   return quantized;

@@ -16,7 +16,7 @@
 namespace lowbit {
 
 // In which order a kernel family wants the codes. kCanonical is the order of formats/qtensor.h.
-enum class LayoutId : uint8_t { kCanonical, kNibbleHalves, kTiles };
+enum class LayoutId : uint8_t { kCanonical, kTiles };
 std::string_view name(LayoutId layout);
 
 struct LinearSpec {

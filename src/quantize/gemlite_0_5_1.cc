@@ -68,11 +68,14 @@ bool does(const Format& f) {
 
 }  // namespace
 
+std::string gemlite_0_5_1_refuses(const Format& target) {
+  if (does(target)) return "";
+  return not_done("gemlite-0.5.1", "int8 and fp8 per row, mxfp8, mxfp4-rceil and nvfp4", target);
+}
+
 QTensor quantize_gemlite_0_5_1(const QTensor& source, const Format& target,
                                const QuantizeContext& context) {
-  if (!does(target)) {
-    fail_not_done("gemlite-0.5.1", "int8 and fp8 per row, mxfp8, mxfp4-rceil and nvfp4", target);
-  }
+  check_does(context.tensor, gemlite_0_5_1_refuses(target));
   constexpr ToolRule kRule = {.encode = encode,
                               .weights = [](const Format&) -> Rounding { return as_f32; },
                               .outer = [](const Format&, float) { return kMetaScale; }};

@@ -65,11 +65,14 @@ bool does(const Format& f) {
 
 }  // namespace
 
+std::string gguf_0_19_0_refuses(const Format& target) {
+  if (does(target)) return "";
+  return not_done("gguf-0.19.0", "q8_0, q5_1, q5_0, q4_1, q4_0, tq2_0 and tq1_0", target);
+}
+
 QTensor quantize_gguf_0_19_0(const QTensor& source, const Format& target,
                              const QuantizeContext& context) {
-  if (!does(target)) {
-    fail_not_done("gguf-0.19.0", "q8_0, q5_1, q5_0, q4_1, q4_0, tq2_0 and tq1_0", target);
-  }
+  check_does(context.tensor, gguf_0_19_0_refuses(target));
   constexpr ToolRule kRule = {.encode = encode,
                               .weights = [](const Format&) -> Rounding { return as_f32; }};
   return quantize_by_rule(source, target, context, kRule);

@@ -71,15 +71,18 @@ Grid hqq_grid(const Format& format, const BlockNumbers& block) {
 
 }  // namespace
 
+std::string hqq_refuses(const Format& target) {
+  if (target.zero != Zero::kNone) return "";
+  return fmt::format(
+      "hqq moves the zero of a format and {} has none; int formats have one with -fzero, -rzero or "
+      "-asym, and mse searches a scale",
+      name(target));
+}
+
 QTensor quantize_hqq(const QTensor& source, const Format& target, const QuantizeContext& context) {
   if (just_converts(source, target)) return quantize_rtn(source, target, context);
   check_takes(target, source.n, source.k, context.tensor);
-  if (target.zero == Zero::kNone) {
-    throw_error(
-        "tensor {}: hqq moves the zero of a format and {} has none; int formats have one with "
-        "-fzero, -rzero or -asym, and mse searches a scale",
-        context.tensor, name(target));
-  }
+  check_does(context.tensor, hqq_refuses(target));
   return quantize_blocks(source, target, context.tensor, {.choose = hqq_grid});
 }
 

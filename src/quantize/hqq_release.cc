@@ -154,15 +154,17 @@ Matrix read(const QTensor& source, const Format& target, const std::string& tens
 
 }  // namespace
 
+std::string hqq_release_refuses(const Format& target) {
+  const bool has_zero = target.zero == Zero::kReal || target.zero == Zero::kFloat;
+  if (has_zero && target.block.n == 1 && !target.sparse24) return "";
+  return fmt::format("hqq-0.2.8 makes int formats with -rzero (or -fzero), not {}", name(target));
+}
+
 QTensor quantize_hqq_release(const QTensor& source, const Format& target,
                              const QuantizeContext& context) {
   if (just_converts(source, target)) return quantize_rtn(source, target, context);
   check_takes(target, source.n, source.k, context.tensor);
-  if ((target.zero != Zero::kReal && target.zero != Zero::kFloat) || target.block.n != 1 ||
-      target.sparse24) {
-    throw_error("tensor {}: hqq-0.2.8 makes int formats with -rzero (or -fzero), not {}",
-                context.tensor, name(target));
-  }
+  check_does(context.tensor, hqq_release_refuses(target));
   Matrix matrix = read(source, target, context.tensor);
   optimize(&matrix);
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);

@@ -86,9 +86,11 @@ bool is_own_name(std::string_view text) {
 // Spellings of one thing: no spaces around "+", 2:4 by one name.
 std::string plain_spelling(std::string_view text) {
   std::string plain;
+  std::string_view plus = "";
   for (const std::string_view part : split(trim(text), '+')) {
-    if (!plain.empty()) plain += '+';
+    plain += plus;
     plain += trim(part);
+    plus = "+";
   }
   for (const std::string_view ending : {"+semi", "+2:4", "+semi_structured"}) {
     if (plain.ends_with(ending)) {
@@ -175,6 +177,10 @@ Method parse_qualified(std::string_view asked, std::string_view qualifier, std::
 
 Method parse_method(std::string_view asked) {
   const std::string text = plain_spelling(asked);
+  if (text.starts_with('+') || text.ends_with('+')) {
+    throw_error("a side of the pair `{}` is empty; write WEIGHTS+ACTIVATIONS, or WEIGHTS alone",
+                printable(asked));
+  }
   if (const size_t colon = text.find(':'); colon != std::string::npos) {
     return parse_qualified(asked, std::string_view(text).substr(0, colon),
                            std::string_view(text).substr(colon + 1));
@@ -208,6 +214,26 @@ Method parse_method(std::string_view asked) {
   };
   if (std::none_of(std::begin(kAliases), std::end(kAliases), is_alias)) fail_unknown(asked);
   return own_method(asked, text);
+}
+
+Method parse_one_format(std::string_view text) {
+  Method method = parse_method(text);
+  const MethodScope& scope = method.scope;
+  const std::string weights = name(method.formats.weights);
+  if (method.formats.activations) {
+    throw_error("`{}` is weights and activations, here is a place for one format; write {}",
+                printable(text), weights);
+  }
+  if (!scope.include.empty() || scope.embedding != "stored") {
+    throw_error("`{}` means other formats for other layers, here is a place for one; write {}",
+                printable(text), scope.include.empty() ? scope.embedding : weights);
+  }
+  return method;
+}
+
+Format parse_cache_name(std::string_view text) {
+  const Method method = parse_one_format(text);
+  return parse_cache_format(method.tool.empty() ? text : name(method.formats.weights));
 }
 
 std::string description(const Method& method) {

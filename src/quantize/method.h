@@ -35,6 +35,14 @@ struct Method {
 // or that this program cannot do, with the reason and what to use instead.
 Method parse_method(std::string_view text);
 
+// For a place that has one format: a layer, the head, a cache. Error, saying what to write, for a
+// name that means more: activations, or other formats for some layers.
+Method parse_one_format(std::string_view text);
+
+// Of keys and values (formats/format.h: parse_cache_format); codes are chosen by the format's own
+// rule, whatever tool the name is of.
+Format parse_cache_name(std::string_view text);
+
 // "int8-sbf16+int8 by torchao-0.9.0"; round to nearest is not mentioned.
 std::string description(const Method& method);
 

@@ -13,19 +13,22 @@ constexpr Quantizer kQuantizers[] = {
     {"mse", "scales and zeros of least squared error", Needs::kNothing, quantize_mse},
     {"importance", "the same, errors weighted by the mean square of each input", Needs::kInputStats,
      quantize_importance},
-    {"hqq", "half-quadratic search for the zero", Needs::kNothing, quantize_hqq},
-    {"hqq-0.2.8", "as hqq 0.2.8.post1 computes it in f32", Needs::kNothing, quantize_hqq_release},
+    {"hqq", "half-quadratic search for the zero", Needs::kNothing, quantize_hqq, hqq_refuses},
+    {"hqq-0.2.8", "as hqq 0.2.8.post1 computes it in f32", Needs::kNothing, quantize_hqq_release,
+     hqq_release_refuses},
     {"gptq", "later columns make good the errors of earlier ones", Needs::kHessian, quantize_gptq},
     {"gptq-mse", "gptq on grids of least weighted squared error", Needs::kHessian,
      quantize_gptq_search},
     {"gptq-order", "gptq-mse, grids first, then columns by falling mean square", Needs::kHessian,
      quantize_gptq_order},
     {"torchao-0.9.0", "as torchao 0.9.0, in the type that scales are stored in", Needs::kNothing,
-     quantize_torchao_0_9_0},
+     quantize_torchao_0_9_0, torchao_0_9_0_refuses},
     {"torchao-0.18.0", "as torchao 0.18.0 does on bf16 weights", Needs::kNothing,
-     quantize_torchao_0_18_0},
-    {"gemlite-0.5.1", "as gemlite 0.5.1", Needs::kNothing, quantize_gemlite_0_5_1},
-    {"gguf-0.19.0", "as the gguf package 0.19.0", Needs::kNothing, quantize_gguf_0_19_0},
+     quantize_torchao_0_18_0, torchao_0_18_0_refuses},
+    {"gemlite-0.5.1", "as gemlite 0.5.1", Needs::kNothing, quantize_gemlite_0_5_1,
+     gemlite_0_5_1_refuses},
+    {"gguf-0.19.0", "as the gguf package 0.19.0", Needs::kNothing, quantize_gguf_0_19_0,
+     gguf_0_19_0_refuses},
 };
 
 }  // namespace
@@ -40,6 +43,21 @@ const Quantizer& find_quantizer(std::string_view name) {
   }
   throw_error("unknown quantizer `{}`{}; known: {}", printable(name), suggestion(name, names),
               join(names, ", "));
+}
+
+void check_does(const std::string& tensor, const std::string& refusal) {
+  if (!refusal.empty()) throw_error("tensor {}: {}", tensor, refusal);
+}
+
+void check_quantizer(const Quantizer& quantizer, const Format& target, const std::string& tensor,
+                     bool has_inputs) {
+  if (!target.quantized()) return;  // just converts
+  if (quantizer.refuses) check_does(tensor, quantizer.refuses(target));
+  if (quantizer.needs == Needs::kNothing || has_inputs) return;
+  throw_error(
+      "tensor {}: {} has to know what layers read on a text; `lowbit quantize --quantizer {} "
+      "--calibration TEXT --out DIR` looks at one and makes a folder that loads as it is",
+      tensor, quantizer.name, quantizer.name);
 }
 
 const InputStats& need_inputs(const QuantizeContext& context, std::string_view quantizer,

@@ -44,6 +44,8 @@ struct Quantizer {
   // `source` [n, k] in any format, decoded to f32 row by row. Error naming the tensor if a value is
   // not finite, if the quantizer does not do this format, or if `inputs` lack what it needs.
   QTensor (*run)(const QTensor& source, const Format& target, const QuantizeContext& context);
+  // "" or why it does not make this format. Null: it makes every one.
+  std::string (*refuses)(const Format& target) = nullptr;
 };
 
 // Round to nearest: scale and zero by the format's rule in f32, stored as the format says, codes
@@ -109,6 +111,21 @@ const InputStats& need_inputs(const QuantizeContext& context, std::string_view q
 void check_takes(const Format& target, int64_t n, int64_t k, const std::string& tensor);
 // The Error for a row that holds a NaN, an infinity or a weight beyond the scales of the format.
 [[noreturn]] void fail_not_finite(const std::string& tensor, int64_t row, const Format& target);
+
+// The refusals of those that do not make every format; `run` throws the same.
+std::string hqq_refuses(const Format& target);
+std::string hqq_release_refuses(const Format& target);
+std::string torchao_0_9_0_refuses(const Format& target);
+std::string torchao_0_18_0_refuses(const Format& target);
+std::string gemlite_0_5_1_refuses(const Format& target);
+std::string gguf_0_19_0_refuses(const Format& target);
+// For quantizers: Error where there is a reason.
+void check_does(const std::string& tensor, const std::string& refusal);
+
+// Without a number being read: Error if `run` would refuse this format, or would miss what it needs
+// to know of inputs.
+void check_quantizer(const Quantizer& quantizer, const Format& target, const std::string& tensor,
+                     bool has_inputs);
 
 // Every quantizer, rtn first.
 std::span<const Quantizer> quantizers();

@@ -137,9 +137,9 @@ QTensor quantize_by_rule(const QTensor& source, const Format& target,
   return out.tensor;
 }
 
-void fail_not_done(std::string_view quantizer, std::string_view does, const Format& target) {
-  throw_error("quantizer {} does not do {}: it does {}; `rtn` does every format", quantizer,
-              name(target), does);
+std::string not_done(std::string_view quantizer, std::string_view does, const Format& target) {
+  return fmt::format("quantizer {} does not do {}: it does {}; `rtn` does every format", quantizer,
+                     name(target), does);
 }
 
 uint32_t integer_code(const Format& format, float q) {

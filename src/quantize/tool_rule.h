@@ -32,8 +32,8 @@ struct ToolRule {
 QTensor quantize_by_rule(const QTensor& source, const Format& target,
                          const QuantizeContext& context, const ToolRule& rule);
 
-[[noreturn]] void fail_not_done(std::string_view quantizer, std::string_view does,
-                                const Format& target);
+// Of a quantizer that does only what `does` says.
+std::string not_done(std::string_view quantizer, std::string_view does, const Format& target);
 
 // The stored code of an integer; NaN counts as 0.
 uint32_t integer_code(const Format& format, float q);

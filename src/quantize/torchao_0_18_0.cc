@@ -90,11 +90,14 @@ bool does(const Format& f) {
 
 }  // namespace
 
+std::string torchao_0_18_0_refuses(const Format& target) {
+  if (does(target)) return "";
+  return not_done("torchao-0.18.0", "integers (-sym, -asym, -fzero), fp8, MX and nvfp4", target);
+}
+
 QTensor quantize_torchao_0_18_0(const QTensor& source, const Format& target,
                                 const QuantizeContext& context) {
-  if (!does(target)) {
-    fail_not_done("torchao-0.18.0", "integers (-sym, -asym, -fzero), fp8, MX and nvfp4", target);
-  }
+  check_does(context.tensor, torchao_0_18_0_refuses(target));
   constexpr ToolRule kRule = {.encode = encode, .weights = weight_type, .keep_later = true};
   return quantize_by_rule(source, target, context, kRule);
 }

@@ -118,11 +118,14 @@ bool does(const Format& f) {
 
 }  // namespace
 
+std::string torchao_0_9_0_refuses(const Format& target) {
+  if (does(target)) return "";
+  return not_done("torchao-0.9.0", "integers (-sym, -asym, -fzero) and fp8 to fp3", target);
+}
+
 QTensor quantize_torchao_0_9_0(const QTensor& source, const Format& target,
                                const QuantizeContext& context) {
-  if (!does(target)) {
-    fail_not_done("torchao-0.9.0", "integers (-sym, -asym, -fzero) and fp8 to fp3", target);
-  }
+  check_does(context.tensor, torchao_0_9_0_refuses(target));
   constexpr ToolRule kRule = {.encode = encode, .weights = torchao::arithmetic, .keep_later = true};
   return quantize_by_rule(source, target, context, kRule);
 }

@@ -150,6 +150,26 @@ TEST(Quantize, RulesGiveLayersTheirOwnFormats) {
   EXPECT_EQ(format_of_layer("lm_head.weight"), "bf16");
 }
 
+TEST(Quantize, RulesTakeNamesOfOtherToolsWithTheirQuantizers) {
+  const TempFolder temp;
+  const std::string rules =
+      temp.write("mixed.yaml",
+                 "version: 1\nformat: int4\nquantizer: hqq\nhead: int8wo\nlayers:\n"
+                 "  - {match: \"layers.*.down\", format: Q8_0}\n"
+                 "  - {match: \"layers.0.*\", format: uintx-4-64, quantizer: mse}\n");
+  const std::string out = temp.path() + "/q";
+  ASSERT_EQ(run_here({"quantize", kModel, "--mixed", rules, "--out", out}).code, 0);
+  const json config = json::parse(map_file(out + "/config.json").text())["quantization_config"];
+  const auto made = [&](const char* tensor) {
+    return config["formats"][tensor].get<std::string>() + " by " +
+           config["quantizers"][tensor].get<std::string>();
+  };
+  EXPECT_EQ(made("lm_head.weight"), "int8-sbf16 by torchao-0.9.0");
+  EXPECT_EQ(made(kDown), "q8_0 by gguf-0.19.0");
+  EXPECT_EQ(made("model.layers.0.self_attn.o_proj.weight"), "int4-asym by mse");
+  EXPECT_EQ(made("model.layers.1.self_attn.o_proj.weight"), "int4 by hqq");
+}
+
 TEST(Quantize, BadRulesNameFileAndEntry) {
   const TempFolder temp;
   const auto run = [&](const std::string& text) {
@@ -165,6 +185,13 @@ TEST(Quantize, BadRulesNameFileAndEntry) {
   expect_one_line(run("version: 1\nlayers:\n  - {match: \"blk.*\", format: int8}\n"),
                   {"no layer matches `blk.*`", "embedding", "head"});
   expect_one_line(run("version: 1\nlayers: 3\n"), {"layers", "list"});
+  expect_one_line(run("version: 1\nlayers:\n  - {match: \"layers.*\", format: int8}\n"
+                      "  - {match: \"layers.*.down\", format: int4}\n"),
+                  {"layers[1] (`layers.*.down`) decides nothing", "layers[0] (`layers.*`)"});
+  expect_one_line(run("version: 1\nlayers:\n  - {match: \"*.down\", format: int8dq}\n"),
+                  {"layers[0]", "`int8dq` is weights and activations", "write int8-sbf16"});
+  expect_one_line(run("version: 1\nhead: embed-int8wo\nformat: int8\n"),
+                  {"head", "other formats for other layers", "write int8-g64-sbf16"});
 }
 
 // A Llama whose down projections have K = 10 and all others K = 12.
@@ -233,6 +260,11 @@ TEST(Quantize, NothingIsOverwrittenOrLeftBehind) {
                   {"nothing quantizes to it"});
   expect_one_line(run_here({"quantize", kModel, "--out", out}), {"nothing to do"});
   expect_one_line(run_here({"quantize", kModel, "--format", "int8"}), {"--out is missing"});
+  const TempFolder empty;
+  expect_one_line(
+      run_here({"quantize", kModel, "--format", "int8", "--out", empty.path() + "/no/such/q"}),
+      {"/no/such/q: there is no folder", "/no/such to put it in"});
+  EXPECT_TRUE(std::filesystem::is_empty(empty.path()));
   expect_one_line(run_here({"quantize", "synthetic:tiny", "--format", "int8", "--out", out}),
                   {"random weights"});
   EXPECT_TRUE(std::filesystem::is_empty(temp.path()));

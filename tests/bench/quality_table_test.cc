@@ -93,6 +93,65 @@ TEST_F(QualityRun, VariantsAreScoredAgainstTheWeightsAsStored) {
   }
 }
 
+TEST_F(QualityRun, AnImpossibleVariantIsAFailedRowAndTheOthersAreMeasured) {
+  QualityConfig config;
+  config.text = path_.string();
+  config.tokens = 16;
+  config.formats = {"int8@hqq", "int8", "q4_k"};
+  const std::vector<Record> records = measure_quality(config, cpu_backend());
+  ASSERT_EQ(records.size(), 4u);
+  EXPECT_EQ(records[1].status, Status::kFail);
+  EXPECT_NE(records[1].reason.find("hqq moves the zero"), std::string::npos) << records[1].reason;
+  EXPECT_EQ(records[2].status, Status::kOk);
+  EXPECT_GT(records[2].find("kl_mean")->median, 0);
+  EXPECT_EQ(records[3].status, Status::kFail);
+  const std::string table = quality_markdown(records);
+  EXPECT_NE(table.find("| int8@hqq | fail: "), std::string::npos) << table;
+  EXPECT_LT(table.find("| int8 |"), table.find("| int8@hqq |"));
+  EXPECT_EQ(parse_record("test", to_json_line(records[1])), records[1]);
+}
+
+TEST_F(QualityRun, NamesThatMeanTheSameAreOneRow) {
+  QualityConfig config;
+  config.text = path_.string();
+  config.tokens = 16;
+  config.formats = {"int8", "int8-row", "Int8WeightOnly", "int8@rtn", "bf16_int8", "int8wo"};
+  config.kv_formats = {"bf16", "int8", "int8-sbf16"};
+  std::vector<std::string> rows;
+  for (const Record& record : measure_quality(config, cpu_backend())) {
+    rows.push_back(record.format + "@" + record.config_text("quantizer") + " " +
+                   record.config_text("kv_format"));
+  }
+  // bf16_int8 and int8wo differ in the head.
+  EXPECT_EQ(rows,
+            (std::vector<std::string>{"stored@ bf16", "int8@rtn bf16", "int8@torchao-0.18.0 bf16",
+                                      "int8-sbf16@torchao-0.9.0 bf16",
+                                      "int8-sbf16@torchao-0.9.0 bf16", "stored@ int8"}));
+}
+
+TEST_F(QualityRun, WhatWouldFailAtTheEndIsRefusedAtOnce) {
+  const auto error_of = [&](const auto& set) {
+    QualityConfig config;
+    config.text = path_.string();
+    set(config);
+    try {
+      measure_quality(config, cpu_backend());
+    } catch (const Error& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_NE(
+      error_of([](QualityConfig& c) { c.formats = {"int4@gptq"}; }).find("give calibration=TEXT"),
+      std::string::npos);
+  const std::string absent = "/no/such/folder/x";
+  EXPECT_EQ(error_of([&](QualityConfig& c) { c.markdown = absent; }),
+            "markdown: /no/such/folder/x: there is no folder /no/such/folder/; make it first");
+  EXPECT_EQ(error_of([&](QualityConfig& c) { c.out = absent; }).find("out: " + absent), 0u);
+  EXPECT_EQ(error_of([](QualityConfig& c) { c.plot = "/tmp"; }),
+            "plot: /tmp: is a folder; name a file in it");
+}
+
 TEST_F(QualityRun, BadNamesAreErrorsAtOnce) {
   QualityConfig config;
   config.text = path_.string();

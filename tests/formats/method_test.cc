@@ -311,6 +311,28 @@ TEST(Methods, EveryRowOfTheTableResolvesOrHasAReason) {
   }
 }
 
+TEST(Methods, APlaceForOneFormatTakesNamesThatMeanOne) {
+  EXPECT_EQ(parse_one_format("int4wo-64").formats.weights, parse_format("int4"));
+  EXPECT_EQ(parse_one_format("int4wo-64").quantizer->name, "torchao-0.9.0");
+  EXPECT_EQ(parse_cache_name("int8wo"), parse_cache_format("int8-sbf16"));
+  EXPECT_EQ(parse_cache_name("int8-sf32"), parse_cache_format("int8-sf32"));
+  EXPECT_EQ(parse_cache_name("Q8_0"), parse_cache_format("q8_0"));
+  const std::pair<const char*, const char*> kRows[] = {
+      {"int8dq", "write int8-sbf16"},
+      {"int8+int8", "write int8"},
+      {"marlin+semi", "write int4-g128-sym-sf16-24"},
+      {"embed-int8wo", "write int8-g64-sbf16"},
+  };
+  for (const auto& [name, part] : kRows) {
+    try {
+      parse_one_format(name);
+      ADD_FAILURE() << name;
+    } catch (const Error& error) {
+      EXPECT_NE(std::string(error.what()).find(part), std::string::npos) << error.what();
+    }
+  }
+}
+
 TEST(Methods, UnknownNamesAreErrorsWithSuggestions) {
   const std::pair<const char*, const char*> kRows[] = {
       {"int9", "unknown format `int9`, did you mean `int8`, `int7` or `int6`"},
@@ -326,6 +348,10 @@ TEST(Methods, UnknownNamesAreErrorsWithSuggestions) {
       {"toarchao:fp6", "unknown tool `toarchao`, did you mean `torchao`"},
       {"fp8-asym", "unknown parameter `-asym`"},
       {"int8+int3", "cannot hold activations"},
+      {"+int8", "a side of the pair `+int8` is empty"},
+      {" + int8", "a side of the pair `"},
+      {"int8+", "a side of the pair `"},
+      {"+", "a side of the pair `"},
   };
   for (const auto& [name, part] : kRows) {
     EXPECT_NE(error_of(name).find(part), std::string::npos) << name << ": " << error_of(name);

@@ -114,6 +114,28 @@ TEST(Rtn, OppositeExtremesStayFinite) {
   }
 }
 
+TEST(Rtn, ANumberBeyondAPlainFormatIsAnError) {
+  const std::pair<const char*, float> kBeyond[] = {
+      {"f16", 65520.0f}, {"f16", -7e4f}, {"bf16", 3.4e38f}};
+  for (const auto& [format, number] : kBeyond) {
+    std::vector<float> w(3 * 64, 1.0f);
+    w[64 + 5] = number;
+    try {
+      quantize_rtn(tensor_of(w, 3, 64), parse_format(format), {"lm_head.weight"});
+      ADD_FAILURE() << format << " " << number;
+    } catch (const Error& error) {
+      EXPECT_TRUE(std::string(error.what())
+                      .starts_with(fmt::format("tensor lm_head.weight: row 1 holds a number beyond "
+                                               "the largest of {}, ",
+                                               format)))
+          << error.what();
+    }
+  }
+  const std::vector<float> largest = {65519.0f, -65504.0f};  // round to what f16 has
+  EXPECT_EQ(decode_rows(quantize_rtn(tensor_of(largest, 1, 2), parse_format("f16"), {"w"})),
+            (std::vector<float>{65504.0f, -65504.0f}));
+}
+
 TEST(Rtn, NanAndInfinityAreReportedByTensorAndRow) {
   std::vector<float> w(3 * 64, 1.0f);
   w[64 + 5] = std::numeric_limits<float>::quiet_NaN();

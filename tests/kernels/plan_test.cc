@@ -21,7 +21,7 @@ size_t per_token(const LinearSpec& spec) { return static_cast<size_t>(spec.m_max
 size_t hundred(const LinearSpec&) { return 100; }
 void nothing(const LinearArgs&, Stream) {}
 
-constexpr LayoutId kHalves = LayoutId::kNibbleHalves;
+constexpr auto kPacked = static_cast<LayoutId>(0xff);  // of no backend
 
 LinearSpec spec_of(const char* weights, int64_t k = 128, int32_t m_max = 64) {
   return {parse_format(weights), parse_format("f32"), 32, k, false, m_max};
@@ -56,13 +56,13 @@ TEST(Plan, BucketsCoverEveryTokenCountWithTheBestRow) {
 }
 
 TEST(Plan, LayoutIsThatOfTheBestRowForOneToken) {
-  const LinearKernel rows[] = {row("any", 0, {}), row("packed", 5, {}, kHalves),
+  const LinearKernel rows[] = {row("any", 0, {}), row("packed", 5, {}, kPacked),
                                row("big", 9, {16, 1000})};
   const LinearPlan plan = plan_linear(spec_of("int4"), rows, {});
-  EXPECT_EQ(plan.layout, kHalves);
+  EXPECT_EQ(plan.layout, kPacked);
   ASSERT_EQ(plan.buckets.size(), 1u);
   EXPECT_EQ(plan.buckets[0].kernel->name, "packed");
-  EXPECT_EQ(reason_of(plan, "big"), "needs layout canonical, plan keeps nibble-halves");
+  EXPECT_EQ(reason_of(plan, "big"), "needs layout canonical, plan keeps unnamed");
 }
 
 TEST(Plan, ReasonsNameFormatActivationsRowAndRank) {

@@ -66,11 +66,11 @@ std::vector<float> hostile_rows(int32_t k, int32_t* rows) {
   add([](int32_t) { return 1.0f; });
   add([](int32_t i) { return static_cast<float>(i % 7) * 1e-44f; });
   add([&](int32_t i) { return at(i) * 1e-38f; });
-  // Above that a scale rounded up to a power of two (mxfp4-ceil) can lead beyond f32: ref makes the
-  // row NaN, cpu leaves an infinity; neither is mistaken for a number.
-  constexpr float kLarge = 1.5e38f;
-  add([&](int32_t i) { return std::fmod(at(i), 1.0f) * kLarge; });
-  add([&](int32_t i) { return i == k / 2 ? kLarge : at(i); });
+  // Above 2^127 a scale rounded up to a power of two (mxfp4-ceil) can lead beyond f32.
+  for (const float large : {1.5e38f, 3e38f}) {
+    add([&](int32_t i) { return std::fmod(at(i), 1.0f) * large; });
+    add([&](int32_t i) { return i == k / 2 ? large : at(i); });
+  }
   add([&](int32_t i) { return i == k / 2 ? -1000.0f : at(i); });
   for (const float size : {127.0f, 128.0f, 448.0f, 6.0f, 7.5f, 28.0f}) add(halves(size));
   return all;
@@ -86,6 +86,19 @@ TEST(Quantize, CodesAndScalesAreThoseOfTheReference) {
         EXPECT_TRUE(same_planes(quantize(op, activations(text), rows, x), want))
             << text << " " << k;
       }
+    }
+  }
+}
+
+TEST(Quantize, ARowBeyondItsScalesIsNanThroughout) {
+  std::vector<float> x = gaussian(2 * 64, 3, 1);
+  x[70] = 3e38f;  // under a scale of 2^126 the nearest code is 4, which is 2^128
+  for (const OpTable& op : tables()) {
+    const QTensorBuilder out = quantize(op, activations("mxfp4-ceil"), 2, x);
+    const std::vector<float> back = decode_rows(out.tensor);
+    for (size_t i = 0; i < 64; ++i) {
+      EXPECT_TRUE(std::isfinite(back[i])) << i;
+      EXPECT_TRUE(std::isnan(back[64 + i])) << i;
     }
   }
 }
