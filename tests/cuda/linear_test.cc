@@ -176,14 +176,15 @@ TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
     for (const int32_t m : {1, 3, 9, 32}) {
       constexpr int32_t kN = 96, kK = 14336;
       Problem p(parse_format(name), format_of(FormatId::kF32), m, {kN, kK, "fused"});
-      const auto* kernel =
+      const auto kernel =
           std::find_if(gpu.linear_kernels.begin(), gpu.linear_kernels.end(),
                        [&](const LinearKernel& k) { return k.fused_silu && takes(k, p); });
-      ASSERT_NE(&*kernel, &*gpu.linear_kernels.end());
+      ASSERT_NE(kernel, gpu.linear_kernels.end());
       const DeviceTensor packed = packer_of(*kernel, p.format)->pack(p.w, true);
       const std::vector<float> dense = gaussian(int64_t{m} * kK, kSeed, 21);
       const Guarded x(dense), norm(gaussian(kK, kSeed, 22)), normed(dense.size());
-      const Guarded both(size_t{m} * kN), separate(size_t{m} * kN / 2), fused(size_t{m} * kN / 2);
+      const size_t count = static_cast<size_t>(m) * kN;
+      const Guarded both(count), separate(count / 2), fused(count / 2);
       const Guarded workspace(p.workspace_bytes(*kernel, m) / sizeof(float) + 1);
       Act act = act_of(format_of(FormatId::kF32), kK);
       act.data = normed.data();
