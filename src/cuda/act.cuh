@@ -108,12 +108,4 @@ __device__ inline float load_act(const Act& x, int t, int column, int k, float (
   return factor;
 }
 
-// RMSNorm of four columns, as the op rmsnorm rounds it.
-__device__ inline void normalise(const LinearArgs& a, int column, float inverse_rms,
-                                 float (&v)[4]) {
-  for (int e = 0; e < 4 && column + e < a.k; ++e) {
-    v[e] = v[e] * inverse_rms * a.norm_weight[column + e];
-  }
-}
-
 }  // namespace lowbit::cuda

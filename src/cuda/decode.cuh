@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "cuda/ptx.cuh"
+#include "cuda/tiles.h"
 
 namespace lowbit::cuda {
 
@@ -295,10 +296,15 @@ struct PairFloat {
   template <int kPair>
   __device__ static void pairs(const uint32_t* words, uint32_t* out) {
     if constexpr (kPair < 8) {
-      constexpr int kAt = 4 * (kPair % 4), kLow = 7 + kExponent;  // of the magnitude in an f16
+      constexpr int kLow = 7 + kExponent;  // of the magnitude in an f16
+      constexpr int kUp = kLow - magnitude_at(kPair % 4), kSignUp = 15 - sign_at(kPair % 4);
       const uint32_t word = words[kPair / 4];
-      out[kPair] = and_or(shift<kLow - kAt>(word), in_halves(7u << kLow),
-                          shift<12 - kAt>(word) & 0x80008000u);
+      constexpr uint32_t kMagnitude = in_halves(7u << kLow), kSign = 0x80008000u;
+      if constexpr (kUp == kSignUp) {
+        out[kPair] = shift<kUp>(word) & (kMagnitude | kSign);
+      } else {
+        out[kPair] = and_or(shift<kUp>(word), kMagnitude, shift<kSignUp>(word) & kSign);
+      }
       pairs<kPair + 1>(words, out);
     }
   }

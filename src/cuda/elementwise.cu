@@ -1,5 +1,6 @@
 // cuda.silu_mul, cuda.gather_rows, cuda.rotary_table: every number of the result from a few others.
 #include "cuda/check.h"
+#include "cuda/norm.cuh"
 #include "cuda/ops.h"
 #include "cuda/rows.cuh"
 
@@ -16,12 +17,6 @@ unsigned blocks_for(int64_t items) {
 __device__ int first_column() { return static_cast<int>(blockIdx.x * kThreads + threadIdx.x) * 4; }
 dim3 row_grid(int64_t rows, int d) {
   return {blocks_for((int64_t{d} + 3) / 4), static_cast<unsigned>(rows < 65535 ? rows : 65535)};
-}
-
-// x / (1 + exp(-x)), with an exponential that does not overflow.
-__device__ float silu(float x) {
-  const float e = expf(-fabsf(x));
-  return x >= 0 ? x / (1.0f + e) : x * e / (1.0f + e);
 }
 
 __global__ void __launch_bounds__(kThreads) silu_mul_kernel(SiluMulArgs a, bool whole) {

@@ -35,7 +35,10 @@ __device__ inline float inverse_rms(const float* warp_sums, int d, float eps) {
   return 1.0f / sqrtf(sum / static_cast<float>(d) + eps);
 }
 
-// x / (1 + exp(-x))
-__device__ inline float silu(float x) { return x / (1.0f + expf(-x)); }
+// x / (1 + exp(-x)), with an exponential that does not overflow.
+__device__ inline float silu(float x) {
+  const float e = expf(-fabsf(x));
+  return x >= 0 ? x / (1.0f + e) : x * e / (1.0f + e);
+}
 
 }  // namespace lowbit::cuda

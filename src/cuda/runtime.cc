@@ -28,9 +28,42 @@ void throw_cuda_error(cudaError_t code, const char* expression) {
   throw CudaError(code, std::move(message));
 }
 
+namespace {
+
+// The device's pool, which keeps what is freed: getting memory from the driver takes milliseconds
+// on some machines. Work on other streams is ordered with the default stream, so that neither
+// getting nor freeing memory there needs a thought of streams. Null where there are no pools.
+cudaMemPool_t pool() {
+  static const cudaMemPool_t pool = [] {
+    int device = 0, has_pools = 0;
+    cudaMemPool_t of_device = nullptr;
+    LB_CUDA(cudaGetDevice(&device));
+    LB_CUDA(cudaDeviceGetAttribute(&has_pools, cudaDevAttrMemoryPoolsSupported, device));
+    if (!has_pools) return of_device;
+    LB_CUDA(cudaDeviceGetDefaultMemPool(&of_device, device));
+    uint64_t keep = UINT64_MAX;
+    LB_CUDA(cudaMemPoolSetAttribute(of_device, cudaMemPoolAttrReleaseThreshold, &keep));
+    return of_device;
+  }();
+  return pool;
+}
+
+cudaError_t get_memory(void** data, size_t bytes) {
+  if (!pool()) return cudaMalloc(data, bytes);
+  const cudaError_t code = cudaMallocAsync(data, bytes, nullptr);
+  if (code != cudaErrorMemoryAllocation) return code;
+  // What the pool keeps may be in pieces: back to the driver, and once more.
+  cudaGetLastError();
+  LB_CUDA(cudaDeviceSynchronize());
+  LB_CUDA(cudaMemPoolTrimTo(pool(), 0));
+  return cudaMallocAsync(data, bytes, nullptr);
+}
+
+}  // namespace
+
 Buffer::Buffer(size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
-  const cudaError_t code = cudaMalloc(&data_, bytes);
+  const cudaError_t code = get_memory(&data_, bytes);
   if (code == cudaErrorMemoryAllocation) {
     cudaGetLastError();
     size_t free_bytes = 0;
@@ -42,12 +75,12 @@ Buffer::Buffer(size_t bytes) : bytes_(bytes) {
                                       static_cast<double>(free_bytes) * 0x1p-30,
                                       static_cast<double>(total_bytes) * 0x1p-30));
   }
-  if (code != cudaSuccess) throw_cuda_error(code, "cudaMalloc");
+  if (code != cudaSuccess) throw_cuda_error(code, "cudaMallocAsync");
 }
 
 // An error here is either the process ending or one that the next checked call reports.
 Buffer::~Buffer() {
-  if (data_) cudaFree(data_);
+  if (data_) pool() ? cudaFreeAsync(data_, nullptr) : cudaFree(data_);
 }
 
 }  // namespace lowbit

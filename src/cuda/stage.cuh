@@ -1,4 +1,5 @@
-// x on its way to the tensor cores (StagedX). Sixteen lanes take 64 columns of a token, four each.
+// x on its way to the tensor cores (StagedX). First a look at all of a token: the sum of squares
+// that RMSNorm needs and the largest number; then sixteen lanes make 64 columns of it, four each.
 #pragma once
 
 #include <cuda_bf16.h>
@@ -11,15 +12,7 @@
 namespace lowbit::cuda {
 
 constexpr int kLanesPerUnit = kUnit / 4;
-
-// max over the 16 lanes of a unit
-__device__ __forceinline__ float unit_max(float value) {
-#pragma unroll
-  for (int lanes = 1; lanes < kLanesPerUnit; lanes *= 2) {
-    value = fmaxf(value, __shfl_xor_sync(0xffffffffu, value, lanes));
-  }
-  return value;
-}
+constexpr int kColumnsAtOnce = 4 * kNormThreads;
 
 // The power of two that brings `top` to [2^14, 2^15); 1 for 0.
 __device__ __forceinline__ float power_scale(float top) {
@@ -41,64 +34,151 @@ __device__ __forceinline__ uint32_t pack_bf16(float a, float b) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-// Units [0, units) of tokens [t0, t1) by all threads of the CTA. `inverse_rms`: of each token, where
-// x is normalised on the way; `row` of `out` is t - out_t0.
+// Four numbers of a token as the tensor cores want them, and the sums over them that zeros need.
 template <bool kBf16>
-__device__ void stage(const LinearArgs& a, const TileShape& shape, int t0, int t1, int units,
-                      const float* inverse_rms, const StagedX& out) {
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, i = lane % kLanesPerUnit;
-  const int total = (t1 - t0) * units;
-  const int group = shape.zero == Zero::kNone ? 0 : min(shape.group, kUnit);
-  for (int first = warp * 2; first < total; first += kTileWarps * 2) {
-    const int index = first + lane / kLanesPerUnit;
-    const bool active = index < total;
-    const int t = t0 + (active ? index / units : 0), unit = active ? index % units : 0;
-    const int column = unit * kUnit + 4 * i;
-    float v[4] = {0, 0, 0, 0};
-    float factor = 1;
-    if (active) {
-      factor = load_act(a.x, t, column, a.k, v);
-      if (a.norm_weight) normalise(a, column, inverse_rms[t], v);
-    }
-    const float top = unit_max(fmaxf(fmaxf(fabsf(v[0]), fabsf(v[1])), fmaxf(fabsf(v[2]), fabsf(v[3]))));
-    const float power = kBf16 ? 1 : power_scale(top);
-    uint2 codes;
-    float sum = 0;
-    uint16_t* at = out.x + int64_t{t} * out.row_halves + unit * kUnit + i % 4 * 16 + i / 4 * 4;
-    if constexpr (kBf16) {
-      codes = {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])};
-      float rest[4];
+__device__ __forceinline__ void put(const LinearArgs& a, int sums_per_unit, int t, int column,
+                                    float inverse_power, const float (&v)[4], const StagedX& out) {
+  const int i = threadIdx.x % kLanesPerUnit, unit = column / kUnit;
+  uint16_t* at = out.x + int64_t{t} * out.row_halves + unit * kUnit + i % 4 * 16 + i / 4 * 4;
+  if constexpr (kBf16) {
+    float rest[4];
 #pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        const float high = __bfloat162float(__float2bfloat16_rn(v[e]));
-        rest[e] = isfinite(v[e]) ? v[e] - high : 0;
+    for (int e = 0; e < 4; ++e) {
+      const float high = __bfloat162float(__float2bfloat16_rn(v[e]));
+      rest[e] = isfinite(v[e]) ? v[e] - high : 0;
+    }
+    *reinterpret_cast<uint2*>(at) = {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])};
+    *reinterpret_cast<uint2*>(at + int64_t{a.m} * out.row_halves) = {pack_bf16(rest[0], rest[1]),
+                                                                     pack_bf16(rest[2], rest[3])};
+    return;
+  }
+  float scaled[4], sum = 0;
+#pragma unroll
+  for (int e = 0; e < 4; ++e) scaled[e] = v[e] * inverse_power;
+  *reinterpret_cast<uint2*>(at) = {pack_halves(scaled[0], scaled[1]),
+                                   pack_halves(scaled[2], scaled[3])};
+  if (sums_per_unit == 0) return;
+#pragma unroll
+  for (int e = 0; e < 4; ++e) sum += __half2float(__float2half_rn(scaled[e]));
+  const int lanes_per_sum = kLanesPerUnit / sums_per_unit;
+  const uint32_t unit_lanes = 0xffffu << (threadIdx.x & 16);  // the other unit may not exist
+  for (int lanes = 1; lanes < lanes_per_sum; lanes *= 2) {
+    sum += __shfl_xor_sync(unit_lanes, sum, lanes);
+  }
+  if (i % lanes_per_sum == 0) {
+    out.sums[(unit * sums_per_unit + i / lanes_per_sum) * out.pitch + t] = sum;
+  }
+}
+
+// What a CTA knows of the token that it stages.
+struct StageMemory {
+  float squares[kNormWarps], tops[kNormWarps];
+};
+
+// Four weights of the norm, zero past k.
+__device__ __forceinline__ void load_norm(const LinearArgs& a, int column, float4& w) {
+  if (a.k % 4 == 0 && (reinterpret_cast<uintptr_t>(a.norm_weight) & 15) == 0) {
+    w = {0, 0, 0, 0};
+    if (column < a.k) w = *reinterpret_cast<const float4*>(a.norm_weight + column);
+    return;
+  }
+  w.x = column < a.k ? a.norm_weight[column] : 0;
+  w.y = column + 1 < a.k ? a.norm_weight[column + 1] : 0;
+  w.z = column + 2 < a.k ? a.norm_weight[column + 2] : 0;
+  w.w = column + 3 < a.k ? a.norm_weight[column + 3] : 0;
+}
+
+// The weights of the norm do not depend on the kernels before: on their way to the L1.
+__device__ inline void prefetch_norm(const LinearArgs& a) {
+  if (!a.norm_weight) return;
+  for (int column = 4 * threadIdx.x; column < a.k; column += kColumnsAtOnce) {
+    asm volatile("prefetch.global.L1 [%0];" ::"l"(a.norm_weight + column));
+  }
+}
+
+// load_act() of any format; a call, so that its code is there once.
+static __device__ __noinline__ float load_any_act(const Act& x, int t, int column, int k,
+                                                  float4& v) {
+  float four[4] = {0, 0, 0, 0};
+  const float factor = load_act(x, t, column, k, four);
+  v = {four[0], four[1], four[2], four[3]};
+  return factor;
+}
+
+// Token t by all threads of the CTA, each taking four neighbours of every 2048 columns; returned:
+// what its sums have to be multiplied with. Not synchronised afterwards.
+template <bool kBf16>
+__device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int units,
+                             StageMemory& shared, const StagedX& out) {
+  constexpr int kAhead = 7;  // rounds whose loads are under way together
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const int first = 4 * threadIdx.x, columns = units * kUnit;
+  const float* row = static_cast<const float*>(a.x.data) + t * a.x.ld;
+  const bool plain = a.x.code == Code::kF32 && a.x.scale == Scale::kNone && a.k % 4 == 0 &&
+                     (reinterpret_cast<uintptr_t>(row) & 15) == 0;
+  float factor = 1;
+  const auto load = [&](int column) {
+    float4 v = {0, 0, 0, 0};
+    if (plain) {
+      if (column < a.k) v = *reinterpret_cast<const float4*>(row + column);
+    } else {
+      factor = load_any_act(a.x, t, column, a.k, v);
+    }
+    return v;
+  };
+  float sum = 0, top = 0;
+  const auto look = [&](int column, const float4& v) {
+    sum = fmaf(v.w, v.w, fmaf(v.z, v.z, fmaf(v.y, v.y, fmaf(v.x, v.x, sum))));
+    float4 w = {1, 1, 1, 1};
+    if (a.norm_weight) load_norm(a, column, w);
+    top = fmaxf(fmaxf(fmaxf(fabsf(v.x * w.x), fabsf(v.y * w.y)),
+                      fmaxf(fabsf(v.z * w.z), fabsf(v.w * w.w))),
+                top);
+  };
+  if (!kBf16 || a.norm_weight) {
+    if (plain && columns <= kAhead * kColumnsAtOnce) {
+      float4 held[kAhead];
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        const int column = first + i * kColumnsAtOnce;
+        held[i] = {0, 0, 0, 0};
+        if (column < a.k) held[i] = *reinterpret_cast<const float4*>(row + column);
       }
-      if (active) {
-        *reinterpret_cast<uint2*>(at + int64_t{a.m} * out.row_halves) = {
-            pack_bf16(rest[0], rest[1]), pack_bf16(rest[2], rest[3])};
+#pragma unroll
+      for (int i = 0; i < kAhead; ++i) {
+        if (i * kColumnsAtOnce < columns) look(first + i * kColumnsAtOnce, held[i]);
       }
     } else {
-      const float inverse = inverse_power(power);
-#pragma unroll
-      for (int e = 0; e < 4; ++e) v[e] *= inverse;
-      codes = {pack_halves(v[0], v[1]), pack_halves(v[2], v[3])};
-      if (group != 0) {
-#pragma unroll
-        for (int e = 0; e < 4; ++e) sum += __half2float(__float2half_rn(v[e]));
-        for (int lanes = 1; lanes < group / 4; lanes *= 2) {
-          sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
-        }
-      }
+#pragma unroll 1
+      for (int column = first; column < columns; column += kColumnsAtOnce) look(column, load(column));
     }
-    if (!active) continue;
-    *reinterpret_cast<uint2*>(at) = codes;
-    const float scale = power * factor;
-    if (i == 0) out.scale[unit * out.pitch + t] = scale;
-    if (group != 0 && i % (group / 4) == 0) {
-      const int per_unit = kUnit / group;
-      out.sums[(unit * per_unit + i / (group / 4)) * out.pitch + t] = sum * scale;
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+      sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
+      top = fmaxf(top, __shfl_xor_sync(0xffffffffu, top, lanes));
     }
+    if (lane == 0) shared.squares[warp] = sum, shared.tops[warp] = top;
+    __syncthreads();
+    top = 0;
+#pragma unroll
+    for (int i = 0; i < kNormWarps; ++i) top = fmaxf(top, shared.tops[i]);
   }
+  const float inverse = a.norm_weight ? inverse_rms(shared.squares, a.k, a.norm_eps) : 1;
+  const float power = kBf16 ? 1 : power_scale(top * inverse);
+  // The second look finds x in the L1.
+#pragma unroll 1
+  for (int column = first; column < columns; column += kColumnsAtOnce) {
+    const float4 v = load(column);
+    float four[4] = {v.x, v.y, v.z, v.w};
+    if (a.norm_weight) {
+      float4 w;
+      load_norm(a, column, w);
+      four[0] = v.x * inverse * w.x, four[1] = v.y * inverse * w.y;
+      four[2] = v.z * inverse * w.z, four[3] = v.w * inverse * w.w;
+    }
+    put<kBf16>(a, sums_per_unit, t, column, inverse_power(power), four, out);
+  }
+  return power * factor;
 }
 
 }  // namespace lowbit::cuda

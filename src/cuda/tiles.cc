@@ -36,8 +36,8 @@ bool integer(const Format& f) {
 }
 bool one_bit(const Format& f) { return fits_tiles(f) && f.code == Code::kSign; }
 
-// Numbers without a scale, or codes that are f16 numbers exactly up to a power of two for each 64
-// columns and one factor for each token.
+// Numbers without a scale, or codes that are f16 numbers exactly up to one factor for each
+// token.
 bool exact_in_f16(const Format& f) {
   if (!f.quantized()) return true;
   if (f.zero != Zero::kNone || f.outer == Outer::kTensor || f.outer == Outer::kSuper) return false;
@@ -56,15 +56,16 @@ std::string needs_copies(const LinearSpec&, const DeviceInfo& device) {
 size_t workspace(const LinearSpec& spec) {
   const TileShape s = tile_shape(planless_view(spec.w, spec.n, spec.k), spec.n, spec.k);
   const size_t units = static_cast<size_t>(s.blocks) * static_cast<size_t>(s.units);
-  const size_t sums = s.zero == Zero::kNone ? 0 : s.group < kUnit ? kUnit / s.group : 1;
+  const size_t sums = s.zero == Zero::kNone ? 0 : 4;
   const size_t rows = spec.w.code == Code::kBF16 ? 2 * kMaxTokens : kMaxTokens;
-  return units * (rows * kUnit * sizeof(uint16_t) + kMaxTokens * sizeof(float) * (1 + sums));
+  return units * (rows * kUnit * sizeof(uint16_t) + kMaxTokens * sizeof(float) * sums) +
+         kMaxTokens * sizeof(float);
 }
 
 // ---- rows ---------------------------------------------------------------------------------------
 
-// Products are exact, sums f32 with the tensor cores' truncation. x is rounded to f16 after 64
-// columns were brought to one power of two.
+// Products are exact, sums f32 with the tensor cores' truncation. x is rounded to f16 after the
+// token was brought to one power of two.
 constexpr LinearKernel tiles(std::string_view name, bool (*weights)(const Format&),
                              void (*launch)(const LinearArgs&, Stream)) {
   return {.name = name,

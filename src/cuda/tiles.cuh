@@ -14,6 +14,7 @@
 #include "cuda/norm.cuh"
 #include "cuda/pdl.cuh"
 #include "cuda/ptx.cuh"
+#include "cuda/scales.cuh"
 #include "cuda/stage.cuh"
 #include "cuda/tiles_args.h"
 
@@ -33,6 +34,7 @@ class Ring {
         first_lane_(threadIdx.x % 32 == 0) {
 #if LB_BULK_COPIES
     if (first_lane_) {
+#pragma unroll 1
       for (int slot = 0; slot < a.slots; ++slot) barrier_init(barriers_ + 8 * slot, 1);
       fence_barrier_init();
       policy_ = evict_first();
@@ -40,6 +42,7 @@ class Ring {
 #endif
     __syncwarp();
     enter();
+#pragma unroll 1
     for (int slot = 0; slot < a.slots; ++slot) start(slot);
   }
 
@@ -62,21 +65,23 @@ class Ring {
 
   // Blocks of chunk `chunk` that this warp's part is.
   __device__ static int2 range(const TileArgs& a, int chunk) {
-    const int part = threadIdx.x / 32 % a.parts;
+    const int part = threadIdx.x / 32 & ((1 << a.log_parts) - 1);
     const int begin = chunk * a.chunk_blocks;
     const int count = min(a.chunk_blocks, a.shape.blocks - begin);
-    return {begin + count * part / a.parts, begin + count * (part + 1) / a.parts};
+    return {begin + (count * part >> a.log_parts), begin + (count * (part + 1) >> a.log_parts)};
   }
   // The tile that this warp works on in a round; past the last one for none.
   __device__ static int tile(const TileArgs& a, int round) {
-    const int at_once = kTileWarps / a.parts;
-    return blockIdx.x + (round * at_once + threadIdx.x / 32 / a.parts) * gridDim.x;
+    const int slot = (round << kLogTileWarps >> a.log_parts) + (threadIdx.x / 32 >> a.log_parts);
+    return blockIdx.x + slot * gridDim.x;
   }
 
  private:
   // The first piece at or after (round_, chunk_).
   __device__ void enter() {
+#pragma unroll 1
     for (; round_ < a_.rounds && tile(a_, round_) < a_.shape.tiles; ++round_, chunk_ = 0) {
+#pragma unroll 1
       for (; chunk_ < a_.chunks; ++chunk_) {
         const int2 r = range(a_, chunk_);
         at_ = r.x, end_ = r.y;
@@ -86,6 +91,9 @@ class Ring {
     done_ = true;
   }
   __device__ void start(int slot) {
+#if LB_BULK_COPIES
+    if (!first_lane_) return;  // the others need not know
+#endif
     if (done_) return;
     const int count = min(a_.piece_blocks, end_ - at_);
     const uint32_t bytes = count * a_.shape.block_bytes;
@@ -93,11 +101,9 @@ class Ring {
     const uint8_t* from = tiles_ + block * a_.shape.block_bytes;
     const uint32_t to = shared_address(memory_ + slot * a_.slot_bytes);
 #if LB_BULK_COPIES
-    if (first_lane_) {
-      const uint32_t barrier = barriers_ + 8 * slot;
-      barrier_expect(barrier, bytes);
-      bulk_copy(to, from, bytes, barrier, policy_);
-    }
+    const uint32_t barrier = barriers_ + 8 * slot;
+    barrier_expect(barrier, bytes);
+    bulk_copy(to, from, bytes, barrier, policy_);
 #else
     for (uint32_t i = threadIdx.x % 32 * 16; i < bytes; i += 512) async_copy16(to + i, from + i);
     async_commit();
@@ -120,131 +126,70 @@ class Ring {
   uint32_t phase_ = 0;
 };
 
-// ---- one unit -----------------------------------------------------------------------------------
+// ---- one block ----------------------------------------------------------------------------------
 
-// Scales (or zeros) of rows g and g + 8.
-__device__ __forceinline__ float2 load_pair(Scale type, const uint8_t* plane, int g) {
-  switch (type) {
-    case Scale::kBF16: {
-      const uint32_t pair = reinterpret_cast<const uint32_t*>(plane)[g];
-      return {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)};
-    }
-    case Scale::kF16: {
-      const uint32_t pair = reinterpret_cast<const uint32_t*>(plane)[g];
-      return __half22float2(*reinterpret_cast<const __half2*>(&pair));
-    }
-    case Scale::kF32:
-      return reinterpret_cast<const float2*>(plane)[g];
-    default:
-      return {load_scale(type, plane, 2 * g), load_scale(type, plane, 2 * g + 1)};
-  }
-}
-
-// How a zero enters: y += s (acc + shift S) + offset S.
-struct Shifts {
-  float2 shift, offset;
-};
-__device__ __forceinline__ Shifts shifts(const LinearArgs& a, const TileShape& s,
-                                         const uint8_t* zeros, int g) {
-  // decode() takes the middle away from codes.
-  const float middle = a.w.code == Code::kUInt || a.w.code == Code::kInt
-                           ? static_cast<float>(1 << (a.w.bits - 1))
-                           : 0;
-  switch (s.zero) {
-    case Zero::kFloat:
-      return {{0, 0}, load_pair(s.scale, zeros, g)};
-    case Zero::kOffset:
-      return {{middle, middle}, load_pair(s.scale, zeros, g)};
-    case Zero::kInt: {
-      const float low = middle - static_cast<float>(zeros[2 * g]);
-      return {{low, middle - static_cast<float>(zeros[2 * g + 1])}, {0, 0}};
-    }
-    default: {
-      const float2 z = load_pair(s.scale, zeros, g);
-      return {{middle - z.x, middle - z.y}, {0, 0}};
-    }
-  }
-}
-
-// What a warp multiplies with one unit of weights.
-struct UnitX {
-  const uint16_t* x;  // of this lane's column of tokens, at the unit
-  const float *scale, *sums;
-};
-
-template <class W, bool kWhole, int kN>
-__device__ __forceinline__ void multiply_unit(const TileArgs& a, const StagedX& x, int x_unit,
-                                              const uint8_t* codes, const uint8_t* scales,
-                                              const uint8_t* zeros, int lane,
-                                              float (&y)[kN][4]) {
-  const int g = lane / 4, q = lane % 4;
-  const TileShape& shape = a.shape;
-  uint32_t lo[8], hi[8];
-  W::decode(codes, lane, lo, hi);
+// y[tile] += the block's weights times x of tokens 8 tile .. 8 tile + 7.
+template <class W, class S, int kN>
+__device__ __forceinline__ void multiply_block(const TileArgs& a, const StagedX& x, int x_unit,
+                                               const uint8_t* block, int lane, float (&y)[kN][4]) {
+  constexpr bool kOfBlock = S::kGroups == 1;  // one scale for all of it
+  const int g = lane / 4, q = lane % 4, m = a.linear.m;
+  const S scales(a, block + a.shape.units * a.shape.unit_bytes, g);
+  float block_acc[kN][4] = {};
+  for (int unit = 0; unit < a.shape.units; ++unit, ++x_unit) {
+    uint32_t lo[8], hi[8];
+    W::decode(block + unit * a.shape.unit_bytes, lane, lo, hi);
 #pragma unroll
-  for (int tile = 0; tile < kN; ++tile) {
-    if (kN > 1 && tile * 8 >= a.linear.m) break;
-    // Columns of tokens that do not exist repeat the last one; nobody reads what they become.
-    const int token = min(tile * 8 + g, a.linear.m - 1);
-    const uint16_t* row = x.x + token * x.row_halves + x_unit * kUnit + q * 16;
-    const uint4 b0 = reinterpret_cast<const uint4*>(row)[0];
-    const uint4 b1 = reinterpret_cast<const uint4*>(row)[1];
-    const uint32_t b[8] = {b0.x, b0.y, b0.z, b0.w, b1.x, b1.y, b1.z, b1.w};
-    const float2 xs = *reinterpret_cast<const float2*>(x.scale + x_unit * x.pitch + tile * 8 + 2 * q);
-    float acc[4] = {0, 0, 0, 0};
-
-    const auto apply = [&](int group) {
-      if (shape.scale == Scale::kNone) {
-        y[tile][0] = fmaf(xs.x, acc[0], y[tile][0]);
-        y[tile][1] = fmaf(xs.y, acc[1], y[tile][1]);
-        y[tile][2] = fmaf(xs.x, acc[2], y[tile][2]);
-        y[tile][3] = fmaf(xs.y, acc[3], y[tile][3]);
-        return;
-      }
-      const float2 s = load_pair(shape.scale, scales + group * kTileRows * scale_bytes(shape.scale), g);
-      if (shape.zero == Zero::kNone) {
-        y[tile][0] = fmaf(s.x * xs.x, acc[0], y[tile][0]);
-        y[tile][1] = fmaf(s.x * xs.y, acc[1], y[tile][1]);
-        y[tile][2] = fmaf(s.y * xs.x, acc[2], y[tile][2]);
-        y[tile][3] = fmaf(s.y * xs.y, acc[3], y[tile][3]);
-        return;
-      }
-      const Shifts z = shifts(a.linear, shape, zeros + group * kTileRows * zero_bytes(shape.zero, shape.scale), g);
-      const int per_unit = shape.group < kUnit ? kUnit / shape.group : 1;
-      const float2 sum = *reinterpret_cast<const float2*>(
-          x.sums + (x_unit * per_unit + (per_unit == 1 ? 0 : group)) * x.pitch + tile * 8 + 2 * q);
-      y[tile][0] += fmaf(s.x, fmaf(acc[0], xs.x, z.shift.x * sum.x), z.offset.x * sum.x);
-      y[tile][1] += fmaf(s.x, fmaf(acc[1], xs.y, z.shift.x * sum.y), z.offset.x * sum.y);
-      y[tile][2] += fmaf(s.y, fmaf(acc[2], xs.x, z.shift.y * sum.x), z.offset.y * sum.x);
-      y[tile][3] += fmaf(s.y, fmaf(acc[3], xs.y, z.shift.y * sum.y), z.offset.y * sum.y);
-    };
+    for (int tile = 0; tile < kN; ++tile) {
+      if (kN > 1 && tile * 8 >= m) break;
+      // Columns of tokens that do not exist repeat the last one; nobody reads what they become.
+      const int token = min(tile * 8 + g, m - 1);
+      const uint16_t* row = x.x + token * x.row_halves + x_unit * kUnit + q * 16;
+      float quarter_acc[4] = {0, 0, 0, 0};
+      float(&acc)[4] = S::kGroups == 0 ? y[tile] : kOfBlock ? block_acc[tile] : quarter_acc;
 #pragma unroll
-    for (int j = 0; j < 4; ++j) {
-      const uint32_t fragment[4] = {lo[2 * j], hi[2 * j], lo[2 * j + 1], hi[2 * j + 1]};
-      if constexpr (W::kBf16) {
-        mma_bf16(acc, fragment, b[2 * j], b[2 * j + 1]);
-      } else {
-        mma_f16(acc, fragment, b[2 * j], b[2 * j + 1]);
-      }
-      if constexpr (!kWhole) {
-        if ((j + 1) * 16 % shape.group == 0) {
-          apply(j * 16 / shape.group);
-          acc[0] = acc[1] = acc[2] = acc[3] = 0;
+      for (int term = 0; term < (W::kBf16 ? 2 : 1); ++term, row += m * x.row_halves) {
+        const uint4 b0 = reinterpret_cast<const uint4*>(row)[0];
+        const uint4 b1 = reinterpret_cast<const uint4*>(row)[1];
+        const uint32_t b[8] = {b0.x, b0.y, b0.z, b0.w, b1.x, b1.y, b1.z, b1.w};
+#pragma unroll
+        for (int j = 0; j < 4; ++j) {
+          const uint32_t fragment[4] = {lo[2 * j], hi[2 * j], lo[2 * j + 1], hi[2 * j + 1]};
+          if constexpr (W::kBf16) {
+            mma_bf16(acc, fragment, b[2 * j], b[2 * j + 1]);
+          } else {
+            mma_f16(acc, fragment, b[2 * j], b[2 * j + 1]);
+          }
+          if constexpr (S::kGroups > 1) {
+            constexpr int kSteps = 4 / S::kGroups;  // to a group
+            if ((j + 1) % kSteps != 0) continue;
+            const int group = j / kSteps;
+            float2 sum = {0, 0};
+            if (S::kZeros && a.sums_per_unit != 0) {
+              sum = *reinterpret_cast<const float2*>(
+                  x.sums + (x_unit * S::kGroups + group) * x.pitch + tile * 8 + 2 * q);
+            }
+            scales.apply(group, acc, sum, y[tile]);
+            acc[0] = acc[1] = acc[2] = acc[3] = 0;
+          }
         }
       }
     }
-    if constexpr (W::kBf16) {
-      const uint16_t* low = row + a.linear.m * x.row_halves;
-      const uint4 c0 = reinterpret_cast<const uint4*>(low)[0];
-      const uint4 c1 = reinterpret_cast<const uint4*>(low)[1];
-      const uint32_t c[8] = {c0.x, c0.y, c0.z, c0.w, c1.x, c1.y, c1.z, c1.w};
+  }
+  if constexpr (kOfBlock) {
 #pragma unroll
-      for (int j = 0; j < 4; ++j) {
-        const uint32_t fragment[4] = {lo[2 * j], hi[2 * j], lo[2 * j + 1], hi[2 * j + 1]};
-        mma_bf16(acc, fragment, c[2 * j], c[2 * j + 1]);
+    for (int tile = 0; tile < kN; ++tile) {
+      if (kN > 1 && tile * 8 >= m) break;
+      float2 sum = {0, 0};
+      if constexpr (S::kZeros) {
+        for (int unit = x_unit - a.shape.units; unit < x_unit; ++unit) {
+          const float2 part =
+              *reinterpret_cast<const float2*>(x.sums + unit * x.pitch + tile * 8 + 2 * q);
+          sum.x += part.x, sum.y += part.y;
+        }
       }
+      scales.apply(0, block_acc[tile], sum, y[tile]);
     }
-    if constexpr (kWhole) apply(0);
   }
 }
 
@@ -252,46 +197,46 @@ __device__ __forceinline__ void multiply_unit(const TileArgs& a, const StagedX& 
 
 __device__ __forceinline__ float row_sum(const TileArgs& a, const float* partial, int slot, int t,
                                          int row) {
-  const int at_once = kTileWarps / a.parts;
-  const float* first =
-      partial + (slot / at_once * kTileWarps + slot % at_once * a.parts) * a.linear.m * kTileRows;
+  const float* first = partial + (slot << a.log_parts) * a.linear.m * kTileRows;
   float sum = 0;
-  for (int part = 0; part < a.parts; ++part) {
+#pragma unroll 1
+  for (int part = 0; part < 1 << a.log_parts; ++part) {
     sum += first[(part * a.linear.m + t) * kTileRows + row];
   }
   return sum;
 }
 
 // Sums over parts of rounds [first, last), in order; scales of rows, bias, epilogue.
-__device__ inline void finish_rounds(const TileArgs& a, float code_factor, const float* partial,
-                                     int first, int last) {
+__device__ inline void finish_rounds(const TileArgs& a, float code_factor, const float* token_scale,
+                                     const float* partial, int first, int last) {
   const LinearArgs& l = a.linear;
-  const int at_once = kTileWarps / a.parts;
-  const int total = (last - first) * at_once * l.m * kTileRows;
-  const auto value = [&](int slot, int tile, int t, int row) {
-    const int n = tile * kTileRows + row;
-    float v = row_sum(a, partial, slot, t, row) * code_factor;
-    if (l.w.scales) v *= static_cast<const float*>(l.w.scales)[n];
-    return v;
-  };
-  for (int i = threadIdx.x; i < total; i += kTileThreads) {
-    const int row = i % kTileRows, t = i / kTileRows % l.m, slot = i / kTileRows / l.m;
-    const int tile = blockIdx.x + (first * at_once + slot) * gridDim.x;
-    if (tile >= a.shape.tiles) continue;
-    // Of two stacked matrices, a tile holds eight rows of each.
-    const int half = l.w.paired ? l.n / 2 : 0;
+  const int slots = (last - first) << kLogTileWarps >> a.log_parts;
+  const int slot0 = first << kLogTileWarps >> a.log_parts;
+  const bool silu_mul = l.epilogue == Epilogue::kSiluMul;
+  // Of two stacked matrices, a tile holds eight rows of each.
+  const int half = l.w.paired ? l.n / 2 : 0;
+  const int row = threadIdx.x % kTileRows;
+  if (silu_mul && row >= 8) return;
+#pragma unroll 1
+  for (int slot = threadIdx.x / kTileRows; slot < slots; slot += kTileThreads / kTileRows) {
+    const int tile = blockIdx.x + (slot0 + slot) * gridDim.x;
+    if (tile >= a.shape.tiles) return;
     const int n = l.w.paired ? tile * 8 + row % 8 + (row < 8 ? 0 : half) : tile * kTileRows + row;
     if (n >= (l.w.paired && row < 8 ? half : l.n)) continue;
-    float v = value(slot, tile, t, row);
-    if (l.bias) v += l.bias[n];
-    if (l.epilogue == Epilogue::kSiluMul) {
-      if (row >= 8) continue;
-      float up = value(slot, tile, t, row + 8);
-      if (l.bias) up += l.bias[n + half];
-      v = silu(v) * up;
+#pragma unroll 1
+    for (int t = 0; t < l.m; ++t) {
+      float v[2];
+#pragma unroll 1
+      for (int i = 0; i < (silu_mul ? 2 : 1); ++i) {  // the gate, then its up
+        v[i] = row_sum(a, partial, slot, t, row + 8 * i) * code_factor * token_scale[t];
+        if (l.w.scales) v[i] *= static_cast<const float*>(l.w.scales)[tile * kTileRows + row + 8 * i];
+        if (l.bias) v[i] += l.bias[n + half * i];
+      }
+      float* out = l.y + t * l.ldy + n;
+      *out = silu_mul                        ? silu(v[0]) * v[1]
+             : l.epilogue == Epilogue::kAdd ? *out + v[0]
+                                            : v[0];
     }
-    float* out = l.y + t * l.ldy + n;
-    *out = l.epilogue == Epilogue::kAdd ? *out + v : v;
   }
 }
 
@@ -302,21 +247,20 @@ __device__ inline void fetch_chunk(const TileArgs& a, int rows, int chunk, const
   const int first = chunk * a.chunk_blocks * a.shape.units;
   const int units = min(a.chunk_blocks, a.shape.blocks - chunk * a.chunk_blocks) * a.shape.units;
   const int pieces = units * kUnit / 8;  // of 16 bytes, in a row
-  for (int i = threadIdx.x; i < rows * pieces; i += kTileThreads) {
-    const int row = i / pieces, at = i % pieces * 8;
-    async_copy16(shared_address(to.x + row * to.row_halves + at),
-                 a.prepared.x + int64_t{row} * a.prepared.row_halves + first * kUnit + at);
+#pragma unroll 1
+  for (int row = threadIdx.x / 32; row < rows; row += kTileWarps) {
+    const uint32_t out = shared_address(to.x + row * to.row_halves);
+    const uint16_t* in = a.prepared.x + int64_t{row} * a.prepared.row_halves + first * kUnit;
+    for (int i = threadIdx.x % 32; i < pieces; i += 32) async_copy16(out + i * 16, in + i * 8);
   }
   const auto copy = [&](float* out, const float* in, int count) {
     for (int i = threadIdx.x * 4; i < count; i += kTileThreads * 4) {
       async_copy16(shared_address(out + i), in + i);
     }
   };
-  copy(to.scale, a.prepared.scale + int64_t{first} * to.pitch, units * to.pitch);
-  if (a.shape.zero != Zero::kNone) {
-    const int per_unit = a.shape.group < kUnit ? kUnit / a.shape.group : 1;
-    copy(to.sums, a.prepared.sums + int64_t{first} * per_unit * to.pitch,
-         units * per_unit * to.pitch);
+  if (a.sums_per_unit != 0) {
+    copy(to.sums, a.prepared.sums + int64_t{first} * a.sums_per_unit * to.pitch,
+         units * a.sums_per_unit * to.pitch);
   }
 }
 
@@ -327,18 +271,17 @@ __device__ inline StagedX staged_in(uint8_t* memory, const TileArgs& a, int toke
   s.pitch = tokens;
   s.row_halves = units * kUnit + 8;  // rows in different banks
   s.x = reinterpret_cast<uint16_t*>(memory);
-  s.scale = reinterpret_cast<float*>(memory + rows * s.row_halves * 2);
-  s.sums = s.scale + units * s.pitch;
+  s.sums = reinterpret_cast<float*>(memory + rows * s.row_halves * 2);
   return s;
 }
 
-template <class W, bool kWhole, int kN>
+template <class W, class S, int kN>
 __global__ void __launch_bounds__(kTileThreads, kN == 1 ? 2 : 1)
     tiles_kernel(const __grid_constant__ TileArgs a) {
   extern __shared__ __align__(128) uint8_t memory[];
   __shared__ uint64_t barriers[kTileWarps * kMaxSlots];
-  __shared__ float squares[kMaxTokens * kNormWarps];
-  __shared__ float inverse[kMaxTokens];
+  __shared__ StageMemory stage_memory;
+  __shared__ float own_scale;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const LinearArgs& l = a.linear;
   const int x_rows = (W::kBf16 ? 2 : 1) * l.m;
@@ -350,26 +293,19 @@ __global__ void __launch_bounds__(kTileThreads, kN == 1 ? 2 : 1)
     return staged_in<W::kBf16>(x_memory + (turn % 2) * a.x_bytes, a, kN * 8);
   };
   auto* partial = reinterpret_cast<float*>(x_memory + (a.chunks > 1 ? 2 : 1) * a.x_bytes);
+  const bool stages = !a.prepared.x;
+  if (stages) prefetch_norm(l);
   pdl_wait();
-
-  if (a.chunks == 1) {
-    if (l.norm_weight) {
-      for (int t = 0; t < l.m; ++t) {
-        const float sum = warp_squares(static_cast<const float*>(l.x.data) + t * l.x.ld, l.k);
-        if (lane == 0) squares[t * kNormWarps + warp] = sum;
-      }
-      __syncthreads();
-      if (threadIdx.x < l.m) {
-        inverse[threadIdx.x] = inverse_rms(squares + threadIdx.x * kNormWarps, l.k, l.norm_eps);
-      }
-      __syncthreads();
-    }
-    stage<W::kBf16>(l, a.shape, 0, l.m, a.shape.blocks * a.shape.units, inverse, staged(0));
-    __syncthreads();
+  if (stages) {
+    const float scale = stage_token<W::kBf16>(l, a.sums_per_unit, 0, a.shape.blocks * a.shape.units,
+                                              stage_memory, staged(0));
+    if (threadIdx.x == 0) own_scale = scale;
   } else {
     fetch_chunk(a, x_rows, 0, staged(0));
     async_commit();
+    if (a.chunks == 1) async_wait<0>();
   }
+  if (a.chunks == 1) __syncthreads();
 
   int flushed = 0;
   for (int round = 0; round < a.rounds; ++round) {
@@ -392,14 +328,8 @@ __global__ void __launch_bounds__(kTileThreads, kN == 1 ? 2 : 1)
         const uint8_t* block = ring.take();
         const int end = min(at + a.piece_blocks, blocks.y);
         for (int b = at; b < end; ++b, block += a.shape.block_bytes) {
-          const uint8_t* scales = block + a.shape.units * a.shape.unit_bytes;
-          const uint8_t* zeros =
-              scales + a.shape.groups() * kTileRows * scale_bytes(a.shape.scale);
-          const int first_unit = (b - chunk * a.chunk_blocks) * a.shape.units;
-          for (int unit = 0; unit < a.shape.units; ++unit) {
-            multiply_unit<W, kWhole, kN>(a, now, first_unit + unit,
-                                         block + unit * a.shape.unit_bytes, scales, zeros, lane, y);
-          }
+          multiply_block<W, S, kN>(a, now, (b - chunk * a.chunk_blocks) * a.shape.units, block,
+                                   lane, y);
         }
         ring.give_back();
       }
@@ -418,7 +348,8 @@ __global__ void __launch_bounds__(kTileThreads, kN == 1 ? 2 : 1)
     }
     if (round + 1 == a.rounds || round + 1 - flushed == a.flush_rounds) {
       __syncthreads();
-      finish_rounds(a, W::kFactor, partial, flushed, round + 1);
+      finish_rounds(a, W::kFactor, stages ? &own_scale : a.prepared_scale, partial,
+                    flushed, round + 1);
       flushed = round + 1;
       if (flushed < a.rounds) __syncthreads();
     }

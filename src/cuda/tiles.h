@@ -4,8 +4,8 @@
 //
 //   unit    lane 4g + q holds, of rows g and g + 8, columns 16 j + 4 q + e (j, e = 0..3): codes
 //           c = 16 h + 4 j + e of row g + 8 h. Where each of them lies: code_place().
-//   block   max(64, group) columns: units, then 16 scales for each group, then 16 zeros for each
-//           group, rows in the order 0, 8, 1, 9, ...
+//   block   max(64, group) columns: units, then scales, then zeros: for each pair of rows (g, g + 8)
+//           those of its groups in order, two each
 //
 // Integer codes are biased to be unsigned. Columns past k and rows past n hold zeros. Scales of
 // whole rows or the whole tensor are not in the stream: they are one f32 for each row beside it.
@@ -76,9 +76,15 @@ struct CodePart {
   int16_t plane;
 };
 
+// Where a half of a word has the sign and the magnitude of the four-bit floats of pairs 0 to 3: the
+// first one's are an f16's already, the second's need one shift, those of the others two.
+LB_HOST_DEVICE constexpr int sign_at(int pair) { return pair == 0 ? 15 : pair == 1 ? 12 : 16 - pair; }
+LB_HOST_DEVICE constexpr int magnitude_at(int pair) { return 9 - 3 * pair; }
+
 // Narrow codes lie in pairs, one in each half of a word, so that a mask makes two f16 of them; the
 // others lie in bytes, split into planes of 8, 4, 2 and 1 bits.
-LB_HOST_DEVICE constexpr int code_parts(int bits, int c, CodePart* out) {
+LB_HOST_DEVICE constexpr int code_parts(const WeightView& w, int c, CodePart* out) {
+  const int bits = w.bits;
   const int i = c % 16, h = c / 16, pair = i / 2, half = c % 2;
   const auto set = [](int b, int from, int word, int at, int words, int plane) {
     return CodePart{static_cast<int8_t>(b),    static_cast<int8_t>(from),
@@ -94,6 +100,11 @@ LB_HOST_DEVICE constexpr int code_parts(int bits, int c, CodePart* out) {
       out[0] = set(2, 0, h, 2 * pair + 16 * half, 2, 0);
       return 1;
     case 4:
+      if (w.code != Code::kInt && w.code != Code::kUInt) {
+        out[0] = set(3, 0, 2 * h + pair / 4, magnitude_at(pair % 4) + 16 * half, 4, 0);
+        out[1] = set(1, 3, 2 * h + pair / 4, sign_at(pair % 4) + 16 * half, 4, 0);
+        return 2;
+      }
       out[0] = set(4, 0, 2 * h + pair / 4, 4 * (pair % 4) + 16 * half, 4, 0);
       return 1;
     case 16:

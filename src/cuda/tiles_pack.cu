@@ -68,14 +68,14 @@ __global__ void __launch_bounds__(kThreads) pack_codes_kernel(const PackArgs a) 
   if (tile >= a.shape.tiles) return;
   uint32_t words[3 * kMostWords] = {};
   CodePart parts[3];
-  const int count = code_parts(a.w.bits, 0, parts);
+  const int count = code_parts(a.w, 0, parts);
   for (int c = 0; c < kLaneCodes; ++c) {
     const Place p = place(tile, unit, lane, c);
     const int64_t row = source_row(p.row, a.n, a.paired);
     if (p.row >= a.n || p.column >= a.k) continue;
     const auto* codes = static_cast<const uint8_t*>(a.w.codes) + row * a.w.row_bytes;
     const uint32_t code = bias(a.w, canonical_code(a.w, codes, p.column));
-    code_parts(a.w.bits, c, parts);
+    code_parts(a.w, c, parts);
     for (int i = 0; i < count; ++i) {
       const uint32_t mask = (1u << parts[i].bits) - 1;
       words[i * kMostWords + parts[i].word] |= (code >> parts[i].from & mask) << parts[i].at;
@@ -85,7 +85,8 @@ __global__ void __launch_bounds__(kThreads) pack_codes_kernel(const PackArgs a) 
   for (int i = 0; i < count; ++i) {
     for (int word = 0; word < parts[i].words; ++word) {
       parts[i].word = static_cast<int8_t>(word);
-      *reinterpret_cast<uint32_t*>(out + word_offset(parts[i], lane)) = words[i * kMostWords + word];
+      // Parts of one plane come one after the other; the bytes were zero.
+      *reinterpret_cast<uint32_t*>(out + word_offset(parts[i], lane)) |= words[i * kMostWords + word];
     }
   }
 }
@@ -105,7 +106,7 @@ __global__ void __launch_bounds__(kThreads) unpack_codes_kernel(const PackArgs a
     const int c = 16 * (in_tile / 8) + column / 16 * 4 + column % 4;
     const uint8_t* at = block_at(a, tile, unit / a.shape.units) + unit % a.shape.units * a.shape.unit_bytes;
     CodePart parts[3];
-    const int count = code_parts(a.w.bits, c, parts);
+    const int count = code_parts(a.w, c, parts);
     uint32_t code = 0;
     for (int p = 0; p < count; ++p) {
       const uint32_t word = *reinterpret_cast<const uint32_t*>(at + word_offset(parts[p], lane));
@@ -158,7 +159,7 @@ __global__ void __launch_bounds__(kThreads) pack_scales_kernel(const PackArgs a)
   uint8_t* scales = block_at(a, tile, block) + a.shape.units * a.shape.unit_bytes;
   const int bytes = scale_bytes(a.shape.scale), zero = zero_bytes(a.shape.zero, a.shape.scale);
   uint8_t* zeros = scales + groups * kTileRows * bytes;
-  const int64_t to = in_block * kTileRows + at;
+  const int64_t to = (at / 2 * groups + in_block) * 2 + at % 2;
   if (w.outer_kind == Outer::kSuper) {
     reinterpret_cast<float*>(scales)[to] = super_scale(w, w.scales, row, k_block, a.k, false);
     if (zero != 0) {

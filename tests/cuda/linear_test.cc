@@ -74,26 +74,32 @@ class LinearOnGpu : public GpuTest {
            (!kernel.reject || kernel.reject(spec, device_).empty());
   }
 
+  // What every run of a problem reads, in device memory, and room for what kernels ask for.
+  struct OnGpuProblem {
+    OnGpuProblem(const LinearKernel& kernel, Problem& p)
+        : x(p.x),
+          bias(p.bias),
+          workspace(p.workspace_bytes(kernel, kMostTokens) / sizeof(float) + 1) {}
+    ActOnDevice x;
+    Guarded bias, workspace;
+  };
+
   // y of the first m tokens, what lies around it included.
-  Output run(const LinearKernel& kernel, Problem& p, const WeightView& weights, int32_t m,
-             bool with_bias, Epilogue epilogue) {
+  Output run(const LinearKernel& kernel, Problem& p, const OnGpuProblem& gpu,
+             const WeightView& weights, int32_t m, bool with_bias, Epilogue epilogue) {
     Output y(m, p.n);
     if (epilogue == Epilogue::kAdd) y.fill(p.before);
     const std::span<float> all = y.memory();
     const Guarded y_gpu(std::vector<float>(all.begin(), all.end()));
-    const Guarded bias(p.bias);
-    const ActOnDevice x(p.x);
-    const size_t bytes = p.workspace_bytes(kernel, m);
-    const Guarded workspace(bytes / sizeof(float) + 1);
-    LinearArgs args = p.args(weights, m, with_bias, epilogue, y, workspace.data());
-    args.x = x.act();
+    LinearArgs args = p.args(weights, m, with_bias, epilogue, y, gpu.workspace.data());
+    args.x = gpu.x.act();
     args.y = y_gpu.data() + (y.data() - all.data());
-    if (with_bias) args.bias = bias.data();
+    if (with_bias) args.bias = gpu.bias.data();
     kernel.launch(args, nullptr);
     LB_CUDA(cudaDeviceSynchronize());
     const std::vector<float> result = y_gpu.read();
     std::copy(result.begin(), result.end(), all.begin());
-    EXPECT_TRUE(y_gpu.guard_intact() && workspace.guard_intact()) << repro(kernel, p, m);
+    EXPECT_TRUE(y_gpu.guard_intact() && gpu.workspace.guard_intact()) << repro(kernel, p, m);
     return y;
   }
 
@@ -102,15 +108,17 @@ class LinearOnGpu : public GpuTest {
     ASSERT_TRUE(packer || kernel.layout == LayoutId::kCanonical) << kernel.name;
     const OnDevice canonical(p.w);
     const DeviceTensor packed = packer ? packer->pack(p.w, false) : DeviceTensor{};
-    for (const int32_t m : tokens) {
-      for (const bool with_bias : {false, true}) {
-        const Epilogue epilogue = m % 2 == (with_bias ? 1 : 0) ? Epilogue::kAdd : Epilogue::kStore;
-        Output y = run(kernel, p, packer ? packed.view : canonical.weights(), m, with_bias, epilogue);
-        const std::string error = p.check(kernel, m, with_bias, epilogue, y);
-        ASSERT_EQ(error, "") << repro(kernel, p, m) << " bias " << with_bias << " epilogue "
-                             << (epilogue == Epilogue::kAdd ? "add" : "store");
-        ASSERT_TRUE(y.padding_untouched()) << repro(kernel, p, m);
-      }
+    const OnGpuProblem gpu(kernel, p);
+    for (size_t i = 0; i < tokens.size(); ++i) {
+      const int32_t m = tokens[i];
+      const bool with_bias = i % 2 == 0;
+      const Epilogue epilogue = i / 2 % 2 == 0 ? Epilogue::kAdd : Epilogue::kStore;
+      Output y = run(kernel, p, gpu, packer ? packed.view : canonical.weights(), m, with_bias,
+                     epilogue);
+      const std::string error = p.check(kernel, m, with_bias, epilogue, y);
+      ASSERT_EQ(error, "") << repro(kernel, p, m) << " bias " << with_bias << " epilogue "
+                           << (epilogue == Epilogue::kAdd ? "add" : "store");
+      ASSERT_TRUE(y.padding_untouched()) << repro(kernel, p, m);
     }
   }
 
@@ -118,22 +126,29 @@ class LinearOnGpu : public GpuTest {
   DeviceInfo device_;
 };
 
-TEST_F(LinearOnGpu, EveryRowAgreesWithTheReferenceOnRaggedShapes) {
-  constexpr int32_t kTokens[] = {1, 2, 7, 8, 9, 33};
-  for (const Format& format : every_weight_format()) {
-    for (const LinearShape& shape : kRaggedLinearShapes) {
-      if (!cannot_take(format, shape.n, shape.k).empty()) continue;
-      Problem p(format, format_of(FormatId::kF32), kMostTokens, shape);
-      for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
-        if (!takes(kernel, p)) continue;
-        check(kernel, p, kTokens);
-        if (HasFatalFailure()) break;
-      }
-      if (HasFatalFailure()) break;
+// One format each, so that shards of the test run side by side.
+class EveryRowOnGpu : public LinearOnGpu, public testing::WithParamInterface<Format> {};
+
+TEST_P(EveryRowOnGpu, AgreesWithTheReferenceOnRaggedShapes) {
+  constexpr int32_t kTokens[] = {1, 2, 8, 9, 33};
+  for (const LinearShape& shape : kRaggedLinearShapes) {
+    if (!cannot_take(GetParam(), shape.n, shape.k).empty()) continue;
+    Problem p(GetParam(), format_of(FormatId::kF32), kMostTokens, shape);
+    for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
+      if (takes(kernel, p)) check(kernel, p, kTokens);
+      if (HasFatalFailure()) return;
     }
-    if (HasFatalFailure()) return;
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Formats, EveryRowOnGpu, testing::ValuesIn(every_weight_format()),
+                         [](const auto& test) {
+                           std::string text = name(test.param);
+                           for (char& c : text) {
+                             if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+                           }
+                           return std::to_string(test.index) + "_" + text;
+                         });
 
 TEST_F(LinearOnGpu, EveryActivationFormatAgreesWithTheReference) {
   constexpr int32_t kTokens[] = {1, 9};
@@ -214,10 +229,11 @@ TEST_F(LinearOnGpu, BitsRepeat) {
   for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
     if (!takes(kernel, p) || kernel.layout == LayoutId::kCanonical) continue;
     const DeviceTensor packed = packer_of(kernel, p.format)->pack(p.w, false);
+    const OnGpuProblem inputs(kernel, p);
     for (const int32_t m : {1, 8, 32}) {
-      const Output first = run(kernel, p, packed.view, m, false, Epilogue::kStore);
+      const Output first = run(kernel, p, inputs, packed.view, m, false, Epilogue::kStore);
       for (int round = 0; round < 3; ++round) {
-        EXPECT_TRUE(run(kernel, p, packed.view, m, false, Epilogue::kStore).same_bits(first));
+        EXPECT_TRUE(run(kernel, p, inputs, packed.view, m, false, Epilogue::kStore).same_bits(first));
       }
     }
   }

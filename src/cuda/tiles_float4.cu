@@ -1,0 +1,13 @@
+// The four-bit float of mxfp4 and nvfp4.
+#include "cuda/tiles_launch.cuh"
+#include "cuda/tiles_rows.h"
+
+namespace lowbit::cuda {
+
+void linear_e2m1(const LinearArgs& args, Stream stream) {
+  using Kinds =
+      Among<RowScales, GroupScales<In::kE8M0, 2>, GroupScales<In::kE4M3, 4>, AnyScales>;
+  launch_tiles<E2M1, Kinds, Kinds>(args, stream);
+}
+
+}  // namespace lowbit::cuda
