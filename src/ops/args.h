@@ -144,6 +144,13 @@ struct AttentionArgs {
   Act out;      // [T, heads * head_dim], no scales
 };
 
+// rope_append, then attention, where every token is the only one of its sequence; what of qkv is
+// rotated afterwards is not said.
+struct RopeAttentionArgs {
+  RopeAppendArgs rope;
+  AttentionArgs attention;
+};
+
 // out[t, i] = silu(gate_up[t, i]) * gate_up[t, d + i], silu(x) = x / (1 + exp(-x))
 struct SiluMulArgs {
   int32_t rows, d;
@@ -176,6 +183,16 @@ struct SampleArgs {
   const SampleParams* params;  // [rows]
   const int32_t* pos;          // [rows] position of the token being drawn
   int32_t* out;                // [rows]
+};
+
+// What follows a draw of one token for each of `rows` sequences: the drawn tokens are what the next
+// step is fed, at the positions they were drawn for.
+struct AdvanceArgs {
+  int32_t rows, kept;
+  const int32_t* tokens;  // [rows] just drawn
+  int32_t* pos;           // [rows] becomes next[i]
+  int32_t* next;          // [rows] position of the token being drawn; becomes next[i] + 1
+  int32_t* drawn;         // [kept, rows], read by the host: row next[i] % kept gets tokens[i]
 };
 
 }  // namespace lowbit

@@ -21,12 +21,13 @@ OutBuffer floats_out(float* data, int64_t rows, int64_t cols, int64_t ld) {
 }  // namespace
 
 OpCost cost(const LinearArgs& a) {
-  const double out = product(a.m, a.n, sizeof(float));
+  const int32_t columns = a.epilogue == Epilogue::kSiluMul ? a.n / 2 : a.n;
+  const double out = product(a.m, columns, sizeof(float));
   return {.bytes_read = static_cast<double>(tensor_bytes(format_of(a.w), a.n, a.k)) +
                         bytes_of(a.x, a.m, a.k) + (a.epilogue == Epilogue::kAdd ? out : 0),
           .bytes_written = out,
           .flops = 2 * product(a.m, a.n, a.k),
-          .outputs = {floats_out(a.y, a.m, a.n, a.ldy)},
+          .outputs = {floats_out(a.y, a.m, columns, a.ldy)},
           .inputs = {{a.x, a.m, a.k}}};
 }
 
@@ -93,6 +94,20 @@ OpCost cost(const GatherRowsArgs& a) {
 OpCost cost(const SampleArgs& a) {
   return {.bytes_read = product(a.rows, a.vocab, sizeof(float)),
           .bytes_written = product(a.rows, sizeof(int32_t))};
+}
+
+OpCost cost(const AdvanceArgs& a) {
+  return {.bytes_read = 2 * product(a.rows, sizeof(int32_t)),
+          .bytes_written = 3 * product(a.rows, sizeof(int32_t))};
+}
+
+OpCost cost(const RopeAttentionArgs& a) {
+  const OpCost rope = cost(a.rope);
+  OpCost both = cost(a.attention);
+  both.bytes_read += rope.bytes_read;
+  both.bytes_written += rope.bytes_written;
+  both.flops += rope.flops;
+  return both;
 }
 
 }  // namespace lowbit
