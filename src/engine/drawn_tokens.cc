@@ -7,11 +7,9 @@ namespace lowbit {
 DrawnTokens::DrawnTokens(const Backend& backend, int32_t rows) : api_(backend.graph) {
   const size_t bytes = size_t{kKept} * static_cast<size_t>(rows) * sizeof(int32_t);
   memory_ = api_ ? api_->host_memory(bytes) : backend.allocate(bytes);
-  for (int32_t i = 0; api_ && i < kKept; ++i) events_.push_back(api_->make_event());
-}
-
-DrawnTokens::~DrawnTokens() {
-  for (void* event : events_) api_->destroy_event(event);
+  for (int32_t i = 0; api_ && i < kKept; ++i) {
+    events_.emplace_back(api_->make_event(), GraphDestroy{api_->destroy_event});
+  }
 }
 
 void DrawnTokens::start(std::span<const int32_t> next) {
@@ -21,13 +19,13 @@ void DrawnTokens::start(std::span<const int32_t> next) {
 
 void DrawnTokens::enqueued(Stream stream) {
   LB_CHECK(has_room());
-  if (api_) api_->record_event(events_[static_cast<size_t>(drawn_ % kKept)], stream);
+  if (api_) api_->record_event(events_[static_cast<size_t>(drawn_ % kKept)].get(), stream);
   ++drawn_;
 }
 
 std::span<const int32_t> DrawnTokens::read() {
   LB_CHECK(read_ < drawn_);
-  if (api_) api_->wait_event(events_[static_cast<size_t>(read_ % kKept)]);
+  if (api_) api_->wait_event(events_[static_cast<size_t>(read_ % kKept)].get());
   tokens_.clear();
   for (int32_t i = 0; i < rows(); ++i) {
     const auto row = static_cast<int32_t>((first_[static_cast<size_t>(i)] + read_) % kKept);

@@ -13,9 +13,6 @@ class DrawnTokens {
  public:
   // Room for draws of `rows` tokens each.
   DrawnTokens(const Backend& backend, int32_t rows);
-  ~DrawnTokens();
-  DrawnTokens(const DrawnTokens&) = delete;
-  DrawnTokens& operator=(const DrawnTokens&) = delete;
 
   // Forgets what was not read. next[i]: the position that row i is drawn for first.
   void start(std::span<const int32_t> next);
@@ -32,7 +29,7 @@ class DrawnTokens {
  private:
   const GraphApi* api_;  // null: a draw has been made when it was enqueued
   DeviceBytes memory_;   // [kKept, rows]
-  std::vector<void*> events_;
+  std::vector<GraphHandle> events_;
   std::vector<int32_t> first_, tokens_;
   int64_t drawn_ = 0, read_ = 0;
 };

@@ -11,7 +11,6 @@ Graphs::~Graphs() {
   } catch (const Error&) {
     // The device is lost, and with it what ran there.
   }
-  for (const auto& [key, graph] : graphs_) api_->destroy(graph);
 }
 
 void Graphs::abandon(Stream stream) {

@@ -22,17 +22,16 @@ class Graphs {
   // `api` may be null: then nothing is captured.
   Graphs(const GraphApi* api, const Backend& backend) : api_(api), backend_(backend) {}
   ~Graphs();
-  Graphs(const Graphs&) = delete;
-  Graphs& operator=(const Graphs&) = delete;
+  Graphs(Graphs&&) = default;
 
   // `body` enqueues a step on the stream. The first one of a key runs as it is, so that whatever
   // its kernels need at their first use is there, and is captured while it runs.
   template <class Body>
   void run(const GraphKey& key, Stream stream, const Body& body) {
     const auto found = graphs_.find(key);
-    if (found != graphs_.end()) return api_->launch(found->second, stream);
+    if (found != graphs_.end()) return api_->launch(found->second.get(), stream);
     body();
-    if (api_) graphs_[key] = captured(stream, body);
+    if (api_) graphs_.emplace(key, GraphHandle(captured(stream, body), {api_->destroy}));
   }
   size_t count() const { return graphs_.size(); }
 
@@ -52,7 +51,7 @@ class Graphs {
 
   const GraphApi* api_;
   const Backend& backend_;
-  std::map<GraphKey, void*> graphs_;
+  std::map<GraphKey, GraphHandle> graphs_;
 };
 
 }  // namespace lowbit

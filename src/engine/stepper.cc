@@ -25,6 +25,12 @@ int32_t logit_rows(const Model& model, int32_t max_step_tokens) {
   return static_cast<int32_t>(std::clamp<int64_t>(kLogitBytes / row_size, 1, max_step_tokens));
 }
 
+int64_t attended(std::span<const int32_t> pos) {
+  int64_t sum = 0;
+  for (const int32_t p : pos) sum += p + 1;
+  return sum;
+}
+
 // Checked before anything of that size is allocated.
 int32_t checked_context(const Model& model, int32_t context) {
   if (context < 0 || context > model.max_context()) {
@@ -116,6 +122,7 @@ void Stepper::step(std::span<const Chunk> chunks) {
   const StepBatch batch{.n_seq = static_cast<int32_t>(sequences.size()),
                         .n_tok = static_cast<int32_t>(n),
                         .n_logits = n_logits_,
+                        .context = attended(pos),
                         .tokens = device,
                         .pos = device + n,
                         .slot = device + 2 * n,
@@ -188,6 +195,7 @@ void Stepper::decode() {
   const StepBatch batch{.n_seq = n,
                         .n_tok = n,
                         .n_logits = n,
+                        .context = attended(last_pos_),
                         .tokens = f.tokens,
                         .pos = f.pos,
                         .slot = f.slot,

@@ -184,8 +184,9 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
     const KvView& kv = state.kv[l];
     const RopeAppendArgs rope = {t,         c_.heads, c_.kv_heads, c_.head_dim, s.qkv,
                                  s.cos_sin, b.pos,    b.slot,      kv};
-    const AttentionArgs attention = {t,     c_.heads, c_.kv_heads, c_.head_dim, s.qkv,
-                                     b.pos, b.slot,   kv,          scale,       s.attended.made};
+    const AttentionArgs attention = {t,     c_.heads,        c_.kv_heads, c_.head_dim,
+                                     s.qkv, b.pos,           b.slot,      kv,
+                                     scale, s.attended.made, b.context};
     if (fused_ && op.rope_attention && b.n_seq == b.n_tok) {
       return run(x, {"attention", l}, "rope_attention", op.rope_attention, {rope, attention});
     }

@@ -26,10 +26,12 @@ struct StateView {
   std::span<const KvView> kv;
 };
 
-// Device pointers: nothing per-step is a host value, so a captured step can be replayed.
+// Device pointers: no kernel reads a host value that a step may change, so a captured step can be
+// replayed.
 struct StepBatch {
   int32_t n_seq;             // different ones among the tokens
   int32_t n_tok, n_logits;   // tokens and logit rows differ: a long prefill asks for one row
+  int64_t context;           // positions that the tokens attend to, together: for traces
   const int32_t* tokens;     // [n_tok]
   const int32_t* pos;        // [n_tok] position in its sequence
   const int32_t* slot;       // [n_tok] sequence; tokens of one sequence in order of position

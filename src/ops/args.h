@@ -140,8 +140,9 @@ struct AttentionArgs {
   const int32_t* pos;   // [T]
   const int32_t* slot;  // [T]
   KvView kv;
-  float scale;  // 1 / sqrt(head_dim)
-  Act out;      // [T, heads * head_dim], no scales
+  float scale;          // 1 / sqrt(head_dim)
+  Act out;              // [T, heads * head_dim], no scales
+  int64_t context = 0;  // sum of pos[t] + 1, for cost() on the host; kernels must not read it
 };
 
 // rope_append, then attention, where every token is the only one of its sequence; what of qkv is

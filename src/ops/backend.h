@@ -51,6 +51,13 @@ struct GraphApi {
   void (*destroy_event)(void* event);
 };
 
+// A graph or an event, with the entry of its GraphApi that destroys it.
+struct GraphDestroy {
+  void (*destroy)(void*);
+  void operator()(void* handle) const { destroy(handle); }
+};
+using GraphHandle = std::unique_ptr<void, GraphDestroy>;
+
 // How steps run: op by op, or with fused kernels and replayed from captured graphs.
 enum class StepPlan : uint8_t { kEager, kGraph };
 std::string_view name(StepPlan plan);

@@ -69,12 +69,10 @@ OpCost cost(const RopeAppendArgs& a) {
 }
 
 OpCost cost(const AttentionArgs& a) {
-  int64_t context = 0;  // positions read, summed over tokens
-  for (int32_t t = 0; t < a.tokens_count; ++t) context += a.pos[t] + 1;
   return {.bytes_read = product(a.tokens_count, a.heads * a.head_dim, sizeof(float)) +
-                        2 * bytes_of(a.kv.k, context * a.kv_heads, a.head_dim),
+                        2 * bytes_of(a.kv.k, a.context * a.kv_heads, a.head_dim),
           .bytes_written = bytes_of(a.out, a.tokens_count, int64_t{a.heads} * a.head_dim),
-          .flops = 4 * product(static_cast<double>(context), a.heads, a.head_dim),
+          .flops = 4 * product(static_cast<double>(a.context), a.heads, a.head_dim),
           .outputs = {{a.out, a.tokens_count, int64_t{a.heads} * a.head_dim}}};
 }
 

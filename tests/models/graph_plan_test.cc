@@ -148,8 +148,8 @@ TEST_P(GraphPlan, GraphsAreDestroyedWithTheirStepper) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, GraphPlan, testing::ValuesIn(golden::case_names()),
-                         [](const auto& info) {
-                           std::string name = info.param;
+                         [](const auto& test) {
+                           std::string name = test.param;
                            std::replace(name.begin(), name.end(), '-', '_');
                            return name;
                          });
