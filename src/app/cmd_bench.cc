@@ -101,7 +101,7 @@ int cmd_bench(const std::vector<std::string>& args) {
   if (config.model.empty()) config.model = {default_bench_model()};
   const std::vector<BenchCase> cases = cases_of(config);
   for (const BenchCase& c : cases) {
-    find_backend(c.device);
+    parse_plan(c.plan, find_backend(c.device));
     check_case(c);
   }
   for (const std::string& remark : request->remarks) {

@@ -154,10 +154,13 @@ void check_comparable(const EvalConfig& c, const LoadedModel& loaded,
 
 Scores run_score(const EvalConfig& c, const LoadedModel& loaded, const LoadedModel* reference,
                  const Windows& windows) {
-  const StepperOptions options{.max_context = c.ctx, .max_step_tokens = std::min(c.ctx, 512)};
-  Stepper stepper(*loaded.model, *loaded.backend, options);
+  const auto options = [&](const LoadedModel& of) {
+    return StepperOptions{
+        .max_context = c.ctx, .max_step_tokens = std::min(c.ctx, 512), .plan = of.plan};
+  };
+  Stepper stepper(*loaded.model, *loaded.backend, options(loaded));
   std::optional<Stepper> other;
-  if (reference) other.emplace(*reference->model, *reference->backend, options);
+  if (reference) other.emplace(*reference->model, *reference->backend, options(*reference));
   EvalProgress progress;
   Scores scores = with_context(c.text.empty() ? c.token_ids : c.text, [&] {
     return score(stepper, other ? &*other : nullptr, windows.tokens, windows.options, &progress);
@@ -189,6 +192,7 @@ ordered_json report_json(const EvalConfig& c, const LoadedModel& loaded,
                        {"container", loaded.checkpoint->container()},
                        {"format", format_summary(*loaded.model)},
                        {"device", loaded.backend->name},
+                       {"plan", name(loaded.plan)},
                        {"kv_format", c.model.kv_format},
                        {"resident_bytes", loaded.model->memory().total()},
                        {"kernels", kernels_used(*loaded.model)},

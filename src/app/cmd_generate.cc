@@ -183,7 +183,7 @@ int cmd_generate(const std::vector<std::string>& args) {
   check_tokenizer(c, loaded);
   const std::vector<int32_t> prompt = prompt_tokens(c, loaded);
   const int32_t context = context_for(c, *loaded.model, prompt.size());
-  Stepper stepper(*loaded.model, *loaded.backend, {.max_context = context});
+  Stepper stepper(*loaded.model, *loaded.backend, {.max_context = context, .plan = loaded.plan});
   const GenerateOptions options{
       .sampling = {static_cast<float>(c.temperature), c.top_k, static_cast<float>(c.top_p),
                    static_cast<uint64_t>(c.seed)},

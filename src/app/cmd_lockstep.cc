@@ -70,6 +70,10 @@ int cmd_lockstep(const std::vector<std::string>& args) {
   if (!parse_args(app, args)) return 0;
   if (c.against.empty()) throw_error("--against is missing; it names the device to test");
   if (c.step < 1 || c.step > 512) throw_error("--step {}: must be 1 to 512", c.step);
+  if (c.model.plan == "graph") {
+    throw_error("--plan graph: op by op is what lockstep compares; leave it out");
+  }
+  if (c.model.plan == "auto") c.model.plan = "eager";
   if (c.model.device.empty()) c.model.device = "ref";
   ModelOptions tested_options = c.model;
   tested_options.device = c.against;

@@ -85,6 +85,8 @@ LoadOptions load_options(const ModelOptions& options) {
   if (!options.quantize.format.empty()) {
     load.activations = parse_format_flag("--format", options.quantize.format).formats.activations;
   }
+  const Backend& backend = chosen_backend(options);
+  load.plan = with_context("--plan", [&] { return parse_plan(options.plan, backend); });
   load.kv_format = with_context("--kv-format", [&] { return parse_cache_name(options.kv_format); });
   return load;
 }
@@ -116,9 +118,9 @@ std::vector<std::string> kernels_used(const Model& model) {
 }
 
 std::string what_runs(const LoadedModel& loaded, const ModelOptions& options) {
-  return fmt::format("{}: {}{} on {}, KV {}, kernels {}{}", loaded.checkpoint->source(),
+  return fmt::format("{}: {}{} on {}, plan {}, KV {}, kernels {}{}", loaded.checkpoint->source(),
                      format_summary(*loaded.model), asked_for(options.quantize.format),
-                     loaded.backend->name, options.kv_format,
+                     loaded.backend->name, name(loaded.plan), options.kv_format,
                      join(kernels_used(*loaded.model), ", "),
                      loaded.checkpoint->synthetic() ? "; random weights" : "");
 }

@@ -41,6 +41,7 @@ struct ModelOptions {
   std::string model;
   QuantizeOptions quantize;
   std::string device;
+  std::string plan = "auto";
   std::string kv_format = "bf16";
   int32_t threads = 0;
 };
@@ -50,7 +51,8 @@ void visit(Visitor& v, ModelOptions& c) {
   v.field("model", c.model,
           "Hugging Face folder, .gguf file, embedded:NAME or synthetic:NAME[@SEED]");
   visit(v, c.quantize);
-  v.field("device", c.device, "cpu or ref; empty: cpu");
+  v.field("device", c.device, "cpu, ref or cuda; empty: cpu");
+  v.field("plan", c.plan, kPlanHelp);
   v.field("kv_format", c.kv_format,
           "of the key/value cache: bf16, f32, int8, fp8, int4, mxfp8, ...");
   v.field("threads", c.threads, "of the cpu backend; 0: one per core");

@@ -84,11 +84,11 @@ void measure_ceiling(Record* record, const Case& c, std::span<const RunTiming> r
 
 void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool peak_is_ours) {
   const SpeedOptions options = speed_options(c.keys, loaded.tokenizer.get());
-  Stepper stepper(*loaded.model, c.backend, stepper_options(options));
+  Stepper stepper(*loaded.model, c.backend, stepper_options(options, loaded.plan));
   describe(record, loaded, stepper);
   record->fingerprint.logits_hash = logits_hash(stepper);
   c.phase("measuring");
-  const std::vector<RunTiming> runs = measure_speed(stepper, c.backend, options);
+  const std::vector<RunTiming> runs = measure_speed(stepper, options);
   add_speed(record, runs, options);
   if (peak_is_ours) record->set("peak_memory", exact(static_cast<double>(peak_memory())));
   if (options.new_tokens == 1) return;
@@ -131,7 +131,7 @@ void run_quality(Record* record, const Case& c, const LoadedModel& loaded) {
 void run_loaded(Record* record, const Case& c) {
   c.phase("loading");
   const bool peak_is_ours = reset_peak_memory();
-  const LoadedModel loaded = load(c.keys.model, c.backend, load_options(c.keys));
+  const LoadedModel loaded = load(c.keys.model, c.backend, load_options(c.keys, c.backend));
   record->random_weights = loaded.checkpoint->synthetic();
   run_speed(record, c, loaded, peak_is_ours);
   with_context("quality", [&] { run_quality(record, c, loaded); });
@@ -149,8 +149,9 @@ void check_quality_context(const BenchCase& c, const Checkpoint& checkpoint) {
 
 }  // namespace
 
-LoadOptions load_options(const BenchCase& c) {
+LoadOptions load_options(const BenchCase& c, const Backend& backend) {
   LoadOptions options;
+  options.plan = parse_plan(c.plan, backend);
   if (c.format != "stored") set_method(parse_method(c.format), &options);
   options.kv_format = parse_cache_name(c.kv_format);
   return options;
@@ -175,10 +176,11 @@ SpeedOptions speed_options(const BenchCase& c, const Tokenizer* tokenizer) {
   return options;
 }
 
-StepperOptions stepper_options(const SpeedOptions& options) {
+StepperOptions stepper_options(const SpeedOptions& options, StepPlan plan) {
   const int64_t context = int64_t{options.prompt_tokens} + options.new_tokens - 1;
   return {.max_sequences = 1,
-          .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens))};
+          .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens)),
+          .plan = plan};
 }
 
 void describe(Record* record, const Backend& backend) {
@@ -192,6 +194,7 @@ void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper)
   record->format = distinct(model, &Linear::format);
   if (const auto& act = model.linears().front()->activations) record->format += "+" + name(*act);
   record->resident = distinct(model, &Linear::resident);
+  record->fingerprint.plan = name(stepper.plan());
   record->fingerprint.kernels = kernel_choices(model);
   double bytes = 0, weights = 0;
   for (const Linear* linear : model.linears()) {

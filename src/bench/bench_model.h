@@ -33,10 +33,10 @@ Record run_case(const BenchCase& c, const Backend& backend, const CaseOptions& o
 Record blank_record(const BenchCase& c);
 
 // What a case loads and times.
-LoadOptions load_options(const BenchCase& c);
+LoadOptions load_options(const BenchCase& c, const Backend& backend);
 // `tokenizer`: of the model, for a prompt that is text; nullptr if it has none.
 SpeedOptions speed_options(const BenchCase& c, const Tokenizer* tokenizer);
-StepperOptions stepper_options(const SpeedOptions& options);
+StepperOptions stepper_options(const SpeedOptions& options, StepPlan plan);
 
 // The backend that a case really runs on.
 void describe(Record* record, const Backend& backend);

@@ -123,6 +123,9 @@ void check(const BenchConfig& c) {
     with_context("kv_format", [&] { parse_cache_name(format); });
   });
   each("device", c.device, [](const std::string&) {});
+  each("plan", c.plan, [](const std::string& plan) {
+    check_choice("plan", plan, {"auto", "eager", "graph"});
+  });
   if (c.quality == "text" && c.text.empty()) throw_error("quality = text: needs text=FILE");
   if (!c.text.empty() && (c.quality == "none" || c.quality == "self")) {
     throw_error("text = {}: not used with quality={}; leave one of them out",
@@ -160,6 +163,7 @@ std::vector<BenchCase> cases_of(const BenchConfig& config) {
   std::vector<BenchCase> cases = {first};
   multiply(&cases, config.model, &BenchCase::model);
   multiply(&cases, config.device, &BenchCase::device);
+  multiply(&cases, config.plan, &BenchCase::plan);
   multiply(&cases, config.threads, &BenchCase::threads);
   multiply(&cases, config.kv_format, &BenchCase::kv_format);
   multiply(&cases, config.ctx, &BenchCase::ctx);

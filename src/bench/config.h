@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "formats/format.h"
+#include "ops/backend.h"
 
 namespace lowbit {
 
@@ -38,6 +39,7 @@ struct CaseKeys : MeasureKeys {
   Axis<std::string> model;
   Axis<std::string> format = {"standard"};
   Axis<std::string> device = {"cpu"};
+  Axis<std::string> plan = {"auto"};
   Axis<int32_t> threads = {0};
   Axis<int32_t> prompt_tokens = {128};
   Axis<int32_t> new_tokens = {64};
@@ -59,7 +61,8 @@ void visit(Visitor& v, CaseKeys<Axis>& c) {
   v.field("format", c.format,
           "formats, or other tools' names for them; `standard` a dozen to choose from, `all` "
           "families of ours, `stored` as in the file");
-  v.field("device", c.device, "backend: cpu or ref");
+  v.field("device", c.device, "backend: cpu, ref or cuda");
+  v.field("plan", c.plan, kPlanHelp);
   v.field("threads", c.threads, "CPU threads; 0: one per core");
   v.field("prompt_tokens", c.prompt_tokens, "tokens of the prompt (random ids)");
   v.field("new_tokens", c.new_tokens, "tokens drawn after it: one by the prompt, then one a step");

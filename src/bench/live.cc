@@ -19,8 +19,8 @@ constexpr double kRunsPerLoad = 4;
 // A loaded side, until the next load.
 struct Loaded {
   Loaded(const BenchCase& c, const Backend& backend, const SpeedOptions& options)
-      : model(load(c.model, backend, load_options(c))),
-        stepper(*model.model, backend, stepper_options(options)) {}
+      : model(load(c.model, backend, load_options(c, backend))),
+        stepper(*model.model, backend, stepper_options(options, model.plan)) {}
 
   LoadedModel model;
   Stepper stepper;
@@ -46,7 +46,7 @@ struct Side {
     }
     SpeedOptions warm_up = options;
     warm_up.new_tokens = std::min(warm_up.new_tokens, 16);
-    time_run(loaded->stepper, backend, warm_up);
+    time_run(loaded->stepper, warm_up);
   }
 
   BenchCase keys;
@@ -103,9 +103,8 @@ std::pair<Record, Record> measure_live(const BenchCase& a, const BenchCase& b,
       reload_at = timer.seconds() + kRunsPerLoad * load_timer.seconds();
       options.on_phase("measuring");
     }
-    in_random_order([&](Side& side) {
-      side.runs.push_back(time_run(side.loaded->stepper, backend, side.options));
-    });
+    in_random_order(
+        [&](Side& side) { side.runs.push_back(time_run(side.loaded->stepper, side.options)); });
     if (first.runs.size() < next_look) continue;
     if (precise_pairs(first.runs, second.runs, options)) break;
     next_look = first.runs.size() + 1 + first.runs.size() / 20;

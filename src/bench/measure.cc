@@ -29,27 +29,29 @@ std::vector<double> each(std::span<const RunTiming> runs, Function function) {
 
 }  // namespace
 
-RunTiming time_run(Stepper& stepper, const Backend& backend, const SpeedOptions& options) {
+RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
   const int64_t length = int64_t{options.prompt_tokens} + options.new_tokens - 1;
   if (length > stepper.max_context()) {
     throw_error("prompt_tokens = {} and new_tokens = {} need a context of {}; the model has {}",
                 options.prompt_tokens, options.new_tokens, length, stepper.max_context());
   }
   const std::vector<int32_t> prompt = prompt_of(stepper.vocab_size(), options);
-  stepper.truncate(0, 0);
-  backend.synchronize(nullptr);
+  const int32_t sequence = 0;
+  stepper.truncate(sequence, 0);
+  stepper.synchronize();
   RunTiming run;
   Timer timer;
-  stepper.prefill(0, prompt);
-  backend.synchronize(nullptr);
+  stepper.prefill(sequence, prompt);
+  stepper.synchronize();
   run.prefill = timer.seconds();
-  int32_t id = stepper.sample(0, options.sampling);
+  stepper.start_decode({&sequence, 1}, {&options.sampling, 1});
+  stepper.drawn();
   run.ttft = timer.seconds();
   timer.restart();
-  for (; run.decode_steps + 1 < options.new_tokens; ++run.decode_steps) {
-    const Chunk chunk{0, std::span(&id, 1), 1};
-    stepper.step(std::span(&chunk, 1));
-    id = stepper.sample(0, options.sampling);
+  for (int32_t enqueued = 1; run.decode_steps + 1 < options.new_tokens; ++run.decode_steps) {
+    const int32_t wanted = run.decode_steps + 2 + stepper.ahead();
+    for (; enqueued < std::min(options.new_tokens, wanted); ++enqueued) stepper.decode();
+    stepper.drawn();
   }
   run.decode = timer.seconds();
   stepper.truncate(0, 0);
@@ -66,24 +68,23 @@ bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options
          (runs[0].decode_steps == 0 || width(&RunTiming::decode) <= options.ci_width);
 }
 
-std::vector<RunTiming> measure_speed(Stepper& stepper, const Backend& backend,
-                                     const SpeedOptions& options) {
+std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& options) {
   if (options.schedule.active > 0) {
     std::vector<RunTiming> recorded;
     for (int64_t run = 0; run < options.schedule.total(); ++run) {
-      const RunTiming timing = time_run(stepper, backend, options);
+      const RunTiming timing = time_run(stepper, options);
       if (options.schedule.records(run)) recorded.push_back(timing);
     }
     return recorded;
   }
   SpeedOptions warm_up = options;
   warm_up.new_tokens = std::min(options.new_tokens, 16);
-  time_run(stepper, backend, warm_up);
+  time_run(stepper, warm_up);
   std::vector<RunTiming> runs;
   size_t next_look = static_cast<size_t>(options.min_samples);  // then after every 5 % more
   const Timer timer;
   do {
-    runs.push_back(time_run(stepper, backend, options));
+    runs.push_back(time_run(stepper, options));
     if (runs.size() < next_look) continue;
     if (precise_enough(runs, options)) break;
     next_look = runs.size() + 1 + runs.size() / 20;

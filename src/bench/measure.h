@@ -44,12 +44,11 @@ struct SpeedOptions {
 };
 
 // Error: prompt and new tokens do not fit the stepper's context. No trace may be attached.
-RunTiming time_run(Stepper& stepper, const Backend& backend, const SpeedOptions& options);
+RunTiming time_run(Stepper& stepper, const SpeedOptions& options);
 
 // One warm-up run, then runs until there are min_samples of them and the intervals of ttft and of
 // the decode time are no wider than ci_width of their medians, or until max_seconds have passed.
-std::vector<RunTiming> measure_speed(Stepper& stepper, const Backend& backend,
-                                     const SpeedOptions& options);
+std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& options);
 
 // True once the runs so far are enough.
 bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options);

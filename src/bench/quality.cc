@@ -39,7 +39,8 @@ ScoredText self_text(const LoadedModel& model, const SelfTextOptions& options) {
   Stepper stepper(*model.model, *model.backend,
                   {.max_sequences = options.sequences,
                    .max_context = tokens + 1,
-                   .max_step_tokens = options.sequences});
+                   .max_step_tokens = options.sequences,
+                   .plan = model.plan});
   std::vector<std::vector<int32_t>> texts(static_cast<size_t>(options.sequences));
   std::vector<int32_t> last(texts.size());
   const Rng rng(options.seed);
@@ -47,14 +48,20 @@ ScoredText self_text(const LoadedModel& model, const SelfTextOptions& options) {
     last[i] = bos >= 0 ? bos : static_cast<int32_t>(rng.bits(i) % static_cast<uint64_t>(vocab));
     if (bos < 0) texts[i].push_back(last[i]);
   }
-  for (int32_t step = 0; step < tokens; ++step) {
-    std::vector<Chunk> chunks;
-    for (int32_t i = 0; i < options.sequences; ++i) chunks.push_back({i, {&last[i], 1}, 1});
-    stepper.step(chunks);
-    for (int32_t i = 0; i < options.sequences; ++i) {
-      last[i] = stepper.sample(i, {1, 0, 1, mix64(options.seed) + static_cast<uint64_t>(i)});
-      texts[i].push_back(last[i]);
-    }
+  std::vector<Chunk> chunks;
+  std::vector<int32_t> sequences;
+  std::vector<SampleParams> params;
+  for (int32_t i = 0; i < options.sequences; ++i) {
+    chunks.push_back({i, {&last[i], 1}, 1});
+    sequences.push_back(i);
+    params.push_back({1, 0, 1, mix64(options.seed) + static_cast<uint64_t>(i)});
+  }
+  stepper.step(chunks);
+  stepper.start_decode(sequences, params);
+  for (int32_t step = 0, enqueued = 1; step < tokens; ++step) {
+    for (; enqueued < std::min(tokens, step + 1 + stepper.ahead()); ++enqueued) stepper.decode();
+    const std::span<const int32_t> drawn = stepper.drawn();
+    for (size_t i = 0; i < texts.size(); ++i) texts[i].push_back(drawn[i]);
   }
   ScoredText text{fmt::format("self-generated, {} x {} tokens, temperature 1, seed {}",
                               options.sequences, tokens, options.seed),

@@ -174,7 +174,9 @@ void add_remarks(const SuiteConfig& c, const Entry& entry, std::vector<std::stri
     if (applies) remarks->push_back(std::move(remark));
   };
   add(c.compile_decode || c.compile_prefill,
-      "compile_decode, compile_prefill: kernels are compiled already; plan: eager");
+      "compile_decode, compile_prefill: kernels are compiled already; plan=auto captures steps "
+      "where "
+      "the device can");
   add(entry.name == "torchinductor_tuned",
       "torchinductor_tuned: nothing is tuned at run time; the planner chooses the kernels");
   add(!c.tps_only && c.kernel_profile, "kernel_profile: no profile is written yet; speed only");
@@ -261,6 +263,9 @@ SuitePlan plan_suite(std::string_view named, std::string_view file, const SuiteC
     }
     bench.format = {dtype};
   }
+  // Its decode is not compiled: a kernel for each op, and nothing captured.
+  const bool op_by_op = entry.canonical == "torch_baseline";
+  if (op_by_op && bench.plan == std::vector<std::string>{"auto"}) bench.plan = {"eager"};
   bench.kv_format = {dtype};
   bench.device.clear();
   for (const std::string& device : c.device) bench.device.push_back(device_of(device));

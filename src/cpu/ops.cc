@@ -9,6 +9,7 @@
 #include "cpu/bodies.h"
 #include "cpu/isa.h"
 #include "cpu/sample.h"
+#include "ops/host_memory.h"
 #include "ops/view.h"
 
 namespace lowbit::cpu {
@@ -114,7 +115,8 @@ struct Ops {
             .attention = attention,
             .silu_mul = silu_mul,
             .gather_rows = gather_rows,
-            .sample = sample};
+            .sample = sample,
+            .advance = host_advance};
   }
 };
 

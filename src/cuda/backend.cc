@@ -2,6 +2,8 @@
 // default one; the engine's own stream waits for it and it for that stream.
 #include "cuda/backend.h"
 
+#include <cstring>
+
 #include "cuda/device.h"
 #include "cuda/linear_rows.h"
 #include "cuda/ops.h"
@@ -78,7 +80,49 @@ void launch(void* graph, Stream stream) {
 
 void destroy(void* graph) { cudaGraphExecDestroy(static_cast<cudaGraphExec_t>(graph)); }
 
-constexpr GraphApi kGraphs = {begin_capture, end_capture, launch, destroy};
+// ---- the host beside a running stream -----------------------------------------------------------
+
+DeviceBytes host_memory(size_t bytes) {
+  void* data = nullptr;
+  LB_CUDA(cudaHostAlloc(&data, bytes, cudaHostAllocDefault));
+  // An error at the end is the process ending.
+  std::shared_ptr<const void> owner(data,
+                                    [](const void* p) { cudaFreeHost(const_cast<void*>(p)); });
+  std::memset(data, 0, bytes);
+  return {data, bytes, std::move(owner)};
+}
+
+cudaEvent_t event_of(void* event) { return static_cast<cudaEvent_t>(event); }
+
+void* make_event() {
+  cudaEvent_t event = nullptr;
+  LB_CUDA(cudaEventCreateWithFlags(&event, cudaEventDisableTiming));
+  return event;
+}
+
+void record_event(void* event, Stream stream) {
+  LB_CUDA(cudaEventRecord(event_of(event), of(stream)));
+}
+
+void wait_event(void* event) { LB_CUDA(cudaEventSynchronize(event_of(event))); }
+
+void destroy_event(void* event) { cudaEventDestroy(event_of(event)); }
+
+constexpr GraphApi kGraphs = {.begin_capture = begin_capture,
+                              .end_capture = end_capture,
+                              .launch = launch,
+                              .destroy = destroy,
+                              .host_memory = host_memory,
+                              .make_event = make_event,
+                              .record_event = record_event,
+                              .wait_event = wait_event,
+                              .destroy_event = destroy_event};
+
+// ---- ops ----------------------------------------------------------------------------------------
+
+void rope_attention(const RopeAttentionArgs& args, Stream stream) {
+  cuda::rope_attention(args.rope, args.attention, stream);
+}
 
 }  // namespace
 
@@ -98,7 +142,9 @@ const Backend& cuda_backend() {
                                          .attention = cuda::attention,
                                          .silu_mul = cuda::silu_mul,
                                          .gather_rows = cuda::gather_rows,
-                                         .sample = cuda::sample},
+                                         .sample = cuda::sample,
+                                         .advance = cuda::advance,
+                                         .rope_attention = rope_attention},
                                   .activation = FormatId::kF32,
                                   .linear_kernels = cuda::linear_rows(),
                                   .packers = cuda::packers(),

@@ -1,4 +1,5 @@
-// cuda.silu_mul, cuda.gather_rows, cuda.rotary_table: every number of the result from a few others.
+// cuda.silu_mul, cuda.gather_rows, cuda.rotary_table, cuda.advance: every number of the result from
+// a few others.
 #include "cuda/check.h"
 #include "cuda/norm.cuh"
 #include "cuda/ops.h"
@@ -54,6 +55,15 @@ __global__ void __launch_bounds__(kThreads) rotary_table_kernel(RotaryTableArgs 
   row[a.half + i] = static_cast<float>(sine);
 }
 
+__global__ void __launch_bounds__(kThreads) advance_kernel(AdvanceArgs a) {
+  const int i = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
+  if (i >= a.rows) return;
+  const int32_t next = a.next[i];
+  a.drawn[next % a.kept * a.rows + i] = a.tokens[i];
+  a.pos[i] = next;
+  a.next[i] = next + 1;
+}
+
 }  // namespace
 
 void silu_mul(const SiluMulArgs& a, Stream stream) {
@@ -76,6 +86,12 @@ void rotary_table(const RotaryTableArgs& a, Stream stream) {
   if (a.tokens_count == 0) return;
   rotary_table_kernel<<<blocks_for(int64_t{a.tokens_count} * a.half), kThreads, 0,
                         static_cast<cudaStream_t>(stream)>>>(a);
+  LB_CUDA(cudaGetLastError());
+}
+
+void advance(const AdvanceArgs& a, Stream stream) {
+  if (a.rows == 0) return;
+  advance_kernel<<<blocks_for(a.rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a);
   LB_CUDA(cudaGetLastError());
 }
 

@@ -18,5 +18,6 @@ void rope_attention(const RopeAppendArgs& rope, const AttentionArgs& args, Strea
 void silu_mul(const SiluMulArgs& args, Stream stream);
 void gather_rows(const GatherRowsArgs& args, Stream stream);
 void sample(const SampleArgs& args, Stream stream);
+void advance(const AdvanceArgs& args, Stream stream);
 
 }  // namespace lowbit::cuda

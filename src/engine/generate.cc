@@ -88,10 +88,17 @@ GenerateResult generate(Stepper& stepper, std::span<const int32_t> prompt,
   };
 
   Timer timer;
-  stepper.prefill(0, prompt);
-  int32_t id = stepper.sample(0, options.sampling);
+  const int32_t sequence = 0;
+  stepper.prefill(sequence, prompt);
+  stepper.start_decode({&sequence, 1}, {&options.sampling, 1});
+  int32_t id = stepper.drawn()[0];
   result.first_token_seconds = timer.seconds();
   check_finite(stepper.logits());
+  // Draws that may be asked for: the last one needs no place in the context.
+  const int64_t most =
+      std::min<int64_t>(options.max_new_tokens,
+                        int64_t{stepper.max_context()} + 1 - static_cast<int64_t>(prompt.size()));
+  int64_t enqueued = 1, read = 1;
   timer.restart();
   while (true) {
     if (is_stop_id(id)) {
@@ -110,16 +117,19 @@ GenerateResult generate(Stepper& stepper, std::span<const int32_t> prompt,
       result.stopped = StopReason::kInterrupted;
       break;
     }
-    if (stepper.length(0) >= stepper.max_context()) {
+    if (read == most) {
       result.stopped = StopReason::kContextFull;
       break;
     }
-    const Chunk chunk{0, std::span(&id, 1), 1};
-    stepper.step(std::span(&chunk, 1));
-    id = stepper.sample(0, options.sampling);
+    // The step after the next is on its way before the next one's token is known.
+    for (; enqueued < std::min(most, read + 1 + stepper.ahead()); ++enqueued) stepper.decode();
+    id = stepper.drawn()[0];
+    ++read;
     ++result.decode_steps;
   }
   result.decode_seconds = timer.seconds();
+  // What was fed before its token was seen to be the last one is forgotten.
+  stepper.truncate(sequence, static_cast<int32_t>(static_cast<int64_t>(prompt.size()) + read - 1));
   if (decoder && listener) {
     const std::string rest = filter.push(decoder->finish()) + filter.finish();
     if (!rest.empty()) listener->on_token(-1, rest);

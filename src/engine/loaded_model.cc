@@ -11,6 +11,7 @@ LoadedModel load(const std::string& source, const Backend& backend, const LoadOp
   const Timer timer;
   LoadedModel loaded;
   loaded.backend = &backend;
+  loaded.plan = options.plan;
   loaded.checkpoint = open_checkpoint(source);
   loaded.tokenizer = loaded.checkpoint->tokenizer();
   loaded.model = load_model(*loaded.checkpoint, backend, options);

@@ -15,6 +15,7 @@ struct LoadedModel {
   const Backend* backend = nullptr;
   std::unique_ptr<Tokenizer> tokenizer;  // null if the model has none
   std::unique_ptr<Model> model;
+  StepPlan plan = StepPlan::kEager;  // what it was loaded for
   double load_seconds = 0;
 };
 

@@ -69,7 +69,8 @@ void StateStore::reserve(int32_t sequence, int32_t length) {
   if (pages_[sequence] > first) {
     const size_t offset = static_cast<size_t>(row - page_table_.data()) + first;
     backend_.copy_in(static_cast<int32_t*>(device_table_.data) + offset, row + first,
-                     static_cast<size_t>(pages_[sequence] - first) * sizeof(int32_t), nullptr);
+                     static_cast<size_t>(pages_[sequence] - first) * sizeof(int32_t),
+                     stream_of(backend_));
   }
 }
 

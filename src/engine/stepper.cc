@@ -1,6 +1,7 @@
 #include "engine/stepper.h"
 
 #include <algorithm>
+#include <set>
 
 #include "base/check.h"
 
@@ -9,6 +10,9 @@ namespace {
 
 // Logits of a long prefill are asked for in slices of at most this many bytes.
 constexpr int64_t kLogitBytes = 64 << 20;
+
+// Longest prompt step that is captured; those of decode always are.
+constexpr int32_t kMaxCapturedTokens = 32;
 
 size_t largest_workspace(const Model& model) {
   size_t bytes = 0;
@@ -19,6 +23,12 @@ size_t largest_workspace(const Model& model) {
 int32_t logit_rows(const Model& model, int32_t max_step_tokens) {
   const int64_t row_size = int64_t{model.vocab_size()} * static_cast<int64_t>(sizeof(float));
   return static_cast<int32_t>(std::clamp<int64_t>(kLogitBytes / row_size, 1, max_step_tokens));
+}
+
+int64_t attended(std::span<const int32_t> pos) {
+  int64_t sum = 0;
+  for (const int32_t p : pos) sum += p + 1;
+  return sum;
 }
 
 // Checked before anything of that size is allocated.
@@ -35,6 +45,8 @@ int32_t checked_context(const Model& model, int32_t context) {
 Stepper::Stepper(const Model& model, const Backend& backend, const StepperOptions& options)
     : model_(model),
       backend_(backend),
+      plan_(options.plan),
+      stream_(stream_of(backend)),
       max_context_(checked_context(model, options.max_context)),
       max_step_tokens_(options.max_step_tokens),
       max_logit_rows_(std::max(options.max_sequences, logit_rows(model, options.max_step_tokens))),
@@ -45,7 +57,13 @@ Stepper::Stepper(const Model& model, const Backend& backend, const StepperOption
       batch_(backend.allocate((3 * size_t(max_step_tokens_) + max_logit_rows_) * sizeof(int32_t))),
       logits_(backend.allocate(size_t(max_logit_rows_) * model.vocab_size() * sizeof(float))),
       sampling_(backend.allocate(sizeof(SampleParams) + 2 * sizeof(int32_t) +
-                                 (size_t(model.vocab_size()) + 31) / 32 * sizeof(uint32_t))) {}
+                                 (size_t(model.vocab_size()) + 31) / 32 * sizeof(uint32_t))),
+      fed_(backend.allocate(size_t(options.max_sequences) *
+                            (sizeof(SampleParams) + 5 * sizeof(int32_t)))),
+      drawn_(backend, options.max_sequences),
+      graphs_(options.plan == StepPlan::kGraph ? backend.graph : nullptr, backend) {
+  LB_CHECK(plan_ == StepPlan::kEager || backend.graph, "{} captures nothing", backend.name);
+}
 
 void Stepper::check(std::span<const Chunk> chunks) const {
   int64_t tokens = 0, rows = 0;
@@ -62,13 +80,27 @@ void Stepper::check(std::span<const Chunk> chunks) const {
            rows);
 }
 
+template <class Body>
+void Stepper::run_step(const GraphKey& key, bool captured, const Body& body) {
+  Exec x{backend_, scratch_, workspace_.data, stream_, trace_};
+  if (trace_ || !captured) return body(x);
+  graphs_.run(key, stream_, [&] { body(x); });
+}
+
+void Stepper::forward(Exec& x, const StepBatch& batch) {
+  model_.forward(x, batch, state_.view(), static_cast<float*>(logits_.data));
+}
+
 void Stepper::step(std::span<const Chunk> chunks) {
   check(chunks);
+  end_decode();
   std::vector<int32_t> tokens, pos, slot, rows;
+  std::set<int32_t> sequences;
   last_pos_.clear();
   for (const Chunk& chunk : chunks) {
     int32_t at = state_.length(chunk.sequence);
     state_.reserve(chunk.sequence, at + static_cast<int32_t>(chunk.tokens.size()));
+    if (!chunk.tokens.empty()) sequences.insert(chunk.sequence);
     for (size_t i = 0; i < chunk.tokens.size(); ++i, ++at) {
       if (i + static_cast<size_t>(chunk.logits) >= chunk.tokens.size()) {
         rows.push_back(static_cast<int32_t>(tokens.size()));
@@ -85,17 +117,18 @@ void Stepper::step(std::span<const Chunk> chunks) {
   }
   const size_t n = tokens.size();
   auto* device = static_cast<int32_t*>(batch_.data);
-  backend_.copy_in(device, host_batch_.data(), host_batch_.size() * sizeof(int32_t), nullptr);
+  backend_.copy_in(device, host_batch_.data(), host_batch_.size() * sizeof(int32_t), stream_);
   n_logits_ = static_cast<int32_t>(rows.size());
-  const StepBatch batch{.n_seq = static_cast<int32_t>(chunks.size()),
+  const StepBatch batch{.n_seq = static_cast<int32_t>(sequences.size()),
                         .n_tok = static_cast<int32_t>(n),
                         .n_logits = n_logits_,
+                        .context = attended(pos),
                         .tokens = device,
                         .pos = device + n,
                         .slot = device + 2 * n,
                         .logit_row = device + 3 * n};
-  Exec exec{backend_, scratch_, workspace_.data, nullptr, trace_};
-  model_.forward(exec, batch, state_.view(), static_cast<float*>(logits_.data));
+  run_step({model_.variant(pos), batch.n_seq, batch.n_tok, n_logits_, false},
+           batch.n_tok <= kMaxCapturedTokens, [&](Exec& x) { forward(x, batch); });
 }
 
 void Stepper::prefill(int32_t sequence, std::span<const int32_t> tokens) {
@@ -107,16 +140,90 @@ void Stepper::prefill(int32_t sequence, std::span<const int32_t> tokens) {
   }
 }
 
+Stepper::Fed Stepper::fed() const {
+  const int32_t n = drawn_.rows();
+  auto* params = static_cast<SampleParams*>(fed_.data);
+  auto* tokens = reinterpret_cast<int32_t*>(params + n);
+  return {params, tokens, tokens + n, tokens + 2 * n, tokens + 3 * n, tokens + 4 * n};
+}
+
+void Stepper::draw(Exec& x) {
+  const int32_t n = drawn_.rows();
+  const Fed f = fed();
+  const SampleArgs sample{.rows = n,
+                          .vocab = model_.vocab_size(),
+                          .logits = static_cast<const float*>(logits_.data),
+                          .mask = nullptr,
+                          .params = f.params,
+                          .pos = f.next,
+                          .out = f.tokens};
+  run(x, {"sample"}, "sample", backend_.op.sample, sample);
+  run(x, {"advance"}, "advance", backend_.op.advance,
+      {n, DrawnTokens::kKept, f.tokens, f.pos, f.next, drawn_.memory()});
+}
+
+void Stepper::start_decode(std::span<const int32_t> sequences,
+                           std::span<const SampleParams> params) {
+  const size_t n = sequences.size();
+  LB_CHECK(n == params.size() && n == last_pos_.size() && int64_t(n) <= max_step_tokens_,
+           "{} sequences, {} logit rows", n, last_pos_.size());
+  std::vector<int32_t> numbers(n);      // tokens, which the draw writes
+  numbers.insert(numbers.end(), n, 0);  // pos, which follows it
+  numbers.insert(numbers.end(), last_pos_.begin(), last_pos_.end());
+  numbers.insert(numbers.end(), sequences.begin(), sequences.end());
+  for (size_t i = 0; i < n; ++i) {
+    LB_CHECK(state_.length(sequences[i]) == last_pos_[i], "row {} ends no sequence", i);
+    numbers.push_back(static_cast<int32_t>(i));
+  }
+  decoded_.assign(sequences.begin(), sequences.end());
+  drawn_.start(last_pos_);
+  const Fed f = fed();
+  backend_.copy_in(f.params, params.data(), params.size_bytes(), stream_);
+  backend_.copy_in(f.tokens, numbers.data(), numbers.size() * sizeof(int32_t), stream_);
+  Exec x{backend_, scratch_, workspace_.data, stream_, trace_};
+  draw(x);
+  drawn_.enqueued(stream_);
+}
+
+void Stepper::decode() {
+  const int32_t n = drawn_.rows();
+  LB_CHECK(n > 0 && drawn_.has_room(), "{} sequences", n);
+  for (size_t i = 0; i < decoded_.size(); ++i) {
+    state_.reserve(decoded_[i], last_pos_[i] + 1);
+  }
+  const Fed f = fed();
+  const StepBatch batch{.n_seq = n,
+                        .n_tok = n,
+                        .n_logits = n,
+                        .context = attended(last_pos_),
+                        .tokens = f.tokens,
+                        .pos = f.pos,
+                        .slot = f.slot,
+                        .logit_row = f.logit_row};
+  run_step({model_.variant(last_pos_), n, n, n, true}, true, [&](Exec& x) {
+    forward(x, batch);
+    draw(x);
+  });
+  drawn_.enqueued(stream_);
+  n_logits_ = n;
+  for (int32_t& pos : last_pos_) ++pos;
+}
+
+void Stepper::truncate(int32_t sequence, int32_t length) {
+  end_decode();
+  state_.truncate(sequence, length);
+}
+
 int32_t Stepper::sample(int32_t row, const SampleParams& params, const uint32_t* mask) {
   LB_CHECK(0 <= row && row < n_logits_, "row {} of {}", row, n_logits_);
   auto* device_params = static_cast<SampleParams*>(sampling_.data);
   auto* device_pos = reinterpret_cast<int32_t*>(device_params + 1);
   auto* device_mask = reinterpret_cast<uint32_t*>(device_pos + 2);
-  backend_.copy_in(device_params, &params, sizeof params, nullptr);
-  backend_.copy_in(device_pos, &last_pos_[row], sizeof(int32_t), nullptr);
+  backend_.copy_in(device_params, &params, sizeof params, stream_);
+  backend_.copy_in(device_pos, &last_pos_[row], sizeof(int32_t), stream_);
   if (mask) {
     const size_t words = (static_cast<size_t>(model_.vocab_size()) + 31) / 32;
-    backend_.copy_in(device_mask, mask, words * sizeof(uint32_t), nullptr);
+    backend_.copy_in(device_mask, mask, words * sizeof(uint32_t), stream_);
   }
   const SampleArgs args{
       .rows = 1,
@@ -126,10 +233,10 @@ int32_t Stepper::sample(int32_t row, const SampleParams& params, const uint32_t*
       .params = device_params,
       .pos = device_pos,
       .out = device_pos + 1};
-  Exec exec{backend_, scratch_, workspace_.data, nullptr, trace_};
+  Exec exec{backend_, scratch_, workspace_.data, stream_, trace_};
   run(exec, {"sample"}, "sample", backend_.op.sample, args);
   int32_t token = -1;
-  backend_.copy_out(&token, args.out, sizeof token, nullptr);
+  backend_.copy_out(&token, args.out, sizeof token, stream_);
   if (token < 0) throw_error("the logit mask allows no token");
   return token;
 }
@@ -137,7 +244,7 @@ int32_t Stepper::sample(int32_t row, const SampleParams& params, const uint32_t*
 std::span<const float> Stepper::logits() {
   host_logits_.resize(static_cast<size_t>(n_logits_) * model_.vocab_size());
   backend_.copy_out(host_logits_.data(), logits_.data, host_logits_.size() * sizeof(float),
-                    nullptr);
+                    stream_);
   return host_logits_;
 }
 

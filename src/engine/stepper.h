@@ -6,6 +6,8 @@
 #include <span>
 #include <vector>
 
+#include "engine/drawn_tokens.h"
+#include "engine/graphs.h"
 #include "engine/state.h"
 
 namespace lowbit {
@@ -14,6 +16,7 @@ struct StepperOptions {
   int32_t max_sequences = 1;
   int32_t max_context = 0;  // 0: what the model was made for
   int32_t max_step_tokens = 512;
+  StepPlan plan = StepPlan::kEager;  // kGraph: needs a backend with a GraphApi
 };
 
 // Tokens that one sequence adds in one step, and for how many of its last ones logits are wanted.
@@ -42,7 +45,24 @@ class Stepper {
   // The last step's logits on the host, [n_logits, vocab].
   std::span<const float> logits();
 
-  void truncate(int32_t sequence, int32_t length) { state_.truncate(sequence, length); }
+  // Decoding without the host between two steps. Draws a token for each logit row of the last step,
+  // which asked for the last token of each of `sequences`, all different, in this order.
+  void start_decode(std::span<const int32_t> sequences, std::span<const SampleParams> params);
+  // Feeds every sequence the token drawn last, read or not, and draws the next. Returns at once
+  // where the backend has a stream. Error: a sequence outgrows the context.
+  void decode();
+  // The oldest draw that was not read, a token for each sequence; waits for it. At most
+  // DrawnTokens::kKept may be unread. step(), prefill() and truncate() end decoding: what is unread
+  // is lost, and tokens that were fed unwanted must be truncated.
+  std::span<const int32_t> drawn() { return drawn_.read(); }
+  // How many more draws than it has read a caller had better enqueue, so that the device never
+  // waits: 1, or 0 where enqueuing is running.
+  int32_t ahead() const { return backend_.graph ? 1 : 0; }
+
+  // Waits until all steps have run.
+  void synchronize() { backend_.synchronize(stream_); }
+
+  void truncate(int32_t sequence, int32_t length);
   int32_t length(int32_t sequence) const { return state_.length(sequence); }
   int32_t vocab_size() const { return model_.vocab_size(); }
   int32_t max_context() const { return max_context_; }
@@ -50,18 +70,37 @@ class Stepper {
   int32_t max_logit_rows() const { return max_logit_rows_; }
   const StateStore& state() const { return state_; }
   size_t scratch_bytes() const { return scratch_bytes_; }
+  StepPlan plan() const { return plan_; }
+  size_t captured() const { return graphs_.count(); }  // steps, as graphs
+  // Traced steps run op by op.
   void set_trace(Trace* trace) { trace_ = trace; }
 
  private:
+  // What decode() feeds, on the device; n of each.
+  struct Fed {
+    SampleParams* params;
+    int32_t *tokens, *pos, *next, *slot, *logit_row;
+  };
+  Fed fed() const;
   void check(std::span<const Chunk> chunks) const;
+  void forward(Exec& x, const StepBatch& batch);
+  void draw(Exec& x);
+  void end_decode() { drawn_.start({}); }
+  template <class Body>
+  void run_step(const GraphKey& key, bool captured, const Body& body);
 
   const Model& model_;
   const Backend& backend_;
+  StepPlan plan_;
+  Stream stream_;
   int32_t max_context_, max_step_tokens_, max_logit_rows_;
   StateStore state_;
   size_t scratch_bytes_;
   Scratch scratch_;
-  DeviceBytes workspace_, batch_, logits_, sampling_;
+  DeviceBytes workspace_, batch_, logits_, sampling_, fed_;
+  DrawnTokens drawn_;
+  std::vector<int32_t> decoded_;     // the sequences that decode() feeds
+  Graphs graphs_;                    // after the memory that they use
   std::vector<int32_t> host_batch_;  // tokens | pos | slot | logit_row
   std::vector<int32_t> last_pos_;    // position after each logit row of the last step
   std::vector<float> host_logits_;

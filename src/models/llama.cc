@@ -22,6 +22,11 @@ struct Buffers {
   Activation normed, attended, gated, last_normed;
 };
 
+// Of the two ops before a Linear that reads normed numbers.
+struct NormTags {
+  OpTag norm, in;
+};
+
 const float* floats(const DeviceBytes& bytes) { return static_cast<const float*>(bytes.data); }
 
 class Llama final : public Model {
@@ -36,7 +41,8 @@ class Llama final : public Model {
   std::vector<StateSpec> state() const override {
     return {{"kv", kv_format_, c_.layers, c_.kv_heads, c_.head_dim, true}};
   }
-  uint32_t variant(std::span<const int32_t> pos) const override;
+  // Every op reads positions on the device.
+  uint32_t variant(std::span<const int32_t>) const override { return 0; }
   size_t scratch_bytes(int32_t n_tok, int32_t n_logits) const override;
   void forward(Exec& x, const StepBatch& b, const StateView& state, float* logits) const override;
   std::vector<const Linear*> linears() const override;
@@ -47,6 +53,7 @@ class Llama final : public Model {
 
   LlamaConfig c_;
   Format kv_format_, act_, head_act_;
+  bool fused_;  // ops that kernels can do along with a Linear or attention are left to them
   DeviceTensor embedding_;
   DeviceBytes final_norm_, inv_freq_;
   std::vector<Layer> layers_;
@@ -57,7 +64,9 @@ class Llama final : public Model {
 };
 
 Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
-    : c_(read_llama_config(checkpoint.config())), kv_format_(options.kv_format) {
+    : c_(read_llama_config(checkpoint.config())),
+      kv_format_(options.kv_format),
+      fused_(options.plan == StepPlan::kGraph) {
   WeightLoader loader(checkpoint, backend, options);
   act_ = loader.activations("layers");
   head_act_ = loader.activations("head");
@@ -111,11 +120,13 @@ Layer Llama::load_layer(WeightLoader& loader, int32_t index) const {
     return {prefix + module + ".weight", n, bias ? prefix + module + ".bias" : ""};
   };
   const int64_t q = int64_t{c_.heads} * c_.head_dim, kv = int64_t{c_.kv_heads} * c_.head_dim;
-  const auto load = [&](const char* name, std::initializer_list<LinearPart> parts, int64_t k) {
-    return loader.linear(fmt::format("layers.{}.{}", index, name),
-                         std::span(parts.begin(), parts.size()), k);
+  const auto name = [&](const char* linear) { return fmt::format("layers.{}.{}", index, linear); };
+  const auto load = [&](const char* linear, std::initializer_list<LinearPart> parts, int64_t k) {
+    return loader.linear(name(linear), std::span(parts.begin(), parts.size()), k);
   };
   const bool ab = c_.attention_bias, mb = c_.mlp_bias;
+  const LinearPart gate_up[] = {part("mlp.gate_proj", c_.intermediate, mb),
+                                part("mlp.up_proj", c_.intermediate, mb)};
   return {.attn_norm = loader.vector(prefix + "input_layernorm.weight", c_.hidden),
           .mlp_norm = loader.vector(prefix + "post_attention_layernorm.weight", c_.hidden),
           .qkv = load("qkv",
@@ -123,20 +134,8 @@ Layer Llama::load_layer(WeightLoader& loader, int32_t index) const {
                        part("self_attn.v_proj", kv, ab)},
                       c_.hidden),
           .o = load("o", {part("self_attn.o_proj", c_.hidden, ab)}, q),
-          .gate_up = load("gate_up",
-                          {part("mlp.gate_proj", c_.intermediate, mb),
-                           part("mlp.up_proj", c_.intermediate, mb)},
-                          c_.hidden),
+          .gate_up = loader.gated(name("gate_up"), gate_up, c_.hidden),
           .down = load("down", {part("mlp.down_proj", c_.hidden, mb)}, c_.intermediate)};
-}
-
-uint32_t Llama::variant(std::span<const int32_t> pos) const {
-  // Attention grids are sized for 256 * 2^b positions: one captured graph per b and batch size.
-  int32_t top = 0;
-  for (const int32_t p : pos) top = std::max(top, p);
-  uint32_t bucket = 0;
-  while ((256 << bucket) <= top) ++bucket;
-  return static_cast<uint32_t>(pos.size()) << 8 | bucket;
 }
 
 Buffers Llama::take_buffers(Scratch& s, int32_t n_tok, int32_t n_logits) const {
@@ -167,12 +166,32 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
   const Buffers s = take_buffers(x.scratch, b.n_tok, b.n_logits);
   const int32_t t = b.n_tok, half = c_.head_dim / 2;
   const float scale = 1 / std::sqrt(static_cast<float>(c_.head_dim));
-  const auto norm = [&](const OpTag& tag, const float* h, int32_t rows, const DeviceBytes& w,
-                        const Activation& out) {
-    run(x, tag, "rmsnorm", op.rmsnorm, {rows, c_.hidden, h, floats(w), c_.norm_eps, out.made});
+  const auto in = [&](const OpTag& tag, const Activation& made, int32_t rows) {
+    return LinearIn(quantized(x, tag, made, rows));
   };
-  const auto in = [&](const char* name, int32_t l, const Activation& made) -> const Act& {
-    return quantized(x, {name, l}, made, t);
+  // RMSNorm of h for a Linear, which may take h as it is and normalise it itself.
+  const auto norm = [&](NormTags tags, const float* h, const DeviceBytes& weight, const Linear& to,
+                        int32_t rows, const Activation& out) {
+    if (fused_ && out.read.format == FormatId::kF32 && normalises(to, rows)) {
+      const Act as_it_is = {const_cast<float*>(h), nullptr, c_.hidden, FormatId::kF32};
+      return LinearIn(as_it_is, floats(weight), c_.norm_eps);
+    }
+    run(x, tags.norm, "rmsnorm", op.rmsnorm,
+        {rows, c_.hidden, h, floats(weight), c_.norm_eps, out.made});
+    return in(tags.in, out, rows);
+  };
+  const auto attend = [&](int32_t l) {
+    const KvView& kv = state.kv[l];
+    const RopeAppendArgs rope = {t,         c_.heads, c_.kv_heads, c_.head_dim, s.qkv,
+                                 s.cos_sin, b.pos,    b.slot,      kv};
+    const AttentionArgs attention = {t,     c_.heads,        c_.kv_heads, c_.head_dim,
+                                     s.qkv, b.pos,           b.slot,      kv,
+                                     scale, s.attended.made, b.context};
+    if (fused_ && op.rope_attention && b.n_seq == b.n_tok) {
+      return run(x, {"attention", l}, "rope_attention", op.rope_attention, {rope, attention});
+    }
+    run(x, {"rope", l}, "rope_append", op.rope_append, rope);
+    run(x, {"attention", l}, "attention", op.attention, attention);
   };
 
   run(x, {"embed"}, "embed", op.embed, {t, c_.hidden, b.tokens, embedding_.view, s.h});
@@ -180,25 +199,33 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
       {t, half, b.pos, floats(inv_freq_), s.cos_sin});
   for (int32_t l = 0; l < c_.layers; ++l) {
     const Layer& w = layers_[l];
-    const KvView& kv = state.kv[l];
-    norm({"attn_norm", l}, s.h, t, w.attn_norm, s.normed);
-    linear(x, {"qkv", l}, w.qkv, in("qkv_in", l, s.normed), t, {s.qkv});
-    run(x, {"rope", l}, "rope_append", op.rope_append,
-        {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, s.cos_sin, b.pos, b.slot, kv});
-    run(x, {"attention", l}, "attention", op.attention,
-        {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, b.pos, b.slot, kv, scale, s.attended.made});
-    linear(x, {"o", l}, w.o, in("o_in", l, s.attended), t, {s.h, Epilogue::kAdd});
-    norm({"mlp_norm", l}, s.h, t, w.mlp_norm, s.normed);
-    linear(x, {"gate_up", l}, w.gate_up, in("gate_up_in", l, s.normed), t, {s.gate_up});
-    run(x, {"silu_mul", l}, "silu_mul", op.silu_mul, {t, c_.intermediate, s.gate_up, s.gated.made});
-    linear(x, {"down", l}, w.down, in("down_in", l, s.gated), t, {s.h, Epilogue::kAdd});
+    linear(x, {"qkv", l}, w.qkv,
+           norm({{"attn_norm", l}, {"qkv_in", l}}, s.h, w.attn_norm, w.qkv, t, s.normed), t,
+           {s.qkv});
+    attend(l);
+    linear(x, {"o", l}, w.o, in({"o_in", l}, s.attended, t), t, {s.h, Epilogue::kAdd});
+    const LinearIn normed =
+        norm({{"mlp_norm", l}, {"gate_up_in", l}}, s.h, w.mlp_norm, w.gate_up, t, s.normed);
+    if (w.gate_up.weight.view.paired) {
+      linear(x, {"gate_up", l}, w.gate_up, normed, t,
+             {static_cast<float*>(s.gated.made.data), Epilogue::kSiluMul});
+    } else {
+      linear(x, {"gate_up", l}, w.gate_up, normed, t, {s.gate_up});
+      run(x, {"silu_mul", l}, "silu_mul", op.silu_mul,
+          {t, c_.intermediate, s.gate_up, s.gated.made});
+    }
+    linear(x, {"down", l}, w.down, in({"down_in", l}, s.gated, t), t, {s.h, Epilogue::kAdd});
   }
   if (b.n_logits == 0) return;
-  run(x, {"last"}, "gather_rows", op.gather_rows,
-      {b.n_logits, c_.hidden, s.h, b.logit_row, s.last});
-  norm({"final_norm"}, s.last, b.n_logits, final_norm_, s.last_normed);
-  linear(x, {"head"}, head_, quantized(x, {"head_in"}, s.last_normed, b.n_logits), b.n_logits,
-         {logits});
+  const float* last = s.h;
+  if (!fused_ || b.n_logits != t) {  // else they are all tokens, in order
+    run(x, {"last"}, "gather_rows", op.gather_rows,
+        {b.n_logits, c_.hidden, s.h, b.logit_row, s.last});
+    last = s.last;
+  }
+  linear(x, {"head"}, head_,
+         norm({{"final_norm"}, {"head_in"}}, last, final_norm_, head_, b.n_logits, s.last_normed),
+         b.n_logits, {logits});
 }
 
 std::vector<const Linear*> Llama::linears() const {

@@ -26,13 +26,16 @@ struct StateView {
   std::span<const KvView> kv;
 };
 
-// Device pointers: nothing per-step is a host value, so a captured step can be replayed.
+// Device pointers: no kernel reads a host value that a step may change, so a captured step can be
+// replayed.
 struct StepBatch {
-  int32_t n_seq, n_tok, n_logits;  // tokens and logit rows differ: a long prefill asks for one row
-  const int32_t* tokens;           // [n_tok]
-  const int32_t* pos;              // [n_tok] position in its sequence
-  const int32_t* slot;             // [n_tok] sequence; tokens of one sequence in order of position
-  const int32_t* logit_row;        // [n_logits] indices into the tokens
+  int32_t n_seq;             // different ones among the tokens
+  int32_t n_tok, n_logits;   // tokens and logit rows differ: a long prefill asks for one row
+  int64_t context;           // positions that the tokens attend to, together: for traces
+  const int32_t* tokens;     // [n_tok]
+  const int32_t* pos;        // [n_tok] position in its sequence
+  const int32_t* slot;       // [n_tok] sequence; tokens of one sequence in order of position
+  const int32_t* logit_row;  // [n_logits] indices into the tokens, ascending
 };
 
 class Model {
@@ -43,14 +46,15 @@ class Model {
   virtual int32_t max_context() const = 0;  // longest sequence the model was made for
   virtual std::vector<StateSpec> state() const = 0;
 
-  // Which captured graph serves these positions (backends with a GraphApi).
+  // Which captured graph serves these positions of the step's tokens, beside n_seq, n_tok and
+  // n_logits.
   virtual uint32_t variant(std::span<const int32_t> pos) const = 0;
 
   // Bytes of Exec::scratch that a step of this size takes.
   virtual size_t scratch_bytes(int32_t n_tok, int32_t n_logits) const = 0;
 
   // Allocates nothing, synchronises nothing, reads no host value that differs between two steps of
-  // equal variant(). logits: device, [n_logits, vocab].
+  // equal variant() and sizes. logits: device, [n_logits, vocab].
   virtual void forward(Exec& x, const StepBatch& batch, const StateView& state,
                        float* logits) const = 0;
 

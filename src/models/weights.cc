@@ -107,6 +107,14 @@ void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) con
   linear->plan.rejected.insert(linear->plan.rejected.begin(), rejected.begin(), rejected.end());
 }
 
+bool WeightLoader::can_pair(const Linear& w) const {
+  constexpr int64_t kRows = 16;  // of which eight are the gate's and eight the up's
+  return options_.plan == StepPlan::kGraph && w.n % kRows == 0 &&
+         activations(w.name).id == FormatId::kF32 &&
+         std::all_of(w.plan.buckets.begin(), w.plan.buckets.end(),
+                     [](const auto& bucket) { return bucket.kernel->fused_silu; });
+}
+
 DeviceTensor WeightLoader::upload(const QTensor& canonical, const Packer* packer,
                                   bool paired) const {
   DeviceTensor device{view(canonical)};
@@ -132,7 +140,8 @@ DeviceTensor WeightLoader::upload(const QTensor& canonical, const Packer* packer
   return device;
 }
 
-Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
+Linear WeightLoader::load(const std::string& name, std::span<const LinearPart> parts, int64_t k,
+                          bool gated) {
   bool has_bias = false;
   std::vector<float> bias;
   std::vector<QTensor> tensors;
@@ -159,8 +168,8 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
     }
     const auto piece_bias =
         std::span(bias).subspan(static_cast<size_t>(result.n), static_cast<size_t>(n));
-    result.pieces.push_back(
-        finish(name, std::move(run), has_bias ? piece_bias : std::span<float>()));
+    result.pieces.push_back(finish(name, std::move(run), has_bias ? piece_bias : std::span<float>(),
+                                   gated && n == static_cast<int64_t>(bias.size())));
     result.n += n;
   }
   if (result.pieces.size() == 1) {
@@ -173,7 +182,7 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
 }
 
 Linear WeightLoader::finish(const std::string& name, std::vector<QTensor> tensors,
-                            std::span<const float> bias) {
+                            std::span<const float> bias, bool gated) {
   QTensor canonical = stack(tensors);
   if (tensors.size() > 1) {
     for (const QTensor& tensor : tensors) release_pages(tensor);
@@ -190,8 +199,7 @@ Linear WeightLoader::finish(const std::string& name, std::vector<QTensor> tensor
     canonical = quantize(canonical, result.resident, quantizers()[0], name);
   }
   const Packer* packer = nullptr;
-  // Gate and up side by side, where the kernels can multiply them with each other.
-  const bool pairs = false;
+  const bool pairs = gated && can_pair(result);
   if (result.plan.layout != LayoutId::kCanonical) {
     packer = find_packer(backend_, result.plan.layout, canonical.format);
     LB_CHECK(packer, "{} packs no {}", backend_.name, lowbit::name(result.plan.layout));
@@ -251,20 +259,30 @@ std::vector<std::string> WeightLoader::unused() const {
   return unused;
 }
 
-void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, LinearOut out) {
+bool normalises(const Linear& w, int32_t m) {
+  if (w.pieces.empty()) return w.plan.pick(m).fused_norm;
+  return std::all_of(w.pieces.begin(), w.pieces.end(),
+                     [&](const Linear& piece) { return piece.plan.pick(m).fused_norm; });
+}
+
+void linear(Exec& x, const OpTag& tag, const Linear& w, const LinearIn& in, int32_t m,
+            LinearOut out) {
+  const int64_t width = out.epilogue == Epilogue::kSiluMul ? w.n / 2 : w.n;
   int64_t column = 0;
   const auto launch = [&](const Linear& piece) {
     const LinearKernel& kernel = piece.plan.pick(m);
     const LinearArgs args{.m = m,
                           .n = static_cast<int32_t>(piece.n),
                           .k = static_cast<int32_t>(piece.k),
-                          .x = in,
+                          .x = in.x,
                           .w = piece.weight.view,
                           .bias = static_cast<const float*>(piece.bias.data),
                           .y = out.y + column,
-                          .ldy = w.n,
+                          .ldy = width,
                           .epilogue = out.epilogue,
-                          .workspace = x.workspace};
+                          .workspace = x.workspace,
+                          .norm_weight = in.norm_weight,
+                          .norm_eps = in.norm_eps};
     run(x, tag, kernel.name, kernel.launch, args);
     column += piece.n;
   };

@@ -20,6 +20,7 @@ struct LoadOptions {
   InputStatsSource* inputs = nullptr;      // what quantizers know of inputs; may be null
   Format kv_format = format_of(FormatId::kBF16);
   int32_t max_step_tokens = 512;
+  StepPlan plan = StepPlan::kEager;  // kGraph: fused kernels where the backend has them
   // Reads no weights: plans, memory use and state are as they would be, forward() must not be
   // called.
   bool plan_only = false;
@@ -88,7 +89,13 @@ class WeightLoader {
       : checkpoint_(checkpoint), backend_(backend), options_(options), device_(backend.info()) {}
 
   // The parts stacked along n as one weight of [sum n, k], in pieces where their formats differ.
-  Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k);
+  Linear linear(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
+    return load(name, parts, k, false);
+  }
+  // The same of a gate and its up, paired (WeightView) where plan and kernels multiply them.
+  Linear gated(const std::string& name, std::span<const LinearPart> parts, int64_t k) {
+    return load(name, parts, k, true);
+  }
   // A vector of k numbers on the host; ones when only planning.
   std::vector<float> floats(const std::string& tensor, int64_t k);
   // A vector of k numbers as f32.
@@ -114,9 +121,13 @@ class WeightLoader {
                    const std::string& tensor) const;
   QTensor stack(std::span<const QTensor> parts) const;
   std::optional<Format> asked_activations(std::string_view layer) const;
+  Linear load(const std::string& name, std::span<const LinearPart> parts, int64_t k, bool gated);
   // Tensors of one format as one weight with its kernels.
-  Linear finish(const std::string& name, std::vector<QTensor> tensors, std::span<const float> bias);
+  Linear finish(const std::string& name, std::vector<QTensor> tensors, std::span<const float> bias,
+                bool gated);
   void plan(Linear* linear, const Format& format, bool has_bias) const;
+  // Whether gate and up may lie side by side: every step's kernel multiplies them with each other.
+  bool can_pair(const Linear& w) const;
   DeviceTensor upload(const QTensor& canonical, const Packer* packer, bool paired) const;
 
   const Checkpoint& checkpoint_;
@@ -132,13 +143,26 @@ class WeightLoader {
   int64_t parameters_ = 0;
 };
 
-// Where a Linear writes: y = v, or y += v.
+// What a Linear reads; with a norm_weight its kernel, which says fused_norm, normalises it first.
+struct LinearIn {
+  Act x;
+  const float* norm_weight = nullptr;
+  float norm_eps = 0;
+  LinearIn(const Act& act, const float* weight = nullptr, float eps = 0)
+      : x(act), norm_weight(weight), norm_eps(eps) {}
+};
+
+// Where a Linear writes: y = v, or y += v, or y = silu(gate) up.
 struct LinearOut {
-  float* y;  // [m, n], dense
+  float* y;  // [m, n], dense; kSiluMul: [m, n / 2]
   Epilogue epilogue = Epilogue::kStore;
 };
 
 // y (+)= x W^T (+ bias) by the kernel that the plan picks for m rows.
-void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, LinearOut out);
+void linear(Exec& x, const OpTag& tag, const Linear& w, const LinearIn& in, int32_t m,
+            LinearOut out);
+
+// Whether the kernels for m rows normalise x themselves.
+bool normalises(const Linear& w, int32_t m);
 
 }  // namespace lowbit

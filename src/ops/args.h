@@ -140,8 +140,16 @@ struct AttentionArgs {
   const int32_t* pos;   // [T]
   const int32_t* slot;  // [T]
   KvView kv;
-  float scale;  // 1 / sqrt(head_dim)
-  Act out;      // [T, heads * head_dim], no scales
+  float scale;          // 1 / sqrt(head_dim)
+  Act out;              // [T, heads * head_dim], no scales
+  int64_t context = 0;  // sum of pos[t] + 1, for cost() on the host; kernels must not read it
+};
+
+// rope_append, then attention, where every token is the only one of its sequence; what of qkv is
+// rotated afterwards is not said.
+struct RopeAttentionArgs {
+  RopeAppendArgs rope;
+  AttentionArgs attention;
 };
 
 // out[t, i] = silu(gate_up[t, i]) * gate_up[t, d + i], silu(x) = x / (1 + exp(-x))
@@ -176,6 +184,16 @@ struct SampleArgs {
   const SampleParams* params;  // [rows]
   const int32_t* pos;          // [rows] position of the token being drawn
   int32_t* out;                // [rows]
+};
+
+// What follows a draw of one token for each of `rows` sequences: the drawn tokens are what the next
+// step is fed, at the positions they were drawn for.
+struct AdvanceArgs {
+  int32_t rows, kept;
+  const int32_t* tokens;  // [rows] just drawn
+  int32_t* pos;           // [rows] becomes next[i]
+  int32_t* next;          // [rows] position of the token being drawn; becomes next[i] + 1
+  int32_t* drawn;         // [kept, rows], read by the host: row next[i] % kept gets tokens[i]
 };
 
 }  // namespace lowbit

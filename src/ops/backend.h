@@ -24,14 +24,9 @@ struct OpTable {
   void (*silu_mul)(const SiluMulArgs&, Stream);
   void (*gather_rows)(const GatherRowsArgs&, Stream);
   void (*sample)(const SampleArgs&, Stream);
-};
-
-// Captured steps. Null on backends that run eagerly.
-struct GraphApi {
-  void (*begin_capture)(Stream);
-  void* (*end_capture)(Stream);
-  void (*launch)(void* graph, Stream);
-  void (*destroy)(void* graph);
+  void (*advance)(const AdvanceArgs&, Stream);
+  // Null where it is no faster than the two.
+  void (*rope_attention)(const RopeAttentionArgs&, Stream) = nullptr;
 };
 
 // Device memory and who frees it.
@@ -40,6 +35,32 @@ struct DeviceBytes {
   size_t size = 0;
   std::shared_ptr<const void> owner;
 };
+
+// Captured steps, and how the host follows a stream that runs ahead of it. Null on backends whose
+// calls return when the work is done.
+struct GraphApi {
+  void (*begin_capture)(Stream);
+  void* (*end_capture)(Stream);
+  void (*launch)(void* graph, Stream);
+  void (*destroy)(void* graph);
+  // Zeroed host memory that kernels can write.
+  DeviceBytes (*host_memory)(size_t bytes);
+  void* (*make_event)();
+  void (*record_event)(void* event, Stream);
+  void (*wait_event)(void* event);  // the host waits; what kernels wrote before can be read
+  void (*destroy_event)(void* event);
+};
+
+// A graph or an event, with the entry of its GraphApi that destroys it.
+struct GraphDestroy {
+  void (*destroy)(void*);
+  void operator()(void* handle) const { destroy(handle); }
+};
+using GraphHandle = std::unique_ptr<void, GraphDestroy>;
+
+// How steps run: op by op, or with fused kernels and replayed from captured graphs.
+enum class StepPlan : uint8_t { kEager, kGraph };
+std::string_view name(StepPlan plan);
 
 // A quantized tensor in device memory.
 struct DeviceTensor {
@@ -69,6 +90,7 @@ struct Backend {
   DeviceInfo (*info)();
   DeviceBytes (*allocate)(size_t bytes);      // zeroed, 64-byte aligned; Error when out of memory
   DeviceBytes (*upload)(const Bytes& bytes);  // host backends keep the bytes where they are
+  // The host's bytes have been read when it returns; they are in place for what follows them.
   void (*copy_in)(void* device, const void* host, size_t bytes, Stream);
   void (*copy_out)(void* host, const void* device, size_t bytes, Stream);  // returns when done
   void (*synchronize)(Stream);
@@ -80,5 +102,15 @@ struct Backend {
   // Where a captured or an asynchronous step runs; null on backends that run on the host.
   Stream (*stream)() = nullptr;
 };
+
+inline Stream stream_of(const Backend& backend) {
+  return backend.stream ? backend.stream() : nullptr;
+}
+
+// What --plan says: eager, graph, or auto (graph where the backend has it). Error: another word, or
+// graph where there is none.
+StepPlan parse_plan(std::string_view text, const Backend& backend);
+inline constexpr const char* kPlanHelp =
+    "how steps run: eager (op by op), graph (fused kernels, captured), auto (graph on cuda)";
 
 }  // namespace lowbit

@@ -21,12 +21,13 @@ OutBuffer floats_out(float* data, int64_t rows, int64_t cols, int64_t ld) {
 }  // namespace
 
 OpCost cost(const LinearArgs& a) {
-  const double out = product(a.m, a.n, sizeof(float));
+  const int32_t columns = a.epilogue == Epilogue::kSiluMul ? a.n / 2 : a.n;
+  const double out = product(a.m, columns, sizeof(float));
   return {.bytes_read = static_cast<double>(tensor_bytes(format_of(a.w), a.n, a.k)) +
                         bytes_of(a.x, a.m, a.k) + (a.epilogue == Epilogue::kAdd ? out : 0),
           .bytes_written = out,
           .flops = 2 * product(a.m, a.n, a.k),
-          .outputs = {floats_out(a.y, a.m, a.n, a.ldy)},
+          .outputs = {floats_out(a.y, a.m, columns, a.ldy)},
           .inputs = {{a.x, a.m, a.k}}};
 }
 
@@ -68,12 +69,10 @@ OpCost cost(const RopeAppendArgs& a) {
 }
 
 OpCost cost(const AttentionArgs& a) {
-  int64_t context = 0;  // positions read, summed over tokens
-  for (int32_t t = 0; t < a.tokens_count; ++t) context += a.pos[t] + 1;
   return {.bytes_read = product(a.tokens_count, a.heads * a.head_dim, sizeof(float)) +
-                        2 * bytes_of(a.kv.k, context * a.kv_heads, a.head_dim),
+                        2 * bytes_of(a.kv.k, a.context * a.kv_heads, a.head_dim),
           .bytes_written = bytes_of(a.out, a.tokens_count, int64_t{a.heads} * a.head_dim),
-          .flops = 4 * product(static_cast<double>(context), a.heads, a.head_dim),
+          .flops = 4 * product(static_cast<double>(a.context), a.heads, a.head_dim),
           .outputs = {{a.out, a.tokens_count, int64_t{a.heads} * a.head_dim}}};
 }
 
@@ -93,6 +92,20 @@ OpCost cost(const GatherRowsArgs& a) {
 OpCost cost(const SampleArgs& a) {
   return {.bytes_read = product(a.rows, a.vocab, sizeof(float)),
           .bytes_written = product(a.rows, sizeof(int32_t))};
+}
+
+OpCost cost(const AdvanceArgs& a) {
+  return {.bytes_read = 2 * product(a.rows, sizeof(int32_t)),
+          .bytes_written = 3 * product(a.rows, sizeof(int32_t))};
+}
+
+OpCost cost(const RopeAttentionArgs& a) {
+  const OpCost rope = cost(a.rope);
+  OpCost both = cost(a.attention);
+  both.bytes_read += rope.bytes_read;
+  both.bytes_written += rope.bytes_written;
+  both.flops += rope.flops;
+  return both;
 }
 
 }  // namespace lowbit

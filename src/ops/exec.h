@@ -44,6 +44,8 @@ OpCost cost(const AttentionArgs&);
 OpCost cost(const SiluMulArgs&);
 OpCost cost(const GatherRowsArgs&);
 OpCost cost(const SampleArgs&);
+OpCost cost(const AdvanceArgs&);
+OpCost cost(const RopeAttentionArgs&);
 
 // Sees every op when attached; timed runs have none.
 class Trace {

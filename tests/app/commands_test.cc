@@ -166,10 +166,10 @@ TEST(Eval, PrintsOneJsonLineWithEveryFigure) {
   EXPECT_EQ(std::count(run.out.begin(), run.out.end(), '\n'), 1);
   const json report = json::parse(run.out);
   for (const char* key :
-       {"perplexity", "perplexity_stderr", "mean_nll",  "tokens", "ctx",    "score",
-        "kl_mean",    "kl_median",         "kl_p90",    "kl_p95", "kl_p99", "kl_p999",
-        "kl_max",     "top1_agreement",    "model",     "format", "device", "resident_bytes",
-        "reference",  "reference_format",  "convention"}) {
+       {"perplexity", "perplexity_stderr", "mean_nll",   "tokens", "ctx",    "score",
+        "kl_mean",    "kl_median",         "kl_p90",     "kl_p95", "kl_p99", "kl_p999",
+        "kl_max",     "top1_agreement",    "model",      "format", "device", "resident_bytes",
+        "reference",  "reference_format",  "convention", "plan"}) {
     EXPECT_TRUE(report.contains(key)) << key;
   }
   EXPECT_EQ(report["tokens"], 18 - 3);

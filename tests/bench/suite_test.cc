@@ -118,6 +118,9 @@ TEST(Suite, KeysHaveTheMeaningThatTheyHadThere) {
   EXPECT_EQ(bench.active, 4);
   EXPECT_EQ(bench.repeat, 5);
   EXPECT_EQ(bench.out, "x");
+  EXPECT_EQ(bench.plan, Strings{"auto"});
+  EXPECT_EQ(plan_of("torch_baseline", {}).bench.plan, Strings{"eager"});
+  EXPECT_EQ(plan_of("torch_baseline", {"plan=graph"}).bench.plan, Strings{"graph"});
   EXPECT_EQ(bench.temperature, 0);  // do_sample is off: greedy, whatever the keys say
   EXPECT_EQ(bench.top_k, 0);
   EXPECT_EQ(bench.top_p, 1);

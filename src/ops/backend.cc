@@ -1,0 +1,27 @@
+#include "ops/backend.h"
+
+#include <string>
+
+#include "base/check.h"
+#include "base/text.h"
+
+namespace lowbit {
+
+std::string_view name(StepPlan plan) { return plan == StepPlan::kGraph ? "graph" : "eager"; }
+
+StepPlan parse_plan(std::string_view text, const Backend& backend) {
+  if (text == "eager") return StepPlan::kEager;
+  if (text == "auto") return backend.graph ? StepPlan::kGraph : StepPlan::kEager;
+  if (text != "graph") {
+    const std::vector<std::string> known = {"auto", "eager", "graph"};
+    throw_error("plan `{}`: unknown{}; known: {}", printable(text), suggestion(text, known),
+                join(known, ", "));
+  }
+  if (!backend.graph) {
+    throw_error("plan graph: device {} runs op by op and captures nothing; use eager or auto",
+                backend.name);
+  }
+  return StepPlan::kGraph;
+}
+
+}  // namespace lowbit

@@ -1,0 +1,226 @@
+// The embedded model on the GPU: captured steps against the same kernels op by op, decoding ahead
+// of the host, and the cpu backend's tokens.
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/backend.h"
+#include "cuda/backend.h"
+#include "cuda/gpu.h"
+#include "engine/generate.h"
+#include "engine/loaded_model.h"
+#include "load/embedded.h"
+
+namespace lowbit {
+namespace {
+
+using Tokens = std::vector<int32_t>;
+
+constexpr const char* kModel = "prose-7m";
+
+LoadedModel load_prose(const Backend& backend, const std::string& format, StepPlan plan,
+                       FormatId cache = FormatId::kBF16) {
+  LoadOptions options;
+  if (!format.empty()) options.set_format(parse_format_pair(format));
+  options.kv_format = format_of(cache);
+  options.plan = plan;
+  return load(std::string("embedded:") + kModel, backend, options);
+}
+
+std::vector<float> copied(std::span<const float> values) { return {values.begin(), values.end()}; }
+
+// How many numbers differ in any bit.
+int64_t different_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  int64_t count = std::abs(static_cast<int64_t>(a.size()) - static_cast<int64_t>(b.size()));
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    count += std::memcmp(&a[i], &b[i], sizeof(float)) != 0;
+  }
+  return count;
+}
+
+Tokens prompt_of(int32_t length, int32_t seed) {
+  Tokens ids;
+  for (int32_t i = 0; i < length; ++i) ids.push_back((i * 7919 + seed * 104729) % 4000);
+  return ids;
+}
+
+class CudaEngine : public GpuTest {
+ protected:
+  void SetUp() override {
+    GpuTest::SetUp();
+    const std::vector<std::string> names = embedded_names();
+    if (std::find(names.begin(), names.end(), kModel) == names.end()) {
+      GTEST_SKIP() << kModel << " is not linked in";
+    }
+  }
+};
+
+// Five sequences of different lengths over 300 tokens, which crosses pages of the cache.
+TEST_F(CudaEngine, ReplayedStepsEqualTheSameKernelsOpByOp) {
+  struct Case {
+    const char* format;
+    FormatId cache;
+  };
+  for (const Case& c : {Case{"", FormatId::kBF16}, Case{"int8", FormatId::kBF16},
+                        Case{"int4", FormatId::kF32}, Case{"mxfp4", FormatId::kF16}}) {
+    SCOPED_TRACE(c.format);
+    const LoadedModel loaded = load_prose(cuda_backend(), c.format, StepPlan::kGraph, c.cache);
+    const StepperOptions options{.max_sequences = 5};
+    StepperOptions graph_options = options;
+    graph_options.plan = StepPlan::kGraph;
+    Stepper a(*loaded.model, cuda_backend(), options);
+    Stepper b(*loaded.model, cuda_backend(), graph_options);
+    std::vector<Tokens> prompts;
+    std::vector<Chunk> chunks;
+    Tokens sequences;
+    std::vector<SampleParams> params;
+    for (int32_t i = 0; i < 5; ++i) {
+      prompts.push_back(prompt_of(1 + 31 * i, i));
+      sequences.push_back(i);
+      params.push_back({i % 2 == 0 ? 0.0f : 0.9f, i == 3 ? 20 : 0, i == 1 ? 0.9f : 1.0f,
+                        static_cast<uint64_t>(i)});
+    }
+    for (int32_t i = 0; i < 5; ++i) chunks.push_back({i, prompts[static_cast<size_t>(i)], 1});
+    a.step(chunks);
+    b.step(chunks);
+    ASSERT_EQ(different_bits(copied(a.logits()), copied(b.logits())), 0);
+    b.start_decode(sequences, params);
+    b.decode();
+    Tokens tokens(5);
+    for (int32_t step = 0; step < 300; ++step) {
+      for (int32_t i = 0; i < 5; ++i) tokens[i] = a.sample(i, params[i]);
+      const auto drawn = b.drawn();
+      ASSERT_EQ(Tokens(drawn.begin(), drawn.end()), tokens) << "step " << step;
+      chunks.clear();
+      for (int32_t i = 0; i < 5; ++i) chunks.push_back({i, {&tokens[i], 1}, 1});
+      a.step(chunks);
+      if (step % 16 == 0 || step > 290) {
+        ASSERT_EQ(different_bits(copied(a.logits()), copied(b.logits())), 0) << "step " << step;
+      }
+      if (step < 299) b.decode();
+    }
+    EXPECT_EQ(b.captured(), 1u);
+  }
+}
+
+TEST_F(CudaEngine, PromptsOfUpTo32TokensAreReplayed) {
+  const LoadedModel loaded = load_prose(cuda_backend(), "int8", StepPlan::kGraph);
+  Stepper a(*loaded.model, cuda_backend(), {});
+  Stepper b(*loaded.model, cuda_backend(), {.plan = StepPlan::kGraph});
+  const int32_t lengths[] = {1, 2, 6, 8, 9, 17, 32, 33, 100};
+  for (int32_t run = 0; run < 3; ++run) {
+    for (const int32_t length : lengths) {
+      for (Stepper* s : {&a, &b}) {
+        s->truncate(0, 0);
+        s->prefill(0, prompt_of(length, run));
+      }
+      ASSERT_EQ(different_bits(copied(a.logits()), copied(b.logits())), 0)
+          << length << " tokens, run " << run;
+    }
+  }
+  EXPECT_EQ(b.captured(), 7u);
+}
+
+// The two plans round differently; both are far closer to each other than formats are.
+TEST_F(CudaEngine, FusedKernelsComputeWhatSeparateOpsDo) {
+  for (const char* format : {"", "int8", "int4", "nvfp4", "ternary", "int8+int8"}) {
+    SCOPED_TRACE(format);
+    const LoadedModel eager = load_prose(cuda_backend(), format, StepPlan::kEager);
+    const LoadedModel graph = load_prose(cuda_backend(), format, StepPlan::kGraph);
+    Stepper a(*eager.model, cuda_backend(), {});
+    Stepper b(*graph.model, cuda_backend(), {.plan = StepPlan::kGraph});
+    for (const int32_t length : {1, 7, 40}) {  // then decode with a token of its own
+      Tokens prompt = prompt_of(length, 3);
+      for (Stepper* s : {&a, &b}) {
+        s->truncate(0, 0);
+        s->prefill(0, prompt);
+        s->prefill(0, prompt_of(1, 4));
+      }
+      const std::vector<float> x = copied(a.logits()), y = copied(b.logits());
+      double error = 0, squares = 0;
+      for (size_t i = 0; i < x.size(); ++i) {
+        error += (double{x[i]} - y[i]) * (double{x[i]} - y[i]);
+        squares += double{x[i]} * x[i];
+      }
+      EXPECT_LT(error, 1e-5 * squares) << length << " tokens";
+    }
+  }
+}
+
+// The best logit's lead over the second after these tokens.
+double lead(const LoadedModel& model, const Tokens& tokens) {
+  Stepper s(*model.model, *model.backend, {});
+  s.prefill(0, tokens);
+  std::vector<float> logits = copied(s.logits());
+  std::partial_sort(logits.begin(), logits.begin() + 2, logits.end(), std::greater<float>());
+  return double{logits[0]} - logits[1];
+}
+
+TEST_F(CudaEngine, WritesWhatTheCpuWrites) {
+  for (const char* format : {"", "int8", "int4", "nvfp4", "int2"}) {
+    const LoadedModel cpu = load_prose(cpu_backend(), format, StepPlan::kEager);
+    for (const StepPlan plan : {StepPlan::kEager, StepPlan::kGraph}) {
+      SCOPED_TRACE(std::string(format) + " " + std::string(name(plan)));
+      const LoadedModel gpu = load_prose(cuda_backend(), format, plan);
+      const Tokens prompt = gpu.tokenizer->encode("The morning was cold and");
+      const GenerateOptions options{.max_new_tokens = 128};
+      Stepper a(*cpu.model, cpu_backend(), {});
+      Stepper b(*gpu.model, cuda_backend(), {.plan = plan});
+      const Tokens want = generate(a, prompt, options, nullptr, nullptr).ids;
+      const Tokens got = generate(b, prompt, options, nullptr, nullptr).ids;
+      ASSERT_EQ(got.size(), want.size());
+      const auto at = std::mismatch(want.begin(), want.end(), got.begin()).first;
+      if (at == want.end()) continue;
+      Tokens before = prompt;
+      before.insert(before.end(), want.begin(), at);
+      EXPECT_LT(lead(cpu, before), 0.05) << "token " << at - want.begin();
+    }
+  }
+}
+
+TEST_F(CudaEngine, DecodingAheadStopsWhereTheEagerPlanStops) {
+  const LoadedModel loaded = load_prose(cuda_backend(), "int8", StepPlan::kGraph);
+  const Tokens prompt = prompt_of(9, 1);
+  for (const SampleParams& sampling : {SampleParams{0, 0, 1, 0}, SampleParams{1, 40, 0.95f, 3}}) {
+    const StepperOptions options{.max_context = 140};
+    StepperOptions graph_options = options;
+    graph_options.plan = StepPlan::kGraph;
+    Stepper a(*loaded.model, cuda_backend(), options);
+    Stepper b(*loaded.model, cuda_backend(), graph_options);
+    const auto check = [&](const GenerateOptions& o, StopReason reason) {
+      GenerateResult results[2];
+      for (int i = 0; i < 2; ++i) {
+        Stepper& s = i == 0 ? a : b;
+        s.truncate(0, 0);
+        results[i] = generate(s, prompt, o, nullptr, nullptr);
+      }
+      EXPECT_EQ(results[1].ids, results[0].ids);
+      EXPECT_EQ(results[0].stopped, reason);
+      EXPECT_EQ(results[1].stopped, reason);
+      EXPECT_EQ(results[1].decode_steps, results[0].decode_steps);
+      EXPECT_EQ(b.length(0), a.length(0));
+      return results[1].ids;
+    };
+    GenerateOptions o{.sampling = sampling, .max_new_tokens = 1000};
+    const Tokens all = check(o, StopReason::kContextFull);
+    EXPECT_EQ(all.size(), 140u - 9 + 1);
+    o.stop_ids = {all[70]};
+    check(o, StopReason::kStopId);
+    o.stop_ids = {all[0]};
+    check(o, StopReason::kStopId);
+    o.stop_ids = {};
+    for (const int32_t most : {1, 2, 3, 64}) {
+      o.max_new_tokens = most;
+      EXPECT_EQ(check(o, StopReason::kMaxNewTokens), Tokens(all.begin(), all.begin() + most));
+    }
+    // A draw under a mask still goes through the host, between two runs of decode().
+    b.truncate(0, 0);
+    b.prefill(0, prompt);
+    std::vector<uint32_t> mask(static_cast<size_t>((b.vocab_size() + 31) / 32), 0);
+    mask[3] = 1u << 5;
+    EXPECT_EQ(b.sample(0, sampling, mask.data()), 3 * 32 + 5);
+    EXPECT_EQ(b.sample(0, sampling), all[0]);
+  }
+}
+
+}  // namespace
+}  // namespace lowbit
