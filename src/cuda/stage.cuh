@@ -116,16 +116,6 @@ __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int 
   const float* row = static_cast<const float*>(a.x.data) + t * a.x.ld;
   const bool plain = a.x.code == Code::kF32 && a.x.scale == Scale::kNone && a.k % 4 == 0 &&
                      (reinterpret_cast<uintptr_t>(row) & 15) == 0;
-  float factor = 1;
-  const auto load = [&](int column) {
-    float4 v = {0, 0, 0, 0};
-    if (plain) {
-      if (column < a.k) v = *reinterpret_cast<const float4*>(row + column);
-    } else {
-      factor = load_any_act(a.x, t, column, a.k, v);
-    }
-    return v;
-  };
   float sum = 0, top = 0;
   const auto look = [&](int column, const float4& v) {
     sum = fmaf(v.w, v.w, fmaf(v.z, v.z, fmaf(v.y, v.y, fmaf(v.x, v.x, sum))));
@@ -150,7 +140,11 @@ __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int 
       }
     } else {
 #pragma unroll 1
-      for (int column = first; column < columns; column += kColumnsAtOnce) look(column, load(column));
+      for (int column = first; column < columns; column += kColumnsAtOnce) {
+        float4 v;
+        load_any_act(a.x, t, column, a.k, v);
+        look(column, v);
+      }
     }
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes /= 2) {
@@ -165,10 +159,7 @@ __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int 
   }
   const float inverse = a.norm_weight ? inverse_rms(shared.squares, a.k, a.norm_eps) : 1;
   const float power = kBf16 ? 1 : power_scale(top * inverse);
-  // The second look finds x in the L1.
-#pragma unroll 1
-  for (int column = first; column < columns; column += kColumnsAtOnce) {
-    const float4 v = load(column);
+  const auto finish = [&](int column, const float4& v) {
     float four[4] = {v.x, v.y, v.z, v.w};
     if (a.norm_weight) {
       float4 w;
@@ -177,6 +168,23 @@ __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int 
       four[2] = v.z * inverse * w.z, four[3] = v.w * inverse * w.w;
     }
     put<kBf16>(a, sums_per_unit, t, column, inverse_power(power), four, out);
+  };
+  // The second look finds x in the L1.
+  float factor = 1;
+  if (plain) {
+#pragma unroll 1
+    for (int column = first; column < columns; column += kColumnsAtOnce) {
+      float4 v = {0, 0, 0, 0};
+      if (column < a.k) v = *reinterpret_cast<const float4*>(row + column);
+      finish(column, v);
+    }
+  } else {
+#pragma unroll 1
+    for (int column = first; column < columns; column += kColumnsAtOnce) {
+      float4 v;
+      factor = load_any_act(a.x, t, column, a.k, v);
+      finish(column, v);
+    }
   }
   return power * factor;
 }

@@ -9,6 +9,8 @@
 //   limits  m <= 32; groups of 16, 32, 64, 128, 256 or whole rows
 #pragma once
 
+#include <type_traits>
+
 #include "cuda/act.cuh"
 #include "cuda/decode.cuh"
 #include "cuda/norm.cuh"
@@ -128,25 +130,38 @@ class Ring {
 
 // ---- one block ----------------------------------------------------------------------------------
 
-// y[tile] += the block's weights times x of tokens 8 tile .. 8 tile + 7.
+// What a warp multiplies with the next unit: x at this lane's columns of token 0, and its sums.
+struct UnitX {
+  const uint16_t* x;
+  const float* sums;
+};
+
+// y[tile] += the block's weights times x of tokens 8 tile .. 8 tile + 7. `at` moves on.
 template <class W, class S, int kN>
-__device__ __forceinline__ void multiply_block(const TileArgs& a, const StagedX& x, int x_unit,
+__device__ __forceinline__ void multiply_block(const TileArgs& a, const StagedX& x, UnitX& at,
                                                const uint8_t* block, int lane, float (&y)[kN][4]) {
   constexpr bool kOfBlock = S::kGroups == 1;  // one scale for all of it
-  const int g = lane / 4, q = lane % 4, m = a.linear.m;
-  const S scales(a, block + a.shape.units * a.shape.unit_bytes, g);
+  constexpr bool kOneUnit = !kOfBlock && !std::is_same_v<S, AnyScales>;
+  const int g = lane / 4, m = a.linear.m;
+  const int units = kOneUnit ? 1 : a.shape.units;
+  const S scales(a, block + units * a.shape.unit_bytes, g);
   float block_acc[kN][4] = {};
-  for (int unit = 0; unit < a.shape.units; ++unit, ++x_unit) {
+  float2 block_sums[kN] = {};
+  int unit = 0;
+  do {
     uint32_t lo[8], hi[8];
-    W::decode(block + unit * a.shape.unit_bytes, lane, lo, hi);
+    W::decode(block, lane, lo, hi);
 #pragma unroll
     for (int tile = 0; tile < kN; ++tile) {
       if (kN > 1 && tile * 8 >= m) break;
       // Columns of tokens that do not exist repeat the last one; nobody reads what they become.
-      const int token = min(tile * 8 + g, m - 1);
-      const uint16_t* row = x.x + token * x.row_halves + x_unit * kUnit + q * 16;
+      const uint16_t* row = at.x + min(tile * 8 + g, m - 1) * x.row_halves;
       float quarter_acc[4] = {0, 0, 0, 0};
       float(&acc)[4] = S::kGroups == 0 ? y[tile] : kOfBlock ? block_acc[tile] : quarter_acc;
+      if constexpr (S::kZeros && kOfBlock) {
+        const float2 sum = *reinterpret_cast<const float2*>(at.sums + tile * 8);
+        block_sums[tile].x += sum.x, block_sums[tile].y += sum.y;
+      }
 #pragma unroll
       for (int term = 0; term < (W::kBf16 ? 2 : 1); ++term, row += m * x.row_halves) {
         const uint4 b0 = reinterpret_cast<const uint4*>(row)[0];
@@ -166,8 +181,7 @@ __device__ __forceinline__ void multiply_block(const TileArgs& a, const StagedX&
             const int group = j / kSteps;
             float2 sum = {0, 0};
             if (S::kZeros && a.sums_per_unit != 0) {
-              sum = *reinterpret_cast<const float2*>(
-                  x.sums + (x_unit * S::kGroups + group) * x.pitch + tile * 8 + 2 * q);
+              sum = *reinterpret_cast<const float2*>(at.sums + group * x.pitch + tile * 8);
             }
             scales.apply(group, acc, sum, y[tile]);
             acc[0] = acc[1] = acc[2] = acc[3] = 0;
@@ -175,20 +189,15 @@ __device__ __forceinline__ void multiply_block(const TileArgs& a, const StagedX&
         }
       }
     }
-  }
+    block += a.shape.unit_bytes;
+    at.x += kUnit;
+    if constexpr (S::kZeros) at.sums += a.sums_per_unit * x.pitch;
+  } while (!kOneUnit && ++unit < units);
   if constexpr (kOfBlock) {
 #pragma unroll
     for (int tile = 0; tile < kN; ++tile) {
       if (kN > 1 && tile * 8 >= m) break;
-      float2 sum = {0, 0};
-      if constexpr (S::kZeros) {
-        for (int unit = x_unit - a.shape.units; unit < x_unit; ++unit) {
-          const float2 part =
-              *reinterpret_cast<const float2*>(x.sums + unit * x.pitch + tile * 8 + 2 * q);
-          sum.x += part.x, sum.y += part.y;
-        }
-      }
-      scales.apply(0, block_acc[tile], sum, y[tile]);
+      scales.apply(0, block_acc[tile], block_sums[tile], y[tile]);
     }
   }
 }
@@ -199,7 +208,7 @@ __device__ __forceinline__ float row_sum(const TileArgs& a, const float* partial
                                          int row) {
   const float* first = partial + (slot << a.log_parts) * a.linear.m * kTileRows;
   float sum = 0;
-#pragma unroll 1
+#pragma unroll 4
   for (int part = 0; part < 1 << a.log_parts; ++part) {
     sum += first[(part * a.linear.m + t) * kTileRows + row];
   }
@@ -218,25 +227,25 @@ __device__ inline void finish_rounds(const TileArgs& a, float code_factor, const
   const int row = threadIdx.x % kTileRows;
   if (silu_mul && row >= 8) return;
 #pragma unroll 1
-  for (int slot = threadIdx.x / kTileRows; slot < slots; slot += kTileThreads / kTileRows) {
+  for (int i = threadIdx.x / kTileRows; i < slots * l.m; i += kTileThreads / kTileRows) {
+    const int slot = i / l.m, t = i - slot * l.m;
     const int tile = blockIdx.x + (slot0 + slot) * gridDim.x;
     if (tile >= a.shape.tiles) return;
     const int n = l.w.paired ? tile * 8 + row % 8 + (row < 8 ? 0 : half) : tile * kTileRows + row;
     if (n >= (l.w.paired && row < 8 ? half : l.n)) continue;
-#pragma unroll 1
-    for (int t = 0; t < l.m; ++t) {
-      float v[2];
-#pragma unroll 1
-      for (int i = 0; i < (silu_mul ? 2 : 1); ++i) {  // the gate, then its up
-        v[i] = row_sum(a, partial, slot, t, row + 8 * i) * code_factor * token_scale[t];
-        if (l.w.scales) v[i] *= static_cast<const float*>(l.w.scales)[tile * kTileRows + row + 8 * i];
-        if (l.bias) v[i] += l.bias[n + half * i];
-      }
-      float* out = l.y + t * l.ldy + n;
-      *out = silu_mul                        ? silu(v[0]) * v[1]
-             : l.epilogue == Epilogue::kAdd ? *out + v[0]
-                                            : v[0];
+    float v[2];
+#pragma unroll
+    for (int which = 0; which < 2; ++which) {  // the gate, then its up
+      if (which == 1 && !silu_mul) break;
+      const int at = row + 8 * which;
+      v[which] = row_sum(a, partial, slot, t, at) * code_factor * token_scale[t];
+      if (l.w.scales) v[which] *= static_cast<const float*>(l.w.scales)[tile * kTileRows + at];
+      if (l.bias) v[which] += l.bias[n + half * which];
     }
+    float* out = l.y + t * l.ldy + n;
+    *out = silu_mul                        ? silu(v[0]) * v[1]
+           : l.epilogue == Epilogue::kAdd ? *out + v[0]
+                                          : v[0];
   }
 }
 
@@ -324,13 +333,16 @@ __global__ void __launch_bounds__(kTileThreads, kN == 1 ? 2 : 1)
       if (!works) continue;
       const int2 blocks = Ring::range(a, chunk);
       const StagedX now = staged(a.chunks > 1 ? turn : 0);
-      for (int at = blocks.x; at < blocks.y; at += a.piece_blocks) {
+      const int unit = (blocks.x - chunk * a.chunk_blocks) * a.shape.units;
+      UnitX at = {now.x + unit * kUnit + lane % 4 * 16,
+                  now.sums + unit * a.sums_per_unit * now.pitch + lane % 4 * 2};
+      for (int left = blocks.y - blocks.x; left > 0; left -= a.piece_blocks) {
         const uint8_t* block = ring.take();
-        const int end = min(at + a.piece_blocks, blocks.y);
-        for (int b = at; b < end; ++b, block += a.shape.block_bytes) {
-          multiply_block<W, S, kN>(a, now, (b - chunk * a.chunk_blocks) * a.shape.units, block,
-                                   lane, y);
-        }
+        int count = min(left, a.piece_blocks);
+        do {
+          multiply_block<W, S, kN>(a, now, at, block, lane, y);
+          block += a.shape.block_bytes;
+        } while (--count > 0);
         ring.give_back();
       }
     }

@@ -10,7 +10,7 @@ namespace lowbit::cuda {
 constexpr int kWholeSm = 226 * 1024, kHalfSm = 112 * 1024;
 constexpr int kStaticShared = 2 * 1024;
 constexpr int kLeastRing = 48 * 1024;
-constexpr int kLeastSlots = 4;  // of a ring, where blocks are small enough
+constexpr int kLeastSlots = 2;  // of a ring, where blocks are small enough
 constexpr int kPartialBytes = 8 * 1024;
 
 constexpr int round_up(int value, int to) { return (value + to - 1) / to * to; }
