@@ -174,9 +174,7 @@ void add_remarks(const SuiteConfig& c, const Entry& entry, std::vector<std::stri
     if (applies) remarks->push_back(std::move(remark));
   };
   add(c.compile_decode || c.compile_prefill,
-      "compile_decode, compile_prefill: kernels are compiled already; plan=auto captures steps "
-      "where "
-      "the device can");
+      "compile_decode, compile_prefill: kernels are compiled already; see plan in the results");
   add(entry.name == "torchinductor_tuned",
       "torchinductor_tuned: nothing is tuned at run time; the planner chooses the kernels");
   add(!c.tps_only && c.kernel_profile, "kernel_profile: no profile is written yet; speed only");

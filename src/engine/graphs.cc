@@ -5,9 +5,9 @@
 namespace lowbit {
 
 Graphs::~Graphs() {
-  if (graphs_.empty()) return;
+  if (!backend_.graph) return;
   try {
-    backend_.synchronize(stream_of(backend_));  // one may be running
+    backend_.synchronize(stream_of(backend_));  // a step may be running
   } catch (const Error&) {
     // The device is lost, and with it what ran there.
   }

@@ -21,6 +21,7 @@ class Graphs {
  public:
   // `api` may be null: then nothing is captured.
   Graphs(const GraphApi* api, const Backend& backend) : api_(api), backend_(backend) {}
+  // Waits for the stream: members of the owner that it uses may be freed after this.
   ~Graphs();
   Graphs(Graphs&&) = default;
 
