@@ -47,7 +47,7 @@ FormatPair stored_pair() { return {format_of(FormatId::kBF16), std::nullopt}; }
 
 LoadOptions load_options(const BenchCase& c) {
   LoadOptions options;
-  if (c.format != "stored") set_method(parse_method(c.format), &options);
+  if (c.format != "stored") options.policy = policy_of(parse_method(c.format));
   options.kv_format = parse_cache_name(c.kv_format);
   return options;
 }

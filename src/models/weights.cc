@@ -80,25 +80,42 @@ QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
   return {stacked_format(parts[0].format, rows), n, parts[0].k};
 }
 
-std::optional<Format> WeightLoader::asked_activations(std::string_view layer) const {
-  if (layer == "head" && !options_.policy.head.same) return std::nullopt;
-  return options_.activations;
+InputFormat WeightLoader::input(std::string_view layer) const {
+  const LayerChoice choice = options_.policy.choose(layer);
+  const Format own = format_of(backend_.activation);
+  const Format asked = choice.activations.value_or(own);
+  return {choice.several_rows_only ? own : asked, asked};
 }
 
-Format WeightLoader::activations(std::string_view layer) const {
-  return asked_activations(layer).value_or(format_of(backend_.activation));
+LinearPlan WeightLoader::plan_input(LinearSpec spec, const InputFormat& input) const {
+  spec.a = input.rows;
+  LinearPlan plan = plan_linear(spec, backend_.linear_kernels, device_);
+  if (input.one_row == input.rows || plan.buckets.empty()) return plan;
+  spec.a = input.one_row;
+  spec.m_max = 1;
+  const LinearPlan one = plan_linear(spec, backend_.linear_kernels, device_);
+  if (one.buckets.empty() || one.layout != plan.layout) {
+    plan.buckets.clear();
+    plan.rejected.insert(plan.rejected.end(), one.rejected.begin(), one.rejected.end());
+    return plan;
+  }
+  if (plan.buckets[0].m_hi == 1) plan.buckets.erase(plan.buckets.begin());
+  plan.buckets.insert(plan.buckets.begin(), one.buckets[0]);
+  plan.workspace = std::max(plan.workspace, one.workspace);
+  return plan;
 }
 
 void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) const {
-  LinearSpec spec{format,   activations(linear->name), linear->n, linear->k,
-                  has_bias, options_.max_step_tokens};
-  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
+  linear->input = input(linear->name);
+  LinearSpec spec{format,    linear->input.rows, linear->n,
+                  linear->k, has_bias,           options_.max_step_tokens};
+  linear->plan = plan_input(spec, linear->input);
   linear->resident = format;
   if (!linear->plan.buckets.empty()) return;
   // No kernel multiplies these codes here: keep them decoded, and let every report say so.
   std::vector<Rejected> rejected = std::move(linear->plan.rejected);
   spec.w = format_of(FormatId::kBF16);
-  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
+  linear->plan = plan_input(spec, linear->input);
   linear->resident = spec.w;
   if (linear->plan.buckets.empty()) {
     throw_error("{}: no {} kernel multiplies {} with {} activations: {}", linear->name,
@@ -167,6 +184,7 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
     return whole;
   }
   result.name = name;
+  result.input = input(name);
   result.k = k;
   return result;
 }
@@ -180,7 +198,7 @@ Linear WeightLoader::finish(const std::string& name, std::vector<QTensor> tensor
   tensors.clear();
   Linear result;
   result.name = name;
-  result.activations = asked_activations(name);
+  result.activations = options_.policy.choose(name).activations;
   result.n = canonical.n;
   result.k = canonical.k;
   result.format = canonical.format;
