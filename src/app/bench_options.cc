@@ -1,11 +1,17 @@
 #include "app/bench_options.h"
 
 #include <algorithm>
+#include <array>
+#include <ctime>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "app/options.h"
 #include "base/check.h"
+#include "base/file.h"
+#include "base/text.h"
 #include "bench/metrics.h"
+#include "bench/suite.h"
 
 namespace lowbit {
 namespace {
@@ -27,11 +33,99 @@ std::optional<std::string> flag_value(const std::vector<std::string>& args, size
 
 bool is_yaml(const std::string& arg) { return arg.ends_with(".yaml") || arg.ends_with(".yml"); }
 
+// What the command line has, before anything of it is looked up.
+struct Words {
+  std::string entry, file;
+  std::vector<std::string> overrides, models;
+  bool resume = false, help = false;
+};
+
+Words split_words(const std::vector<std::string>& args) {
+  Words words;
+  for (size_t i = 0; i < args.size(); ++i) {
+    const std::string& arg = args[i];
+    if (arg == "--help" || arg == "-h") {
+      words.help = true;
+    } else if (const auto output = flag_value(args, &i, {"-o", "--output"})) {
+      words.overrides.push_back("output=" + *output);
+    } else if (const auto out = flag_value(args, &i, {"--out"})) {
+      words.overrides.push_back("out=" + *out);
+    } else if (arg == "--resume") {
+      words.resume = true;
+    } else if (arg.starts_with("-")) {
+      throw_error("unknown flag {}; settings are KEY=VALUE (`lowbit bench --help` lists them)",
+                  arg);
+    } else if (arg.find('=') != std::string::npos) {
+      words.overrides.push_back(arg);
+    } else if (is_yaml(arg)) {
+      if (!words.file.empty()) throw_error("{}: only one file can be given", arg);
+      words.file = arg;
+    } else if (i == 0 && is_suite_entry(arg)) {
+      words.entry = arg;
+    } else {
+      words.models.push_back(arg);
+    }
+  }
+  return words;
+}
+
+// Whether a key of the suite is set, by the file or on the command line.
+bool has_suite_key(const Words& words) {
+  const auto any = [](std::string_view line, char end) {
+    return is_suite_key(trim(line.substr(0, line.find(end))));
+  };
+  for (const std::string& item : words.overrides) {
+    if (any(item, '=')) return true;
+  }
+  if (words.file.empty()) return false;
+  const Bytes file = map_file(words.file);
+  for (const std::string_view line : split(file.text(), '\n')) {
+    if (line.find(':') != std::string_view::npos && any(line, ':')) return true;
+  }
+  return false;
+}
+
+// profiling_dir/MM_DD_HH_MM_SS
+std::string make_run_folder(const std::string& parent) {
+  if (parent.empty()) return "";
+  const std::time_t now = std::time(nullptr);
+  std::tm local = {};
+  ::localtime_r(&now, &local);
+  std::array<char, 32> stamp;
+  std::strftime(stamp.data(), stamp.size(), "%m_%d_%H_%M_%S", &local);
+  const auto folder = std::filesystem::path(parent) / stamp.data();
+  std::error_code error;
+  std::filesystem::create_directories(folder, error);
+  if (error) {
+    throw_error("profiling_dir = {}: {}; name another one, or null for none",
+                printable(parent, 300), error.message());
+  }
+  return folder;
+}
+
+BenchRequest suite_request(const Words& words) {
+  SuiteConfig config, nulls = suite_nulls();
+  if (!words.file.empty()) apply_yaml_fields(words.file, fields_of(config), fields_of(nulls));
+  apply_override_fields(words.overrides, fields_of(config), fields_of(nulls));
+  if (!words.models.empty()) config.model_id = words.models;
+  SuitePlan plan = plan_suite(words.entry, words.file, config);
+  check(plan.bench);
+  BenchRequest request{.config = std::move(plan.bench),
+                       .suite = true,
+                       .remarks = std::move(plan.remarks),
+                       .run_folder = make_run_folder(config.profiling_dir)};
+  if (request.config.out.empty() && !request.run_folder.empty()) {
+    request.config.out = request.run_folder + "/results.jsonl";
+  }
+  return request;
+}
+
 }  // namespace
 
 std::string bench_help() {
   std::string text =
-      "usage: lowbit bench [FILE.yaml] [MODEL ...] [KEY=VALUE ...] [-o table|md|json] [--out FILE] "
+      "usage: lowbit bench [ENTRY] [FILE.yaml] [MODEL ...] [KEY=VALUE ...] [-o table|md|json] "
+      "[--out FILE] "
       "[--resume]\n"
       "\nSpeed, memory and quality. A key on the command line wins over the file. Keys that may "
       "have\n"
@@ -40,7 +134,8 @@ std::string bench_help() {
       "a process of its own, in random order, and what crashes or hangs there is one failed row.\n"
       "--resume leaves out what FILE already has. Without a model: the embedded one. Exit code 1 "
       "if\n"
-      "a case failed.\n\nkeys and defaults ([]: may have several):\n";
+      "a case failed.\n\nConfigs of low-bit-inference work as they are; ENTRY is the module that "
+      "ran one (gemlite_exp).\n\nkeys and defaults ([]: may have several):\n";
   BenchConfig config;
   const nlohmann::ordered_json defaults = to_json(config);
   for (const FieldRef& field : fields_of(config)) {
@@ -55,36 +150,20 @@ std::string bench_help() {
 }
 
 std::optional<BenchRequest> parse_bench(const std::vector<std::string>& args) {
+  const Words words = split_words(args);
+  if (words.help) return std::nullopt;
   BenchRequest request;
-  BenchConfig& config = request.config;
-  std::vector<std::string> overrides, models;
-  bool has_file = false;
-  for (size_t i = 0; i < args.size(); ++i) {
-    const std::string& arg = args[i];
-    if (arg == "--help" || arg == "-h") return std::nullopt;
-    if (const auto output = flag_value(args, &i, {"-o", "--output"})) {
-      overrides.push_back("output=" + *output);
-    } else if (const auto out = flag_value(args, &i, {"--out"})) {
-      overrides.push_back("out=" + *out);
-    } else if (arg == "--resume") {
-      request.resume = true;
-    } else if (arg.starts_with("-")) {
-      throw_error("unknown flag {}; settings are KEY=VALUE (`lowbit bench --help` lists them)",
-                  arg);
-    } else if (arg.find('=') != std::string::npos) {
-      overrides.push_back(arg);
-    } else if (is_yaml(arg)) {
-      if (has_file) throw_error("{}: only one file can be given", arg);
-      has_file = true;
-      apply_yaml(arg, config);
-    } else {
-      models.push_back(arg);
-    }
+  if (!words.entry.empty() || has_suite_key(words)) {
+    request = suite_request(words);
+  } else {
+    BenchConfig& config = request.config;
+    if (!words.file.empty()) apply_yaml(words.file, config);
+    apply_overrides(words.overrides, config);
+    if (!words.models.empty()) config.model = words.models;
+    check(config);
   }
-  apply_overrides(overrides, config);
-  if (!models.empty()) config.model = std::move(models);
-  check(config);
-  if (request.resume && config.out.empty()) {
+  request.resume = words.resume;
+  if (request.resume && request.config.out.empty()) {
     throw_error("--resume: needs the file of the earlier run: out=FILE");
   }
   return request;

@@ -12,6 +12,9 @@ namespace lowbit {
 struct BenchRequest {
   BenchConfig config;
   bool resume = false;
+  bool suite = false;                // a config of low-bit-inference: its lines come first
+  std::vector<std::string> remarks;  // what decided, and what has no effect here
+  std::string run_folder;            // made for this run; "": none
 };
 
 std::string bench_help();

@@ -6,10 +6,12 @@
 #include "app/sweep_progress.h"
 #include "backends.h"
 #include "base/check.h"
+#include "base/file.h"
 #include "base/process.h"
 #include "base/thread_pool.h"
 #include "bench/bench_model.h"
 #include "bench/report.h"
+#include "bench/suite.h"
 #include "bench/sweep.h"
 
 namespace lowbit {
@@ -56,6 +58,36 @@ class Listener final : public SweepListener {
   bool print_records_;
 };
 
+// What the suite's users look for at the end of a run.
+void print_suite_lines(const std::vector<Record>& records) {
+  for (const Record& record : records) {
+    const std::string lines = suite_lines(record);
+    if (records.size() > 1) {
+      print(fmt::format("{} {}:{}\n", record.config_text("model"), record.config_text("format"),
+                        lines.empty() ? " " + record.reason : ""));
+    }
+    print(lines);
+  }
+  print("\n");
+}
+
+// error.txt as the suite leaves it; what failed is in the records too.
+void write_errors(const std::vector<Record>& records, const std::string& folder) {
+  std::string text;
+  for (const Record& record : records) {
+    if (record.status == Status::kFail) text += record.reason + "\n";
+  }
+  if (!folder.empty() && !text.empty()) write_file_atomically(folder + "/error.txt", text);
+}
+
+void print_results(const BenchRequest& request, const std::vector<Record>& records) {
+  const std::string& output = request.config.output;
+  if (request.suite && output != "json") print_suite_lines(records);
+  if (output == "table") print(report_table(records));
+  if (output == "md") print(report_markdown(records));
+  write_errors(records, request.run_folder);
+}
+
 }  // namespace
 
 int cmd_bench(const std::vector<std::string>& args) {
@@ -72,6 +104,13 @@ int cmd_bench(const std::vector<std::string>& args) {
     find_backend(c.device);
     check_case(c);
   }
+  for (const std::string& remark : request->remarks) {
+    if (config.output == "json") {
+      note(remark);
+    } else {
+      print(remark + "\n");
+    }
+  }
   const SweepOptions options{.command = {kSelf, "bench", kCaseFlag},
                              .out = config.out,
                              .resume = request->resume,
@@ -82,8 +121,7 @@ int cmd_bench(const std::vector<std::string>& args) {
     Listener listener(cases.size(), config.output == "json");
     records = run_sweep(cases, options, listener);
   }
-  if (config.output == "table") print(report_table(records));
-  if (config.output == "md") print(report_markdown(records));
+  print_results(*request, records);
   for (const Record& record : records) {
     if (record.status == Status::kFail) return 1;
   }

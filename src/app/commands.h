@@ -7,6 +7,7 @@
 namespace lowbit {
 
 int cmd_generate(const std::vector<std::string>& args);
+int cmd_compare(const std::vector<std::string>& args);
 int cmd_eval(const std::vector<std::string>& args);
 int cmd_inspect(const std::vector<std::string>& args);
 int cmd_formats(const std::vector<std::string>& args);

@@ -45,22 +45,6 @@ int64_t estimated_parameters(const Hyperparams& config) {
 
 FormatPair stored_pair() { return {format_of(FormatId::kBF16), std::nullopt}; }
 
-LoadOptions load_options(const BenchCase& c) {
-  LoadOptions options;
-  if (c.format != "stored") options.policy = policy_of(parse_method(c.format));
-  options.kv_format = parse_cache_name(c.kv_format);
-  return options;
-}
-
-SpeedOptions speed_options(const BenchCase& c) {
-  return {.prompt_tokens = c.prompt_tokens,
-          .new_tokens = c.new_tokens,
-          .seed = static_cast<uint64_t>(c.seed),
-          .min_samples = c.min_samples,
-          .max_seconds = c.max_seconds,
-          .ci_width = c.ci_width};
-}
-
 // "" or why the case cannot run on this machine.
 std::string reason_to_skip(const BenchCase& c) {
   const FormatPair pair = c.format == "stored" ? stored_pair() : parse_method(c.format).formats;
@@ -84,32 +68,6 @@ std::string count_text(int64_t count) {
                                 : fmt::format("{:.1f}M", number / 1e6);
 }
 
-// What is known about the model once it is loaded.
-void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper) {
-  const Model& model = *loaded.model;
-  record->format = distinct(model, &Linear::format);
-  if (const auto& act = model.linears().front()->activations) record->format += "+" + name(*act);
-  record->resident = distinct(model, &Linear::resident);
-  record->fingerprint.kernels = kernel_choices(model);
-  double bytes = 0, weights = 0;
-  for (const Linear* linear : model.linears()) {
-    bytes += static_cast<double>(linear->bytes());
-    weights += static_cast<double>(linear->n) * static_cast<double>(linear->k);
-  }
-  record->set("load_time", exact(loaded.load_seconds));
-  record->set("model_bytes", exact(static_cast<double>(model.memory().total())));
-  record->set("kv_bytes", exact(static_cast<double>(stepper.state().bytes())));
-  record->set("bits_per_weight", exact(8 * bytes / weights));
-
-  LlamaBenchFields& fields = record->llama_bench;
-  fields.model_size = static_cast<int64_t>(model.memory().total());
-  fields.model_n_params = model.parameters();
-  fields.model_type =
-      fmt::format("{} {} {}", loaded.checkpoint->config().text_or("model_type", "unknown"),
-                  count_text(model.parameters()), record->format);
-  fields.n_batch = stepper.max_step_tokens();
-}
-
 // The read bandwidth that a decode step of this model can have at most on this machine. A device
 // with memory of its own has no figure yet.
 void measure_ceiling(Record* record, const Case& c, std::span<const RunTiming> runs, double bytes) {
@@ -125,11 +83,8 @@ void measure_ceiling(Record* record, const Case& c, std::span<const RunTiming> r
 }
 
 void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool peak_is_ours) {
-  const SpeedOptions options = speed_options(c.keys);
-  const int64_t context = int64_t{options.prompt_tokens} + options.new_tokens - 1;
-  Stepper stepper(*loaded.model, c.backend,
-                  {.max_sequences = 1,
-                   .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens))});
+  const SpeedOptions options = speed_options(c.keys, loaded.tokenizer.get());
+  Stepper stepper(*loaded.model, c.backend, stepper_options(options));
   describe(record, loaded, stepper);
   record->fingerprint.logits_hash = logits_hash(stepper);
   c.phase("measuring");
@@ -194,6 +149,69 @@ void check_quality_context(const BenchCase& c, const Checkpoint& checkpoint) {
 
 }  // namespace
 
+LoadOptions load_options(const BenchCase& c) {
+  LoadOptions options;
+  if (c.format != "stored") options.policy = policy_of(parse_method(c.format));
+  options.kv_format = parse_cache_name(c.kv_format);
+  return options;
+}
+
+SpeedOptions speed_options(const BenchCase& c, const Tokenizer* tokenizer) {
+  const auto seed = static_cast<uint64_t>(c.seed);
+  SpeedOptions options{
+      .prompt_tokens = c.prompt_tokens,
+      .new_tokens = c.new_tokens,
+      .seed = seed,
+      .min_samples = c.min_samples,
+      .max_seconds = c.max_seconds,
+      .ci_width = c.ci_width,
+      .prompt = {},
+      .sampling = {static_cast<float>(c.temperature), c.top_k, static_cast<float>(c.top_p), seed},
+      .schedule = {c.skip_first, c.wait, c.warmup, c.active, c.repeat}};
+  if (!c.prompt.empty() && tokenizer) {
+    options.prompt = tokenizer->encode(c.prompt);
+    options.prompt_tokens = static_cast<int32_t>(options.prompt.size());
+  }
+  return options;
+}
+
+StepperOptions stepper_options(const SpeedOptions& options) {
+  const int64_t context = int64_t{options.prompt_tokens} + options.new_tokens - 1;
+  return {.max_sequences = 1,
+          .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens))};
+}
+
+void describe(Record* record, const Backend& backend) {
+  record->fingerprint.threads = record->llama_bench.n_threads = backend.info().threads;
+  if (backend.info().sm == 0) return;
+  record->fingerprint.gpu = record->llama_bench.gpu_info = backend.info().name;
+}
+
+void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper) {
+  const Model& model = *loaded.model;
+  record->format = distinct(model, &Linear::format);
+  if (const auto& act = model.linears().front()->activations) record->format += "+" + name(*act);
+  record->resident = distinct(model, &Linear::resident);
+  record->fingerprint.kernels = kernel_choices(model);
+  double bytes = 0, weights = 0;
+  for (const Linear* linear : model.linears()) {
+    bytes += static_cast<double>(linear->bytes());
+    weights += static_cast<double>(linear->n) * static_cast<double>(linear->k);
+  }
+  record->set("load_time", exact(loaded.load_seconds));
+  record->set("model_bytes", exact(static_cast<double>(model.memory().total())));
+  record->set("kv_bytes", exact(static_cast<double>(stepper.state().bytes())));
+  record->set("bits_per_weight", exact(8 * bytes / weights));
+
+  LlamaBenchFields& fields = record->llama_bench;
+  fields.model_size = static_cast<int64_t>(model.memory().total());
+  fields.model_n_params = model.parameters();
+  fields.model_type =
+      fmt::format("{} {} {}", loaded.checkpoint->config().text_or("model_type", "unknown"),
+                  count_text(model.parameters()), record->format);
+  fields.n_batch = stepper.max_step_tokens();
+}
+
 std::string default_bench_model() {
   const std::vector<std::string> names = embedded_names();
   if (std::find(names.begin(), names.end(), kDefaultModel) != names.end()) {
@@ -233,10 +251,7 @@ Record blank_record(const BenchCase& c) {
 
 Record run_case(const BenchCase& c, const Backend& backend, const CaseOptions& options) {
   Record record = blank_record(c);
-  record.fingerprint.threads = record.llama_bench.n_threads = backend.info().threads;
-  if (backend.info().sm != 0) {
-    record.fingerprint.gpu = record.llama_bench.gpu_info = backend.info().name;
-  }
+  describe(&record, backend);
   const auto fail = [&](const std::string& reason) {
     record.status = Status::kFail;
     record.reason = reason;

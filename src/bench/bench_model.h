@@ -6,7 +6,9 @@
 #include <string_view>
 
 #include "bench/config.h"
+#include "bench/measure.h"
 #include "bench/record.h"
+#include "engine/loaded_model.h"
 #include "ops/backend.h"
 
 namespace lowbit {
@@ -29,5 +31,17 @@ Record run_case(const BenchCase& c, const Backend& backend, const CaseOptions& o
 
 // What is known of a case that has not run: its configuration and the machine.
 Record blank_record(const BenchCase& c);
+
+// What a case loads and times.
+LoadOptions load_options(const BenchCase& c);
+// `tokenizer`: of the model, for a prompt that is text; nullptr if it has none.
+SpeedOptions speed_options(const BenchCase& c, const Tokenizer* tokenizer);
+StepperOptions stepper_options(const SpeedOptions& options);
+
+// The backend that a case really runs on.
+void describe(Record* record, const Backend& backend);
+
+// What is known about the model once it is loaded.
+void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper);
 
 }  // namespace lowbit

@@ -108,6 +108,15 @@ void check(const BenchConfig& c) {
   check_range("ci_width", c.ci_width, 0.0, 10.0);
   check_range("quality_tokens", c.quality_tokens, 0, kManyTokens);
   check_range("timeout", c.timeout, 0.0, 1e9);
+  const std::pair<const char*, int32_t> counts[] = {
+      {"skip_first", c.skip_first}, {"wait", c.wait},     {"warmup", c.warmup},
+      {"active", c.active},         {"repeat", c.repeat}, {"top_k", c.top_k}};
+  for (const auto& [key, value] : counts) check_range(key, value, 0, 1000000);
+  check_range("temperature", c.temperature, 0.0, 1e6);
+  check_range("top_p", c.top_p, 1e-9, 1.0);
+  if (c.active == 0 && c.skip_first + c.wait + c.warmup > 0) {
+    throw_error("active = 0: skip_first, wait and warmup need active, the runs that count");
+  }
   check_choice("quality", c.quality, {"none", "self", "text", "auto"});
   check_choice("output", c.output, {"table", "md", "json"});
   each("kv_format", c.kv_format, [](const std::string& format) {

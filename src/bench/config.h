@@ -17,10 +17,14 @@ struct MeasureKeys {
   int64_t seed = 0;
   int32_t min_samples = 6;
   double max_seconds = 3;
-  double ci_width = 0.02;
+  double ci_width = 0.0075;
   std::string quality = "auto";
   std::string text;
   int32_t quality_tokens = 2048;
+  std::string prompt;
+  int32_t skip_first = 0, wait = 0, warmup = 0, active = 0, repeat = 1;
+  double temperature = 0, top_p = 1;
+  int32_t top_k = 0;
 };
 
 template <class T>
@@ -69,6 +73,16 @@ void visit(Visitor& v, CaseKeys<Axis>& c) {
   v.field("quality", c.quality, "none, self (text that the model generates), text, auto");
   v.field("text", c.text, "text file for perplexity and KL");
   v.field("quality_tokens", c.quality_tokens, "tokens of text to score at most; 0: all of it");
+  v.field("prompt", c.prompt,
+          "text of the prompt, instead of random ids; a model without a tokenizer gets those");
+  v.field("skip_first", c.skip_first, "with active: runs at the start that are not recorded");
+  v.field("wait", c.wait, "with active: runs of each cycle that are not recorded");
+  v.field("warmup", c.warmup, "with active: runs after those that are not recorded either");
+  v.field("active", c.active, "runs of each cycle that are recorded; 0: as many as ci_width needs");
+  v.field("repeat", c.repeat, "with active: cycles; 0 means 1");
+  v.field("temperature", c.temperature, "of the draws; 0: greedy");
+  v.field("top_p", c.top_p, "draw from the most likely tokens that hold this probability; 1: off");
+  v.field("top_k", c.top_k, "draw from the k most likely tokens; 0: off");
 }
 
 template <class Visitor>

@@ -10,9 +10,8 @@
 namespace lowbit {
 namespace {
 
-constexpr SampleParams kGreedy = {0, 0, 1, 0};
-
-std::vector<int32_t> random_prompt(int32_t vocab, const SpeedOptions& options) {
+std::vector<int32_t> prompt_of(int32_t vocab, const SpeedOptions& options) {
+  if (!options.prompt.empty()) return options.prompt;
   const Rng rng(options.seed);
   std::vector<int32_t> ids(static_cast<size_t>(options.prompt_tokens));
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -36,7 +35,7 @@ RunTiming time_run(Stepper& stepper, const Backend& backend, const SpeedOptions&
     throw_error("prompt_tokens = {} and new_tokens = {} need a context of {}; the model has {}",
                 options.prompt_tokens, options.new_tokens, length, stepper.max_context());
   }
-  const std::vector<int32_t> prompt = random_prompt(stepper.vocab_size(), options);
+  const std::vector<int32_t> prompt = prompt_of(stepper.vocab_size(), options);
   stepper.truncate(0, 0);
   backend.synchronize(nullptr);
   RunTiming run;
@@ -44,13 +43,13 @@ RunTiming time_run(Stepper& stepper, const Backend& backend, const SpeedOptions&
   stepper.prefill(0, prompt);
   backend.synchronize(nullptr);
   run.prefill = timer.seconds();
-  int32_t id = stepper.sample(0, kGreedy);
+  int32_t id = stepper.sample(0, options.sampling);
   run.ttft = timer.seconds();
   timer.restart();
   for (; run.decode_steps + 1 < options.new_tokens; ++run.decode_steps) {
     const Chunk chunk{0, std::span(&id, 1), 1};
     stepper.step(std::span(&chunk, 1));
-    id = stepper.sample(0, kGreedy);
+    id = stepper.sample(0, options.sampling);
   }
   run.decode = timer.seconds();
   stepper.truncate(0, 0);
@@ -60,7 +59,7 @@ RunTiming time_run(Stepper& stepper, const Backend& backend, const SpeedOptions&
 bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options) {
   if (static_cast<int64_t>(runs.size()) < options.min_samples) return false;
   const auto width = [&](auto member) {
-    return median_estimate(each(runs, [&](const RunTiming& run) { return run.*member; }))
+    return series_estimate(each(runs, [&](const RunTiming& run) { return run.*member; }))
         .relative_width();
   };
   return width(&RunTiming::ttft) <= options.ci_width &&
@@ -69,14 +68,26 @@ bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options
 
 std::vector<RunTiming> measure_speed(Stepper& stepper, const Backend& backend,
                                      const SpeedOptions& options) {
+  if (options.schedule.active > 0) {
+    std::vector<RunTiming> recorded;
+    for (int64_t run = 0; run < options.schedule.total(); ++run) {
+      const RunTiming timing = time_run(stepper, backend, options);
+      if (options.schedule.records(run)) recorded.push_back(timing);
+    }
+    return recorded;
+  }
   SpeedOptions warm_up = options;
   warm_up.new_tokens = std::min(options.new_tokens, 16);
   time_run(stepper, backend, warm_up);
   std::vector<RunTiming> runs;
+  size_t next_look = static_cast<size_t>(options.min_samples);  // then after every 5 % more
   const Timer timer;
   do {
     runs.push_back(time_run(stepper, backend, options));
-  } while (timer.seconds() < options.max_seconds && !precise_enough(runs, options));
+    if (runs.size() < next_look) continue;
+    if (precise_enough(runs, options)) break;
+    next_look = runs.size() + 1 + runs.size() / 20;
+  } while (timer.seconds() < options.max_seconds);
   return runs;
 }
 
@@ -84,6 +95,16 @@ double bytes_per_token(double weight_bytes_per_step, double state_bytes_per_toke
                        const SpeedOptions& options) {
   return weight_bytes_per_step +
          state_bytes_per_token * (options.prompt_tokens + options.new_tokens / 2.0);
+}
+
+std::string drift_of(std::string_view what, std::span<const double> seconds) {
+  constexpr double kMost = 0.01;
+  if (seconds.size() < 10) return "";
+  const size_t half = seconds.size() / 2;
+  const double change = median(seconds.subspan(half)) / median(seconds.first(half)) - 1;
+  if (std::abs(change) <= kMost) return "";
+  return fmt::format("{}: the second half of its {} runs took {:.1f} % {} than the first", what,
+                     seconds.size(), std::abs(change) * 100, change > 0 ? "longer" : "less");
 }
 
 void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptions& options) {
@@ -100,6 +121,13 @@ void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptio
   if (decodes) {
     record->set("tpot", each(runs, [](const RunTiming& r) { return r.decode / r.decode_steps; }));
   }
+
+  const auto note_drift = [&](std::string_view what, double RunTiming::*member) {
+    std::string drift = drift_of(what, each(runs, [&](const RunTiming& r) { return r.*member; }));
+    if (!drift.empty()) record->unstable.push_back(std::move(drift));
+  };
+  note_drift("ttft", &RunTiming::ttft);
+  if (decodes) note_drift("decode", &RunTiming::decode);
 
   LlamaBenchFields& fields = record->llama_bench;
   fields.n_prompt = options.prompt_tokens;

@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "bench/record.h"
@@ -18,12 +20,27 @@ struct RunTiming {
   int32_t decode_steps = 0;
 };
 
+// A fixed number of runs, as torch.profiler.schedule counts them: skip_first once, then cycles of
+// wait, warmup and active, of which the last are recorded. active = 0: no schedule.
+struct Schedule {
+  int32_t skip_first = 0, wait = 0, warmup = 0, active = 0, repeat = 1;
+
+  int64_t cycle() const { return int64_t{wait} + warmup + active; }
+  int64_t total() const { return skip_first + (repeat > 1 ? repeat : 1) * cycle(); }
+  bool records(int64_t run) const {
+    return run >= skip_first && (run - skip_first) % cycle() >= int64_t{wait} + warmup;
+  }
+};
+
 struct SpeedOptions {
   int32_t prompt_tokens = 128, new_tokens = 64;
-  uint64_t seed = 0;  // of the prompt's random ids; decode feeds what the model draws (greedy)
+  uint64_t seed = 0;  // of the prompt's random ids; decode feeds what the model draws
   int32_t min_samples = 6;
   double max_seconds = 3;
-  double ci_width = 0.02;
+  double ci_width = 0.0075;
+  std::vector<int32_t> prompt = {};  // its prompt_tokens ids, if they are not random
+  SampleParams sampling = {0, 0, 1, 0};
+  Schedule schedule = {};  // with active > 0 it decides and not ci_width
 };
 
 // Error: prompt and new tokens do not fit the stepper's context. No trace may be attached.
@@ -42,8 +59,13 @@ bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options
 double bytes_per_token(double weight_bytes_per_step, double state_bytes_per_token,
                        const SpeedOptions& options);
 
+// "" or how far the second half of these times, in the order they were taken, is from the first: a
+// machine whose speed moves by over 1 % meanwhile gives a median of nothing in particular. Fewer
+// than ten times are not judged.
+std::string drift_of(std::string_view what, std::span<const double> seconds);
+
 // prefill_tps, decode_tps, tps, ttft, tpot and llama-bench's times. Without decode steps
-// (new_tokens = 1) there is no decode_tps and no tpot.
+// (new_tokens = 1) there is no decode_tps and no tpot. Drift makes the record unstable.
 void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptions& options);
 
 // bandwidth, ceiling and ceiling_fraction. A fraction above one beyond its interval makes the

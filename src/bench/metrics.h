@@ -21,6 +21,12 @@ enum class Hint : uint8_t {
   kNats,        // nats per token
 };
 
+// What it is about: parts of reports.
+enum class About : uint8_t { kSpeed, kMemory, kCeiling, kQuality };
+
+// Counted numbers differ or do not; measured ones differ beyond their noise.
+enum class From : uint8_t { kCount, kMeasurement };
+
 enum class Better : uint8_t { kHigher, kLower, kNeither };
 
 struct Metric {
@@ -28,6 +34,8 @@ struct Metric {
   std::string_view title;  // column header
   std::string_view unit;   // of the stored value
   std::string_view help;   // definition, with the formula and its denominator
+  About about;
+  From from;
   Hint hint;
   Better better;
   bool shown;  // a column of the default table
@@ -38,62 +46,62 @@ struct Metric {
 inline constexpr Metric kMetrics[] = {
     {"prefill_tps", "prefill", "tokens/s",
      "P / time of the forward passes over the prompt, logits of its last token included",
-     Hint::kRate, Better::kHigher, true},
+     About::kSpeed, From::kMeasurement, Hint::kRate, Better::kHigher, true},
     {"decode_tps", "decode", "tokens/s",
      "(N - 1) / time of the N - 1 decode steps; a step feeds one token and draws the next",
-     Hint::kRate, Better::kHigher, true},
-    {"tps", "overall", "tokens/s", "N / (ttft + time of the decode steps)", Hint::kRate,
-     Better::kHigher, true},
+     About::kSpeed, From::kMeasurement, Hint::kRate, Better::kHigher, true},
+    {"tps", "overall", "tokens/s", "N / (ttft + time of the decode steps)", About::kSpeed,
+     From::kMeasurement, Hint::kRate, Better::kHigher, true},
     {"ttft", "ttft", "s",
      "time to first token: from the prompt's ids to the first drawn token's id on the host",
-     Hint::kDuration, Better::kLower, true},
+     About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, true},
     {"tpot", "tpot", "s",
      "time per output token: time of the decode steps / (N - 1); the first token is ttft's",
-     Hint::kDuration, Better::kLower, true},
-    {"load_time", "load", "s", "opening, reading, quantizing and packing the model",
-     Hint::kDuration, Better::kLower, false},
+     About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, true},
+    {"load_time", "load", "s", "opening, reading, quantizing and packing the model", About::kSpeed,
+     From::kMeasurement, Hint::kDuration, Better::kLower, false},
     {"model_bytes", "weights", "bytes",
-     "all weights as resident on the device: codes, scales, zeros, embedding, norms", Hint::kBytes,
-     Better::kLower, true},
+     "all weights as resident on the device: codes, scales, zeros, embedding, norms",
+     About::kMemory, From::kCount, Hint::kBytes, Better::kLower, true},
     {"kv_bytes", "kv", "bytes", "KV cache and other state allocated for one sequence of P + N",
-     Hint::kBytes, Better::kLower, false},
+     About::kMemory, From::kCount, Hint::kBytes, Better::kLower, false},
     {"kv_bytes_per_token", "kv/token", "bytes", "KV cache that one more token of context adds",
-     Hint::kBytes, Better::kLower, false},
+     About::kMemory, From::kCount, Hint::kBytes, Better::kLower, false},
     {"peak_memory", "peak", "bytes",
      "largest resident memory of the process while the case loaded and ran (VmHWM, reset before "
      "each case; absent where the kernel does not allow the reset)",
-     Hint::kBytes, Better::kLower, true},
+     About::kMemory, From::kMeasurement, Hint::kBytes, Better::kLower, true},
     {"bits_per_weight", "bits/weight", "bits",
      "8 * bytes of all Linears as resident / their weights, scales and zeros included",
-     Hint::kNumber, Better::kLower, false},
+     About::kMemory, From::kCount, Hint::kNumber, Better::kLower, false},
     {"stored_bits", "stored bits/weight", "bits",
      "8 * bytes of all Linears as their format stores them / their weights, scales included",
-     Hint::kNumber, Better::kLower, false},
+     About::kMemory, From::kCount, Hint::kNumber, Better::kLower, false},
     {"bytes_per_token", "per token", "bytes",
      "what one decode step must read: every weight of a step once + state bytes per token * the "
      "mean context, P + N / 2",
-     Hint::kBytes, Better::kLower, true},
-    {"bandwidth", "read", "bytes/s", "bytes_per_token / tpot", Hint::kBandwidth, Better::kHigher,
-     false},
+     About::kMemory, From::kCount, Hint::kBytes, Better::kLower, true},
+    {"bandwidth", "read", "bytes/s", "bytes_per_token / tpot", About::kCeiling, From::kMeasurement,
+     Hint::kBandwidth, Better::kHigher, false},
     {"ceiling", "ceiling", "bytes/s",
      "read bandwidth of this machine, all threads, over a buffer as large as bytes_per_token: the "
      "best of several passes",
-     Hint::kBandwidth, Better::kHigher, false},
-    {"ceiling_fraction", "of ceiling", "fraction", "bandwidth / ceiling", Hint::kPercentage,
-     Better::kHigher, true},
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"ceiling_fraction", "of ceiling", "fraction", "bandwidth / ceiling", About::kCeiling,
+     From::kMeasurement, Hint::kPercentage, Better::kHigher, true},
     {"perplexity", "perplexity", "",
      "exp(mean -ln p(token)) over the scored tokens of the text that the record names",
-     Hint::kNumber, Better::kLower, true},
+     About::kQuality, From::kMeasurement, Hint::kNumber, Better::kLower, true},
     {"kl_mean", "KL", "nats/token",
      "mean over the scored tokens of KL(as stored || this format) of the next-token distributions",
-     Hint::kNats, Better::kLower, true},
-    {"kl_p99", "KL p99", "nats/token", "99th percentile of the same KL divergences", Hint::kNats,
-     Better::kLower, false},
-    {"kl_max", "KL max", "nats/token", "largest of the same KL divergences", Hint::kNats,
-     Better::kLower, false},
+     About::kQuality, From::kMeasurement, Hint::kNats, Better::kLower, true},
+    {"kl_p99", "KL p99", "nats/token", "99th percentile of the same KL divergences",
+     About::kQuality, From::kMeasurement, Hint::kNats, Better::kLower, false},
+    {"kl_max", "KL max", "nats/token", "largest of the same KL divergences", About::kQuality,
+     From::kMeasurement, Hint::kNats, Better::kLower, false},
     {"top1_agreement", "top-1", "fraction",
      "scored tokens where this format and the stored weights rank the same token first / all",
-     Hint::kPercentage, Better::kHigher, true},
+     About::kQuality, From::kMeasurement, Hint::kPercentage, Better::kHigher, true},
 };
 
 const Metric& find_metric(std::string_view tag);  // an unknown tag is our own error

@@ -183,8 +183,8 @@ void check(const QualityConfig& config) {
   }
   const std::pair<const char*, const std::string&> files[] = {
       {"out", config.out}, {"markdown", config.markdown}, {"plot", config.plot}};
-  for (const auto& [key, path] : files) {
-    if (!path.empty()) with_context(key, [&] { check_can_write(path); });
+  for (const auto& file : files) {
+    if (!file.second.empty()) with_context(file.first, [&] { check_can_write(file.second); });
   }
 }
 

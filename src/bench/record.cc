@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "base/check.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "bench/metrics.h"
 
@@ -174,7 +175,7 @@ class Reader {
 };
 
 template <class T>
-Json to_json(const T& value) {
+Json fields_of(const T& value) {
   Json json = Json::object();
   Writer writer(&json);
   visit(writer, const_cast<T&>(value));  // only read
@@ -217,15 +218,20 @@ void Record::set(std::string_view tag, const Estimate& estimate) {
 }
 
 void Record::set(std::string_view tag, std::vector<double> samples) {
-  set(tag, median_estimate(samples));
+  set(tag, series_estimate(samples));
   values.back().samples = std::move(samples);
 }
 
-const Estimate* Record::find(std::string_view tag) const {
+const Value* Record::find_value(std::string_view tag) const {
   for (const Value& value : values) {
-    if (value.tag == tag) return &value.estimate;
+    if (value.tag == tag) return &value;
   }
   return nullptr;
+}
+
+const Estimate* Record::find(std::string_view tag) const {
+  const Value* value = find_value(tag);
+  return value ? &value->estimate : nullptr;
 }
 
 std::string Record::config_text(const char* key) const {
@@ -239,19 +245,20 @@ std::string to_json_line(const Record& record) {
   json["kind"] = record.kind;
   json["status"] = name(record.status);
   json["reason"] = record.reason;
+  json["unstable"] = record.unstable;
   json["config"] = record.config;
   json["format"] = record.format;
   json["resident"] = record.resident;
   json["random_weights"] = record.random_weights;
-  json["fingerprint"] = to_json(record.fingerprint);
-  json["quality"] = record.quality ? to_json(*record.quality) : Json();
+  json["fingerprint"] = fields_of(record.fingerprint);
+  json["quality"] = record.quality ? fields_of(*record.quality) : Json();
   json["values"] = Json::object();
   json["samples"] = Json::object();
   for (const Value& value : record.values) {
-    json["values"][value.tag] = to_json(value.estimate);
+    json["values"][value.tag] = fields_of(value.estimate);
     if (!value.samples.empty()) json["samples"][value.tag] = value.samples;
   }
-  json.update(to_json(record.llama_bench));
+  json.update(fields_of(record.llama_bench));
   // A path may hold bytes that are no UTF-8.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -269,6 +276,7 @@ Record parse_record(const std::string& source, std::string_view line) {
   reader.field("kind", record.kind);
   record.status = parse_status(reader);
   reader.field("reason", record.reason);
+  if (json.contains("unstable")) reader.field("unstable", record.unstable);  // older ones: no
   record.config = reader.child("config").json();
   reader.field("format", record.format);
   reader.field("resident", record.resident);
@@ -284,5 +292,21 @@ Record parse_record(const std::string& source, std::string_view line) {
   visit(llama_bench, record.llama_bench);
   return record;
 }
+
+std::vector<Record> read_records(const std::string& path) {
+  const Bytes file = map_file(path);
+  std::vector<Record> records;
+  int64_t line = 0;
+  for (const std::string_view text : split(file.text(), '\n')) {
+    ++line;
+    if (!trim(text).empty())
+      records.push_back(parse_record(fmt::format("{}:{}", path, line), text));
+  }
+  if (records.empty())
+    throw_error("{}: holds no records; `lowbit bench out=FILE` writes them", path);
+  return records;
+}
+
+nlohmann::ordered_json to_json(const Fingerprint& fingerprint) { return fields_of(fingerprint); }
 
 }  // namespace lowbit

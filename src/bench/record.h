@@ -3,6 +3,7 @@
 // schema_version.
 //
 //   schema_version, kind, status, reason
+//   unstable      why the numbers of a case that ran are not to be trusted; [] if they are
 //   config        what was asked for, by the names of bench/config.h
 //   fingerprint   what it ran on, with which kernels
 //   quality       which text the quality figures are about; null without any
@@ -64,6 +65,7 @@ struct Record {
   std::string kind = "model";
   Status status = Status::kOk;
   std::string reason;  // of skip and fail
+  std::vector<std::string> unstable;
   nlohmann::ordered_json config = nlohmann::ordered_json::object();
   Fingerprint fingerprint;
   std::string format;           // canonical: "int4-g32"
@@ -75,9 +77,11 @@ struct Record {
 
   // The tag must be a row of kMetrics, the numbers finite.
   void set(std::string_view tag, const Estimate& estimate);
-  void set(std::string_view tag, std::vector<double> samples);  // their median
-  const Estimate* find(std::string_view tag) const;             // nullptr: not measured
-  std::string config_text(const char* key) const;               // "" if absent or not a string
+  // Their median; `samples` in the order they were taken (series_estimate).
+  void set(std::string_view tag, std::vector<double> samples);
+  const Estimate* find(std::string_view tag) const;  // nullptr: not measured
+  const Value* find_value(std::string_view tag) const;
+  std::string config_text(const char* key) const;  // "" if absent or not a string
   bool operator==(const Record&) const = default;
 };
 
@@ -85,5 +89,10 @@ std::string to_json_line(const Record& record);
 
 // Error names `source` and the field for anything that to_json_line() does not write.
 Record parse_record(const std::string& source, std::string_view line);
+
+// All records of a file of JSON lines. Error names file and line, or says that there are none.
+std::vector<Record> read_records(const std::string& path);
+
+nlohmann::ordered_json to_json(const Fingerprint& fingerprint);
 
 }  // namespace lowbit

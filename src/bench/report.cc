@@ -204,6 +204,10 @@ std::vector<std::string> notes_of(const Group& group) {
                       record->resident, record->llama_bench.backends));
     }
   }
+  for (const Record* record : group.records) {
+    if (record->status != Status::kOk || record->unstable.empty()) continue;
+    add(fmt::format("{}: unstable: {}", record->format, join(record->unstable, "; ")));
+  }
   note_slower_than_bf16(group, &notes);
   return notes;
 }
@@ -250,6 +254,11 @@ std::string show(std::string_view tag, const Estimate& estimate) {
   const Style style = style_for(find_metric(tag), std::abs(estimate.median));
   const Cell cell = cell_of(estimate, style);
   return cell.half.empty() ? cell.value : cell.value + " ± " + cell.half;
+}
+
+std::string show_with_unit(std::string_view tag, const Estimate& estimate) {
+  const std::string unit = style_for(find_metric(tag), std::abs(estimate.median)).unit;
+  return show(tag, estimate) + (unit.empty() ? "" : " " + unit);
 }
 
 std::string report_table(std::span<const Record> records) {

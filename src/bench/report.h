@@ -3,6 +3,7 @@
 
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "bench/record.h"
 
@@ -18,5 +19,6 @@ std::string report_markdown(std::span<const Record> records);
 
 // "812 ± 9", in the unit that fits the value: how a progress line shows one figure.
 std::string show(std::string_view tag, const Estimate& estimate);
+std::string show_with_unit(std::string_view tag, const Estimate& estimate);  // "812 ± 9 tokens/s"
 
 }  // namespace lowbit

@@ -41,6 +41,22 @@ int64_t low_index(int64_t n, double q) {
   return n - 1;
 }
 
+// Each sample's rank less the mean rank; equal samples share the mean of theirs.
+std::vector<double> centered_ranks(std::span<const double> samples) {
+  std::vector<size_t> order(samples.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::sort(order.begin(), order.end(),
+            [&](size_t a, size_t b) { return samples[a] < samples[b]; });
+  std::vector<double> ranks(samples.size());
+  const double center = static_cast<double>(samples.size() - 1) / 2;
+  for (size_t i = 0, end; i < order.size(); i = end) {
+    for (end = i + 1; end < order.size() && samples[order[end]] == samples[order[i]];) ++end;
+    for (size_t j = i; j < end; ++j)
+      ranks[order[j]] = static_cast<double>(i + end - 1) / 2 - center;
+  }
+  return ranks;
+}
+
 }  // namespace
 
 Estimate exact(double value) { return {value, value, value, 1}; }
@@ -76,6 +92,50 @@ Estimate quantile_estimate(std::span<const double> samples, double q) {
 
 Estimate median_estimate(std::span<const double> samples) {
   return quantile_estimate(samples, 0.5);
+}
+
+double autocorrelation_time(std::span<const double> samples) {
+  const auto n = static_cast<int64_t>(samples.size());
+  if (n < 10) return 1;
+  const std::vector<double> ranks = centered_ranks(samples);
+  double variance = 0;
+  for (const double r : ranks) variance += r * r;
+  if (variance == 0) return 1;
+  const auto covariance = [&](int64_t lag) {
+    double sum = 0;
+    for (int64_t i = 0; i + lag < n; ++i) {
+      sum += ranks[static_cast<size_t>(i)] * ranks[static_cast<size_t>(i + lag)];
+    }
+    return sum;
+  };
+  double time = -1;
+  for (int64_t lag = 0; lag + 1 < n / 2; lag += 2) {
+    const double pair = (covariance(lag) + covariance(lag + 1)) / variance;
+    if (pair <= 0) break;
+    time += 2 * pair;
+  }
+  return std::clamp(time, 1.0, static_cast<double>(n));
+}
+
+Estimate series_estimate(std::span<const double> samples) {
+  const auto n = static_cast<int64_t>(samples.size());
+  const auto worth = static_cast<int64_t>(static_cast<double>(n) / autocorrelation_time(samples));
+  if (worth == n) return median_estimate(samples);
+  const std::vector<double> values = sorted(samples);
+  // The order statistic of `worth` samples, at the same share of all of them, rounded outwards.
+  const int64_t lo = worth < 2 ? 0 : low_index(worth, 0.5) * (n - 1) / (worth - 1);
+  return {quantile_of_sorted(values, 0.5), values[static_cast<size_t>(lo)],
+          values[static_cast<size_t>(n - 1 - lo)], n};
+}
+
+double normal_quantile(double confidence) {
+  LB_CHECK(0 < confidence && confidence < 1, "{}", confidence);
+  double lo = 0, hi = 10;
+  for (int i = 0; i < 60; ++i) {
+    const double z = (lo + hi) / 2;
+    (std::erf(z / std::sqrt(2.0)) < confidence ? lo : hi) = z;
+  }
+  return lo;
 }
 
 Estimate mean_estimate(double mean, double standard_error, int64_t n) {

@@ -1,4 +1,5 @@
-// What repeated measurements are worth. All intervals are two-sided 95 %.
+// What repeated measurements are worth. All intervals are two-sided 95 % unless a
+// confidence is given.
 #pragma once
 
 #include <cstdint>
@@ -36,6 +37,19 @@ double median(std::span<const double> samples);
 // with 93.75 %, for n = 2 with 50 %.
 Estimate quantile_estimate(std::span<const double> samples, double q);
 Estimate median_estimate(std::span<const double> samples);
+
+// How many consecutive samples carry what one independent sample would: 1 + 2 * the sum of the
+// autocorrelations of their ranks, summed in pairs while those are positive (Geyer 1992). At least
+// 1; 1 for fewer than ten samples, where it cannot be known.
+double autocorrelation_time(std::span<const double> samples);
+
+// The median of measurements in the order they were taken, with the interval that as many
+// independent samples would have as these are worth. A machine that is slow for a second is slow
+// for many runs in a row: counting each of them would make the interval too narrow.
+Estimate series_estimate(std::span<const double> samples);
+
+// z of a two-sided normal interval: 1.96 for 0.95.
+double normal_quantile(double confidence);
 
 // A mean over many values (n > 30) and its normal interval, mean +- 1.96 standard errors.
 Estimate mean_estimate(double mean, double standard_error, int64_t n);

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
 #include <random>
 #include <thread>
@@ -179,6 +180,105 @@ TEST(BenchProgress, TheLineHasCaseTimeLeftAndLastResult) {
   progress.finish(record);
   progress.start("m int2");
   EXPECT_TRUE(progress.line().ends_with("; last: int8 fail")) << progress.line();
+}
+
+const std::string kConfigs = std::string(LB_SOURCE_DIR) + "/configs/";
+
+// One short run of each case of a file.
+Outcome run_short(Args args, const Args& more) {
+  args.insert(args.begin(), "bench");
+  args.insert(args.end(), {"model=" + kProse, "new_tokens=3", "active=1", "warmup=0"});
+  args.insert(args.end(), more.begin(), more.end());
+  return run_here(args);
+}
+
+TEST(BenchSuites, EveryExperimentOfTheLlamaHarnessRuns) {
+  const auto folder = open_folder(kConfigs + "torchao-llama");
+  EXPECT_GE(folder->names().size(), 6u);
+  for (const std::string& name : folder->names()) {
+    const Outcome run = run_short({folder->path_of(name)}, {"prompt_tokens=4"});
+    EXPECT_NE(run.code, 2) << name << run.err;
+    EXPECT_EQ(run.out.find("cannot"), std::string::npos) << name << run.out;
+    EXPECT_NE(run.out.find("decode"), std::string::npos) << name << run.out;
+  }
+}
+
+constexpr const char* kFirst = "Profiling complete. Metrics: tokens per second (tps): ";
+constexpr const char* kSecond = "GPU util: FLOPs (total generate flops/latency): ";
+
+// Each command line of low-bit-inference: entry point, file, overrides as its documents have them.
+TEST(BenchSuites, EveryCommandLineOfLowBitInferenceRuns) {
+  const Args kSmall = {"skip_first=0", "wait=0",           "warmup=0",           "active=1",
+                       "repeat=1",     "max_new_tokens=3", "model_id=" + kProse, "tps_only=True"};
+  const std::string folder = kConfigs + "low-bit-inference/";
+  const struct {
+    const char *entry, *file;
+    Args overrides;
+    const char* format;
+  } kLines[] = {
+      {"", "profile_baseline", {}, "bf16"},
+      {"torch_baseline", "profile_baseline", {"tps_only=False"}, "bf16"},
+      {"baseline", "profile_baseline", {"compute_dtype=fp16"}, "f16"},
+      {"low_bit_inference.torchinductor", "profile_inductor", {}, "bf16"},
+      {"torchinductor", "profile_inductor", {"profile_compile=True"}, "bf16"},
+      {"torchinductor_tuned", "profile_inductor_tuned", {}, "bf16"},
+      {"torchinductor_int4", "profile_inductor_torchao", {}, "torchao_exp:bf16_int4"},
+      {"torchao_exp", "profile_inductor_torchao", {"quantization_method=default"}, "int8-sbf16"},
+      {"", "profile_inductor_torchao", {}, "torchao_exp:bf16_fp8"},
+      {"gemlite_demo", "profile_inductor_gemlite", {}, "gemlite_exp:bf16_int1"},
+      {"gemlite_exp", "profile_inductor_gemlite", {"quantization_method=mxfp8_mxfp8"}, "mxfp8+fp8"},
+      {"", "profile_inductor_gemlite", {}, "gemlite_exp:nvfp4_nvfp4"},
+      {"gemlite_exp",
+       "profile_inductor_gemlite",
+       {"tps_only=False", "quantization_method=mxfp8_mxfp8", "kernel_profile=True",
+        "oom_profile=True", "repeat=5"},
+       "kernel_profile: "},
+  };
+  for (const auto& line : kLines) {
+    Args args = {"bench"};
+    if (*line.entry != 0) args.emplace_back(line.entry);
+    args.push_back(folder + line.file + ".yaml");
+    args.insert(args.end(), kSmall.begin(), kSmall.end());
+    args.insert(args.end(), line.overrides.begin(), line.overrides.end());
+    const Outcome run = run_here(args);
+    EXPECT_NE(run.code, 2) << line.entry << " " << line.file << ": " << run.err;
+    for (const char* part : {"entry point: ", kFirst, kSecond, line.format}) {
+      EXPECT_NE(run.out.find(part), std::string::npos) << part << "\n" << run.out;
+    }
+    EXPECT_LT(run.out.find(kSecond), run.out.find("median ±")) << "the suite's lines come first";
+  }
+}
+
+TEST(BenchSuites, AutoquantSaysWhatToUse) {
+  for (const char* entry : {"torchao_autoquant", "torchinductor_autoquant"}) {
+    const Outcome run =
+        run_here({"bench", entry, kConfigs + "low-bit-inference/profile_inductor_torchao.yaml"});
+    EXPECT_EQ(run.code, 2);
+    EXPECT_NE(run.err.find("quantization_method=bf16_int8"), std::string::npos) << run.err;
+  }
+}
+
+TEST(BenchSuites, ARunFolderHasTheResultsAndTheErrors) {
+  const TempFolder folder;
+  const Outcome run =
+      run_here({"bench", "torch_baseline", "model_id=synthetic:tiny", "device=cpu",
+                "profiling_dir=" + folder.path() + "/log", "max_new_tokens=2,5000"});
+  EXPECT_EQ(run.code, 1) << run.err;
+  const std::filesystem::path log(folder.path() + "/log");
+  ASSERT_EQ(std::distance(std::filesystem::directory_iterator(log), {}), 1);
+  const std::string made = std::filesystem::directory_iterator(log)->path();
+  EXPECT_EQ(lines_of(made + "/results.jsonl"), 2);
+  EXPECT_NE(map_file(made + "/error.txt").text().find("2048"), std::string_view::npos);
+}
+
+TEST(BenchSuites, AnUnknownKeyOfAFileIsAnErrorWithASuggestion) {
+  const TempFolder folder;
+  const std::string file = folder.write("x.yaml", "model_id: m\nmax_new_token: 3\n");
+  const Outcome run = run_here({"bench", file});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_NE(run.err.find("x.yaml:2: unknown key `max_new_token`, did you mean `max_new_tokens`"),
+            std::string::npos)
+      << run.err;
 }
 
 }  // namespace

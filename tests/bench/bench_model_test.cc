@@ -10,6 +10,7 @@
 #include "bench/quality.h"
 #include "bench/report.h"
 #include "cpu/backend.h"
+#include "load/checkpoint.h"
 #include "ref/backend.h"
 
 namespace lowbit {
@@ -84,6 +85,22 @@ TEST(BenchModel, TheSameCaseHasTheSameLogitsHash) {
   const Record stored = run_case(tiny_case("stored"), ref_backend());
   EXPECT_EQ(bf16.fingerprint.logits_hash, stored.fingerprint.logits_hash);
   EXPECT_EQ(stored.format, "bf16");
+}
+
+TEST(BenchModel, AScheduleAndAPromptAreFollowed) {
+  BenchCase c = prose_case("bf16");
+  c.quality = "none";
+  c.prompt = "Hello, my name is";
+  c.skip_first = 1;
+  c.active = 2;
+  c.repeat = 2;
+  const Record record = run_case(c, cpu_backend());
+  EXPECT_EQ(record.llama_bench.samples_ns.size(), 4u) << record.reason;
+  const auto tokenizer = open_checkpoint(c.model)->tokenizer();
+  EXPECT_EQ(record.llama_bench.n_prompt, static_cast<int>(tokenizer->encode(c.prompt).size()));
+  c = tiny_case();  // no tokenizer
+  c.prompt = "Hello, my name is";
+  EXPECT_EQ(run_case(c, ref_backend()).llama_bench.n_prompt, 3);
 }
 
 TEST(BenchModel, RandomWeightsCarryNoQualityFigureEvenWhenAskedFor) {

@@ -7,7 +7,7 @@ namespace {
 
 // 100 prompt tokens in 0.2 s, the first token 0.05 s later, then 10 steps in 0.5 s.
 const std::vector<RunTiming> kRuns(6, RunTiming{0.2, 0.25, 0.5, 10});
-constexpr SpeedOptions kOptions = {.prompt_tokens = 100, .new_tokens = 11};
+const SpeedOptions kOptions = {.prompt_tokens = 100, .new_tokens = 11};
 
 TEST(Metrics, SpeedFollowsFromTimesByTheStatedFormulas) {
   Record record;
@@ -19,6 +19,24 @@ TEST(Metrics, SpeedFollowsFromTimesByTheStatedFormulas) {
   EXPECT_DOUBLE_EQ(record.find("tps")->median, 11 / 0.75);
   EXPECT_EQ(record.find("tpot")->n, 6);
   EXPECT_EQ(record.values.front().samples.size(), 6u);
+}
+
+TEST(Metrics, ASecondHalfThatIsOverOnePercentSlowerMakesARecordUnstable) {
+  std::vector<RunTiming> runs(12, kRuns.front());
+  for (size_t i = 6; i < 12; ++i) runs[i].decode *= 1.009;
+  Record steady;
+  add_speed(&steady, runs, kOptions);
+  EXPECT_TRUE(steady.unstable.empty());
+  for (size_t i = 6; i < 12; ++i) runs[i].decode *= 1.02;
+  Record drifting;
+  add_speed(&drifting, runs, kOptions);
+  EXPECT_EQ(drifting.unstable,
+            (std::vector<std::string>{
+                "decode: the second half of its 12 runs took 2.9 % longer than the first"}));
+  EXPECT_EQ(parse_record("test", to_json_line(drifting)).unstable, drifting.unstable);
+  EXPECT_EQ(drift_of("ttft", std::vector<double>{2, 2, 2, 2, 2, 1, 1, 1, 1, 1}),
+            "ttft: the second half of its 10 runs took 50.0 % less than the first");
+  EXPECT_EQ(drift_of("ttft", std::vector<double>{2, 2, 2, 2, 1, 1, 1, 1, 1}), "");  // too few
 }
 
 TEST(Metrics, OneNewTokenHasNoDecodeFigures) {
@@ -86,6 +104,18 @@ TEST(Measure, StopsWhenBothIntervalsAreNarrowAndNotBefore) {
   runs = kRuns;
   runs[2].ttft *= 1.2;
   EXPECT_FALSE(precise_enough(runs, options));  // ttft varies
+}
+
+TEST(Measure, AScheduleCountsAsTorchsDoes) {
+  const auto recorded = [](const Schedule& schedule) {
+    std::string runs;
+    for (int64_t i = 0; i < schedule.total(); ++i) runs += schedule.records(i) ? 'R' : '.';
+    return runs;
+  };
+  EXPECT_EQ(recorded({1, 1, 3, 5, 0}), ".....RRRRR");  // the shipped configs
+  EXPECT_EQ(recorded({1, 2, 1, 1, 1}), "....R");
+  EXPECT_EQ(recorded({0, 0, 0, 1, 5}), "RRRRR");
+  EXPECT_EQ(recorded({1, 0, 1, 2, 2}), "..RR.RR");
 }
 
 }  // namespace

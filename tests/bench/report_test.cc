@@ -35,6 +35,14 @@ TEST(Report, NamesTheKernelOfAFormatThatIsSlowerThanBf16) {
   EXPECT_EQ(text.find("warning: q4_0"), std::string::npos);  // as fast as bf16
 }
 
+TEST(Report, SaysWhichCasesAreUnstableAndWhy) {
+  std::vector<Record> records = {sample_records()[0]};
+  EXPECT_EQ(report_table(records).find("unstable"), std::string::npos);
+  records[0].unstable = {"ttft: the second half of its 10 runs took 50.0 % less than the first"};
+  EXPECT_NE(report_markdown(records).find("- bf16: unstable: ttft: the second half"),
+            std::string::npos);
+}
+
 TEST(Report, OneFigureIsShownInAUnitThatFits) {
   EXPECT_EQ(show("ttft", {0.0123, 0.0121, 0.0125, 9}), "12.3 ± 0.2");
   EXPECT_EQ(show("decode_tps", exact(812.4)), "812");

@@ -89,6 +89,45 @@ TEST(Stats, IntervalIgnoresOneWildOutlier) {
   EXPECT_LE(median_estimate(x).hi, 16);
 }
 
+// Runs of `length` equal draws: each run is worth one sample.
+std::vector<double> runs_of(int length, int runs) {
+  Rng rng(static_cast<uint64_t>(length));
+  std::vector<double> x;
+  for (int run = 0; run < runs; ++run) {
+    x.insert(x.end(), static_cast<size_t>(length), exponential(rng));
+  }
+  return x;
+}
+
+TEST(Stats, AutocorrelationTimeIsTheLengthOfRunsOfEqualSamples) {
+  EXPECT_NEAR(autocorrelation_time(runs_of(1, 4000)), 1, 0.2);
+  EXPECT_NEAR(autocorrelation_time(runs_of(10, 2000)), 10, 1.5);
+  EXPECT_EQ(autocorrelation_time(std::vector<double>(50, 3.0)), 1);
+  EXPECT_EQ(autocorrelation_time(one_to(9)), 1);     // too few to know
+  EXPECT_GT(autocorrelation_time(one_to(100)), 20);  // a steady drift is worth few samples
+}
+
+TEST(Stats, SeriesEstimateCountsSamplesByWhatTheyAreWorth) {
+  const std::vector<double> independent = runs_of(1, 40);
+  EXPECT_EQ(median_estimate(independent).median, series_estimate(independent).median);
+  int hits = 0, naive = 0;
+  for (int trial = 0; trial < 400; ++trial) {
+    Rng rng(static_cast<uint64_t>(trial), 7);
+    std::vector<double> x;
+    for (int run = 0; run < 60; ++run) x.insert(x.end(), 5, exponential(rng));
+    const Estimate honest = series_estimate(x), narrow = median_estimate(x);
+    hits += honest.lo <= std::log(2.0) && std::log(2.0) <= honest.hi;
+    naive += narrow.lo <= std::log(2.0) && std::log(2.0) <= narrow.hi;
+  }
+  EXPECT_GE(hits, 366);   // 91.5 %: the length of the runs is itself estimated
+  EXPECT_LE(naive, 300);  // what the plain interval would have promised as 95 %
+}
+
+TEST(Stats, NormalQuantileMatchesTables) {
+  EXPECT_NEAR(normal_quantile(0.95), 1.959964, 1e-6);
+  EXPECT_NEAR(normal_quantile(0.99), 2.575829, 1e-6);
+}
+
 TEST(Stats, FractionStaysInRangeAndMatchesWilson) {
   const Estimate all = fraction_estimate(50, 50);
   EXPECT_EQ(all.median, 1);

@@ -1,0 +1,45 @@
+// The keys and values of this step's token, rotated and written to the cache by the CTA whose split
+// holds them: what rope_append does, for a token that is alone in its sequence.
+#pragma once
+
+#include "cuda/attention.cuh"
+#include "cuda/encode.cuh"
+
+namespace lowbit::cuda {
+
+__device__ inline bool holds_newest(const DecodeItem& item) {
+  const int32_t split = (item.context - 1) / kUnitTokens / item.splits.units;
+  return split % static_cast<int32_t>(gridDim.x) == static_cast<int32_t>(blockIdx.x);
+}
+
+// Not inlined: kernels of every cache would compile the choice of scales again.
+static __device__ __noinline__ void store_newest(const Act& cache, int64_t row, const float* x) {
+  if (cache.scale != Scale::kNone) return encode_row(view_of(cache), row, x);
+  const int64_t d = cache.ld;
+  std::byte* to = static_cast<std::byte*>(cache.data) + row * d * view_of(cache).format.bits / 8;
+  for (int32_t i = threadIdx.x; i < d; i += kDecodeThreads) store_plain(cache.format, to, i, x[i]);
+}
+
+// By the whole CTA, which may read the rows afterwards; `rows` is shared memory for two.
+__device__ inline void append_newest(const DecodeArgs& args, const DecodeItem& item, float* rows) {
+  const AttentionArgs& a = args.a;
+  const int32_t d = a.head_dim, half = d / 2;
+  const int64_t width = int64_t{a.heads + 2 * a.kv_heads} * d;
+  const float* k = a.qkv + item.token * width + int64_t{a.heads + item.kv_head} * d;
+  const float* v = k + int64_t{a.kv_heads} * d;
+  const float* cos_sin = args.cos_sin + int64_t{item.token} * d;
+  for (int32_t i = threadIdx.x; i < half; i += kDecodeThreads) {
+    const float2 x = rotated(k[i], k[half + i], cos_sin[i], cos_sin[half + i]);
+    rows[i] = x.x;
+    rows[half + i] = x.y;
+    rows[d + i] = v[i];
+    rows[d + half + i] = v[half + i];
+  }
+  __syncthreads();
+  const int64_t row = kv_row(a.kv, item.slot, item.context - 1, item.kv_head, a.kv_heads);
+  store_newest(a.kv.k, row, rows);
+  store_newest(a.kv.v, row, rows + d);
+  __syncthreads();
+}
+
+}  // namespace lowbit::cuda

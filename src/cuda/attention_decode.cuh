@@ -1,0 +1,403 @@
+// cuda.attention.decode: one token against its own context, caches of f16, bf16, int8, fp8, int4.
+//   grid (splits, kv heads x chunks, tokens), eight warps; each warp streams tiles of 16 tokens.
+// Scores S^T[16 tokens, 8] = K[16, d] Q^T and the output O^T[d, 8] += V^T[d, 16] P^T are
+// mma.m16n8k16 with the cache as A, so that no row is padding: the 8 columns are 4 query heads,
+// each as the sum of two 16-bit numbers (2^-17 of it is lost; weights P likewise). Scales of K
+// multiply the scores, scales of V the weights; zeros are added outside. A lane copies just the
+// words that it will use itself (rows 2g, 2g + 1 of K; 4q .. 4q + 3 of V, in the lane's own order
+// of columns) through a private ring in shared memory: cp.async is a deep queue of registers, and
+// the loop has neither barriers nor bank conflicts. Bytes moved: the live rows of the cache, once
+// for every chunk of up to 8 query heads.
+#pragma once
+
+#include "cuda/attention.cuh"
+#include "cuda/attention_append.cuh"
+#include "cuda/attention_codes.cuh"
+#include "cuda/attention_ring.cuh"
+#include "cuda/check.h"
+#include "cuda/pdl.cuh"
+
+namespace lowbit::cuda {
+
+// Shared memory beside the ring.
+template <int kDim, int kTiles>
+struct Shared {
+  union {
+    struct {
+      float queries[kTiles * 4 * kDim], newest[2 * kDim];
+    };
+    float sums[kDecodeWarps * kMergedHeads * kDim];
+  };
+  uint2 fragments[kDim / 16][kTiles][32];
+  float2 tops[kDecodeWarps * kMergedHeads];
+  float query_sums[kTiles * 4][2];  // of the columns of each block
+};
+
+// ---- queries ------------------------------------------------------------------------------------
+
+// A power of two that brings the largest query of f16 products near 1; 1 for bf16.
+template <bool kHalf>
+__device__ float query_factor(const float* queries, int32_t count) {
+  if constexpr (!kHalf) return 1.0f;
+  float top = 0;
+  for (int32_t i = threadIdx.x % 32; i < count; i += 32) top = fmaxf(top, fabsf(queries[i]));
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, lanes));
+  }
+  const uint32_t exponent = __float_as_uint(top) >> 23;  // of 2^(exponent - 127)
+  if (exponent < 1 || exponent > 253) return 1.0f;
+  return __uint_as_float((254 - exponent) << 23);
+}
+
+// B fragments of the queries in the order of columns in which a lane holds words of K.
+template <class C, int kDim, int kTiles>
+__device__ void make_fragments(Shared<kDim, kTiles>& shared, int32_t heads, float factor) {
+  using S = Shape<C, kDim>;
+  constexpr int kRun = S::kKBytes * 8 / C::kBits;  // columns of a chunk
+  constexpr int kWord = 32 / C::kBits, kPairs = kWord / 2;
+  for (int i = threadIdx.x; i < S::kSteps * kTiles * 32; i += kDecodeThreads) {
+    const int lane = i % 32, tile = i / 32 % kTiles, step = i / 32 / kTiles;
+    const int g = lane / 4, q = lane % 4, head = tile * 4 + g / 2;
+    uint32_t pair[2];
+    for (int n = 0; n < 2; ++n) {
+      const int index = 2 * step + n;  // of the lane's pairs of a row
+      const int chunk = index / (kRun / 2), rest = index % (kRun / 2);
+      const int at = (4 * chunk + q) * kRun + rest / kPairs * kWord;
+      float x[2];
+      for (int side = 0; side < 2; ++side) {
+        x[side] = head < heads
+                      ? shared.queries[head * kDim + at + C::column(rest % kPairs, side)] * factor
+                      : 0.0f;
+      }
+      pair[n] = part_of<C::kHalf>(x[0], x[1], g % 2 == 1);
+    }
+    shared.fragments[step][tile][lane] = {pair[0], pair[1]};
+  }
+}
+
+template <class C, int kDim, int kTiles>
+__device__ void sum_queries(Shared<kDim, kTiles>& shared, int32_t heads) {
+  constexpr int kBlocks = Shape<C, kDim>::kBlocks, kBlock = kDim / kBlocks;
+  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  if (warp >= kTiles * 4) return;
+  for (int b = 0; b < kBlocks; ++b) {
+    float sum = 0;
+    for (int i = lane; i < kBlock && warp < heads; i += 32) {
+      sum += shared.queries[warp * kDim + b * kBlock + i];
+    }
+    for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(kAllLanes, sum, lanes);
+    if (lane == 0) shared.query_sums[warp][b] = sum;
+  }
+}
+
+// ---- the kernel ---------------------------------------------------------------------------------
+
+// One warp's softmax and sums over the tiles of a split. Lane 4g + q: tokens 2g and 2g + 1, head q
+// of every tile of four.
+template <class C, int kDim, int kTiles>
+class Attend {
+  using S = Shape<C, kDim>;
+  static constexpr int kPairsOfWord = 16 / C::kBits;
+  // Weights of at most 1 as f16: far from its subnormals.
+  static constexpr float kWeight = C::kHalf ? 32768.0f : 1.0f;
+
+ public:
+  __device__ Attend(const Shared<kDim, kTiles>& shared, const DecodeArgs& args, float factor)
+      : shared_(shared), scale_(args.a.scale * kLog2E / factor) {
+    if constexpr (C::kZeros) {
+      flip_ = args.a.kv.k.code == Code::kInt ? 0x88888888u : 0u;
+      zeros_ = args.a.kv.k.zero != Zero::kNone;
+    }
+    start();
+  }
+
+  __device__ void start() {
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+      top_[t] = -INFINITY;
+      total_[t] = 0;
+#pragma unroll
+      for (int b = 0; b < S::kBlocks; ++b) zero_sum_[t][b] = 0;
+#pragma unroll
+      for (int m = 0; m < S::kSteps; ++m) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sum_[t][m][i] = 0;
+      }
+    }
+  }
+
+  // The oldest tile of the ring, of which `live` tokens count.
+  __device__ void add(const Ring<C, kDim>& ring, int32_t live) {
+    float score[kTiles][2];
+    multiply_k(ring, score);
+    float value_scale[2][S::kBlocks], value_zero[2][S::kBlocks] = {};
+    if constexpr (S::kScales) ring.read_scales(1, value_scale);
+    if constexpr (C::kZeros) {
+      if (zeros_) ring.read_scales(3, value_zero);
+    }
+    const int g = threadIdx.x % 32 / 4;
+    uint2 weights[kTiles][S::kBlocks];
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+      float p[2];
+      soften(t, score[t], live - 2 * g, p);
+#pragma unroll
+      for (int b = 0; b < S::kBlocks; ++b) {
+        float w[2];
+#pragma unroll
+        for (int e = 0; e < 2; ++e) {
+          const bool counts = 2 * g + e < live;
+          w[e] = p[e] * kWeight;
+          if constexpr (S::kScales) w[e] = counts ? p[e] * value_scale[e][b] : 0.0f;
+          if constexpr (C::kZeros) {
+            if (counts) zero_sum_[t][b] += p[e] * value_zero[e][b];
+          }
+        }
+        weights[t][b] = transposed(w);
+      }
+    }
+    multiply_v(ring, weights);
+  }
+
+  // The sums of tile `t` of heads to shared memory.
+  __device__ void store(int t, Shared<kDim, kTiles>& shared) {
+    constexpr int kRun = S::kVBytes * 8 / C::kBits;
+    const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
+    float total = total_[t];
+    for (int lanes = 4; lanes < 32; lanes *= 2) {
+      total += __shfl_xor_sync(kAllLanes, total, lanes);
+#pragma unroll
+      for (int b = 0; b < S::kBlocks; ++b) {
+        zero_sum_[t][b] += __shfl_xor_sync(kAllLanes, zero_sum_[t][b], lanes);
+      }
+    }
+    if (g == 0) shared.tops[warp * kMergedHeads + q] = {top_[t], total};
+    float* row = shared.sums + (warp * kMergedHeads + q) * kDim;
+#pragma unroll
+    for (int m = 0; m < S::kSteps; ++m) {
+      const int chunk = 2 * m / kRun, column = (8 * chunk + g) * kRun + 2 * m % kRun;
+      const float zero = C::kZeros ? zero_sum_[t][S::kBlocks == 1 ? 0 : chunk] : 0.0f;
+      const float(&s)[4] = sum_[t][m];
+      row[column] = (s[0] + s[1]) * (1 / kWeight) + zero;
+      row[column + 1] = (s[2] + s[3]) * (1 / kWeight) + zero;
+    }
+  }
+
+ private:
+  // Blocks of K have sums of their own; where a row is one block, two sums make the chain shorter.
+  __device__ void multiply_k(const Ring<C, kDim>& ring, float (&score)[kTiles][2]) {
+    constexpr int kPairs = S::kKBytes * 4 / C::kBits, kSums = 2;
+    const int lane = threadIdx.x % 32, q = lane % 4;
+    float sum[kTiles][kSums][4] = {};
+#pragma unroll
+    for (int c = 0; c < S::kKChunks; ++c) {
+      uint32_t pairs[2][kPairs];
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        uint32_t words[S::kKBytes / 4];
+        ring.read_k(c, e, words);
+#pragma unroll
+        for (int w = 0; w < S::kKBytes / 4; ++w) {
+          uint32_t some[kPairsOfWord];
+          C::pairs(words[w], flip_, some);
+#pragma unroll
+          for (int i = 0; i < kPairsOfWord; ++i) pairs[e][w * kPairsOfWord + i] = some[i];
+        }
+      }
+#pragma unroll
+      for (int u = 0; u < kPairs / 2; ++u) {
+        const uint32_t a[4] = {pairs[0][2 * u], pairs[1][2 * u], pairs[0][2 * u + 1],
+                               pairs[1][2 * u + 1]};
+        const int step = c * (kPairs / 2) + u, part = S::kBlocks == 1 ? step % 2 : c;
+#pragma unroll
+        for (int t = 0; t < kTiles; ++t) {
+          multiply<C::kHalf>(sum[t][part], a, shared_.fragments[step][t][lane]);
+        }
+      }
+    }
+    float scale[2][S::kBlocks], zero[2][S::kBlocks] = {};
+    if constexpr (S::kScales) ring.read_scales(0, scale);
+    if constexpr (C::kZeros) {
+      if (zeros_) ring.read_scales(2, zero);
+    }
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+#pragma unroll
+      for (int e = 0; e < 2; ++e) {
+        float part[kSums];
+#pragma unroll
+        for (int b = 0; b < kSums; ++b) part[b] = sum[t][b][2 * e] + sum[t][b][2 * e + 1];
+        if constexpr (S::kBlocks == 1) {
+          score[t][e] = part[0] + part[1];
+          if constexpr (S::kScales) score[t][e] *= scale[e][0];
+        } else {
+          score[t][e] = part[0] * scale[e][0] + part[1] * scale[e][1];
+        }
+        if constexpr (C::kZeros) {
+#pragma unroll
+          for (int b = 0; b < S::kBlocks; ++b) {
+            score[t][e] += zero[e][b] * shared_.query_sums[t * 4 + q][b];
+          }
+        }
+      }
+    }
+  }
+
+  // Scores to weights relative to the largest score so far; all sums follow where that has grown.
+  __device__ void soften(int t, const float (&score)[2], int32_t live, float (&p)[2]) {
+    float scaled[2];
+    float top = top_[t];
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      scaled[e] = e < live ? score[e] * scale_ : -INFINITY;
+      top = fmaxf(top, scaled[e]);
+    }
+#pragma unroll
+    for (int lanes = 4; lanes < 32; lanes *= 2) {
+      top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, lanes));
+    }
+    if (__any_sync(kAllLanes, top != top_[t])) {
+      const float factor = top == top_[t] ? 1.0f : exp2f(top_[t] - top);
+      top_[t] = top;
+      total_[t] *= factor;
+#pragma unroll
+      for (int b = 0; b < S::kBlocks; ++b) zero_sum_[t][b] *= factor;
+#pragma unroll
+      for (int m = 0; m < S::kSteps; ++m) {
+#pragma unroll
+        for (int i = 0; i < 4; ++i) sum_[t][m][i] *= factor;
+      }
+    }
+#pragma unroll
+    for (int e = 0; e < 2; ++e) {
+      p[e] = e < live ? exp2f(scaled[e] - top) : 0.0f;  // NaN and masked must not meet
+      total_[t] += p[e];
+    }
+  }
+
+  // The B fragment of weights of tokens 2g, 2g + 1 and head q: column n is part n % 2 of head n
+  // / 2.
+  __device__ static uint2 transposed(const float (&w)[2]) {
+    const int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
+    const int first = 8 * q + g / 2, second = first + 4;
+    uint2 out;
+    const float a = __shfl_sync(kAllLanes, w[0], first), b = __shfl_sync(kAllLanes, w[0], second);
+    out.x = part_of<C::kHalf>(a, b, g % 2 == 1);
+    const float c = __shfl_sync(kAllLanes, w[1], first), d = __shfl_sync(kAllLanes, w[1], second);
+    out.y = part_of<C::kHalf>(c, d, g % 2 == 1);
+    return out;
+  }
+
+  __device__ void multiply_v(const Ring<C, kDim>& ring,
+                             const uint2 (&weights)[kTiles][S::kBlocks]) {
+    constexpr int kWords = S::kVBytes / 4, kColumns = 2 * kPairsOfWord;  // of a word
+#pragma unroll
+    for (int c = 0; c < S::kVChunks; ++c) {
+      uint32_t words[4][kWords];
+#pragma unroll
+      for (int e = 0; e < 4; ++e) ring.read_v(c, e, words[e]);
+#pragma unroll
+      for (int w = 0; w < kWords; ++w) {
+        // Rows 4q, 4q + 2 are k = 2q, 2q + 1 of the mma; rows 4q + 1, 4q + 3 are k = 2q + 8, + 9.
+        uint32_t low[kColumns], high[kColumns];
+        C::pairs_of_tokens(words[0][w], words[2][w], flip_, low);
+        C::pairs_of_tokens(words[1][w], words[3][w], flip_, high);
+#pragma unroll
+        for (int i = 0; i < kColumns; i += 2) {
+          const uint32_t a[4] = {low[i], low[i + 1], high[i], high[i + 1]};
+          const int m = (c * kWords + w) * (kColumns / 2) + i / 2;
+#pragma unroll
+          for (int t = 0; t < kTiles; ++t) {
+            multiply<C::kHalf>(sum_[t][m], a, weights[t][S::kBlocks == 1 ? 0 : c]);
+          }
+        }
+      }
+    }
+  }
+
+  const Shared<kDim, kTiles>& shared_;
+  const float scale_;
+  uint32_t flip_ = 0;
+  bool zeros_ = false;
+  float top_[kTiles], total_[kTiles], zero_sum_[kTiles][S::kBlocks];
+  float sum_[kTiles][S::kSteps][4];
+};
+
+template <class C, int kDim, int kTiles>
+__global__ void __launch_bounds__(kDecodeThreads, 1)
+    attention_decode_kernel(const __grid_constant__ DecodeArgs args) {
+  extern __shared__ __align__(16) std::byte memory[];
+  auto& shared = *reinterpret_cast<Shared<kDim, kTiles>*>(memory);
+  pdl_wait();
+  pdl_launch_dependents();
+  const DecodeItem item(args);
+  if (static_cast<int32_t>(blockIdx.x) >= item.splits.count) return;
+
+  const bool append = args.cos_sin != nullptr;
+  Ring<C, kDim> ring(args, item, memory + sizeof(Shared<kDim, kTiles>));
+  int fetched = 0;
+  for (; fetched < Shape<C, kDim>::kStages && !(append && ring.newest_is_next()); ++fetched) {
+    ring.fetch();
+  }
+  load_queries(args, item, shared.queries);
+  if (append && holds_newest(item)) append_newest(args, item, shared.newest);
+  for (; fetched < Shape<C, kDim>::kStages; ++fetched) ring.fetch();
+  __syncthreads();
+  const float factor = query_factor<C::kHalf>(shared.queries, item.heads * kDim);
+  make_fragments<C>(shared, item.heads, factor);
+  if constexpr (C::kZeros) sum_queries<C>(shared, item.heads);
+  __syncthreads();
+
+  Attend<C, kDim, kTiles> attend(shared, args, factor);
+  const int32_t units = (item.context + kUnitTokens - 1) / kUnitTokens;
+  const int32_t mine = static_cast<int32_t>(threadIdx.x / 32) * kTileTokens;
+  for (int32_t split = blockIdx.x; split < item.splits.count; split += gridDim.x) {
+    const int32_t end = min((split + 1) * item.splits.units, units);
+    for (int32_t unit = split * item.splits.units; unit < end; ++unit) {
+      ring.await();
+      const int32_t live = item.context - unit * kUnitTokens - mine;
+      if (live > 0) attend.add(ring, live);
+      ring.pop();
+      ring.fetch();
+    }
+#pragma unroll
+    for (int t = 0; t < kTiles; ++t) {
+      attend.store(t, shared);
+      __syncthreads();
+      const int32_t first = t * kMergedHeads, count = min(item.heads - first, kMergedHeads);
+      merge_warps(args, item, split, {shared.sums, shared.tops, first, count});
+      __syncthreads();
+    }
+    attend.start();
+  }
+  finish_item(args, item);
+}
+
+// ---- launch -------------------------------------------------------------------------------------
+
+template <class C, int kDim, int kTiles>
+void launch(const DecodeArgs& args, dim3 grid, cudaStream_t stream) {
+  using S = Shape<C, kDim>;
+  constexpr int kBytes =
+      static_cast<int>(sizeof(Shared<kDim, kTiles>)) + S::kStages * S::kLaneBytes * kDecodeThreads;
+  static_assert(kBytes <= 227 * 1024 && S::kStages >= 2);
+  const auto kernel = attention_decode_kernel<C, kDim, kTiles>;
+  static const cudaError_t allowed =
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
+  LB_CUDA(allowed);
+  launch_pdl(kernel, grid, dim3(kDecodeThreads), kBytes, stream, args);
+}
+
+template <class C>
+bool launch_if_taken(const DecodeArgs& args, dim3 grid, cudaStream_t stream) {
+  const int32_t d = args.a.head_dim;
+  if (!C::takes(args.a.kv.k, d)) return false;
+  if (args.chunk_heads <= 4) {
+    d == 64 ? launch<C, 64, 1>(args, grid, stream) : launch<C, 128, 1>(args, grid, stream);
+  } else {
+    d == 64 ? launch<C, 64, 2>(args, grid, stream) : launch<C, 128, 2>(args, grid, stream);
+  }
+  return true;
+}
+
+}  // namespace lowbit::cuda

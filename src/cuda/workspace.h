@@ -1,0 +1,13 @@
+// Device memory that kernels leave partial results in.
+#pragma once
+
+#include <cstddef>
+
+namespace lowbit::cuda {
+
+// Zeroed when it is first handed out; users leave the words that count at zero again. One user at a
+// time: kernels of one stream. May be called while a stream is captured: memory that was handed out
+// stays valid, so a captured graph keeps what it was captured with.
+float* attention_workspace(size_t bytes);
+
+}  // namespace lowbit::cuda
