@@ -104,9 +104,11 @@ LoadedModel load_model_for(const ModelOptions& options, bool plan_only) {
 std::vector<std::string> kernels_used(const Model& model) {
   std::vector<std::string> names;
   for (const Linear* linear : model.linears()) {
-    for (const LinearPlan::Bucket& bucket : linear->plan.buckets) {
-      const std::string kernel(bucket.kernel->name);
-      if (std::find(names.begin(), names.end(), kernel) == names.end()) names.push_back(kernel);
+    for (const LinearPlan* plan : linear->plans()) {
+      for (const LinearPlan::Bucket& bucket : plan->buckets) {
+        const std::string kernel(bucket.kernel->name);
+        if (std::find(names.begin(), names.end(), kernel) == names.end()) names.push_back(kernel);
+      }
     }
   }
   return names;

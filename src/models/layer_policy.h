@@ -17,7 +17,7 @@ struct LayerChoice {
   std::optional<Format> format;
   const Quantizer* quantizer = &quantizers()[0];     // rtn
   std::optional<Format> activations = std::nullopt;  // of its input; nullopt: the engine's own
-  bool several_rows_only = false;  // a step with one row keeps the engine's own activations
+  bool prefill_only = false;  // decode steps (StepBatch) read the engine's own activations
 };
 
 // "same" (as the other layers), "stored", or a format's name, which may be another tool's.

@@ -160,7 +160,8 @@ Buffers Llama::take_buffers(Scratch& s, int32_t n_tok, int32_t n_logits) const {
   const auto space = [&](std::span<const InputFormat> formats, int64_t rows, int64_t k) {
     size_t bytes = 0;
     for (const InputFormat& format : formats) {
-      bytes = std::max(bytes, activation_bytes(format.of(rows), rows, k));
+      bytes = std::max({bytes, activation_bytes(format.prefill, rows, k),
+                        activation_bytes(format.decode, rows, k)});
     }
     return ActivationSpace{s.take_bytes(bytes), bytes};
   };
@@ -191,7 +192,7 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
     return quantized(x, {name, l}, made, t);
   };
   const auto input_of = [&](const Linear& w, const ActivationSpace& space) {
-    return space.as(w.input.of(t), t, w.k);
+    return space.as(w.input.in(b.decode()), t, w.k);
   };
 
   run(x, {"embed"}, "embed", op.embed, {t, c_.hidden, b.tokens, embedding_.view, s.h});
@@ -218,7 +219,8 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
   if (b.n_logits == 0) return;
   run(x, {"last"}, "gather_rows", op.gather_rows,
       {b.n_logits, c_.hidden, s.h, b.logit_row, s.last});
-  const Activation to_head = s.last_normed.as(head_.input.of(b.n_logits), b.n_logits, c_.hidden);
+  const Format& head_input = head_.input.in(b.decode());
+  const Activation to_head = s.last_normed.as(head_input, b.n_logits, c_.hidden);
   norm({"final_norm"}, s.last, b.n_logits, final_norm_, to_head);
   linear(x, {"head"}, head_, quantized(x, {"head_in"}, to_head, b.n_logits), b.n_logits, {logits});
 }

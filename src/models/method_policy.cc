@@ -20,7 +20,7 @@ LayerPolicy policy_of(const Method& method) {
   const LayerChoice choice = {.format = method.formats.weights,
                               .quantizer = method.quantizer,
                               .activations = method.formats.activations,
-                              .several_rows_only = scope.prefill_only};
+                              .prefill_only = scope.prefill_only};
   LayerPolicy policy = {.all = choice, .head = parse_tensor_policy(scope.head)};
   if (scope.embedding != "stored") {  // by a rule, which names the quantizer too
     policy.rules.push_back({"embedding", {parse_format(scope.embedding), method.quantizer}});

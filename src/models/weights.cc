@@ -84,42 +84,40 @@ InputFormat WeightLoader::input(std::string_view layer) const {
   const LayerChoice choice = options_.policy.choose(layer);
   const Format own = format_of(backend_.activation);
   const Format asked = choice.activations.value_or(own);
-  return {choice.several_rows_only ? own : asked, asked};
+  return {.prefill = asked, .decode = choice.prefill_only ? own : asked};
 }
 
-LinearPlan WeightLoader::plan_input(LinearSpec spec, const InputFormat& input) const {
-  spec.a = input.rows;
-  LinearPlan plan = plan_linear(spec, backend_.linear_kernels, device_);
-  if (input.one_row == input.rows || plan.buckets.empty()) return plan;
-  spec.a = input.one_row;
-  spec.m_max = 1;
-  const LinearPlan one = plan_linear(spec, backend_.linear_kernels, device_);
-  if (one.buckets.empty() || one.layout != plan.layout) {
-    plan.buckets.clear();
-    plan.rejected.insert(plan.rejected.end(), one.rejected.begin(), one.rejected.end());
-    return plan;
+bool WeightLoader::plan_as(Linear* linear, const Format& resident, bool has_bias) const {
+  LinearSpec spec{resident, linear->input.prefill,   linear->n, linear->k,
+                  has_bias, options_.max_step_tokens};
+  linear->resident = resident;
+  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
+  if (linear->plan.buckets.empty()) return false;
+  if (linear->input.decode == linear->input.prefill) return true;
+  spec.a = linear->input.decode;
+  LinearPlan& decode = linear->decode_plan;
+  decode = plan_linear(spec, backend_.linear_kernels, device_);
+  if (!decode.buckets.empty() && decode.layout == linear->plan.layout) return true;
+  linear->plan.rejected = std::move(decode.rejected);
+  if (!decode.buckets.empty()) {
+    linear->plan.rejected.push_back(
+        {decode.buckets[0].kernel->name,
+         fmt::format("is for {} in layout {}, others are for {} in {}", lowbit::name(spec.a),
+                     lowbit::name(decode.layout), lowbit::name(linear->input.prefill),
+                     lowbit::name(linear->plan.layout))});
   }
-  if (plan.buckets[0].m_hi == 1) plan.buckets.erase(plan.buckets.begin());
-  plan.buckets.insert(plan.buckets.begin(), one.buckets[0]);
-  plan.workspace = std::max(plan.workspace, one.workspace);
-  return plan;
+  return false;
 }
 
 void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) const {
   linear->input = input(linear->name);
-  LinearSpec spec{format,    linear->input.rows, linear->n,
-                  linear->k, has_bias,           options_.max_step_tokens};
-  linear->plan = plan_input(spec, linear->input);
-  linear->resident = format;
-  if (!linear->plan.buckets.empty()) return;
+  if (plan_as(linear, format, has_bias)) return;
   // No kernel multiplies these codes here: keep them decoded, and let every report say so.
   std::vector<Rejected> rejected = std::move(linear->plan.rejected);
-  spec.w = format_of(FormatId::kBF16);
-  linear->plan = plan_input(spec, linear->input);
-  linear->resident = spec.w;
-  if (linear->plan.buckets.empty()) {
+  if (!plan_as(linear, format_of(FormatId::kBF16), has_bias)) {
     throw_error("{}: no {} kernel multiplies {} with {} activations: {}", linear->name,
-                backend_.name, name(format), name(spec.a), all_reasons(linear->plan));
+                backend_.name, name(format), name(linear->input.prefill),
+                all_reasons(linear->plan));
   }
   linear->plan.rejected.insert(linear->plan.rejected.begin(), rejected.begin(), rejected.end());
 }
@@ -269,7 +267,8 @@ std::vector<std::string> WeightLoader::unused() const {
 void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, LinearOut out) {
   int64_t column = 0;
   const auto launch = [&](const Linear& piece) {
-    const LinearKernel& kernel = piece.plan.pick(m);
+    const bool decode = in.format != piece.input.prefill.id;
+    const LinearKernel& kernel = (decode ? piece.decode_plan : piece.plan).pick(m);
     const LinearArgs args{.m = m,
                           .n = static_cast<int32_t>(piece.n),
                           .k = static_cast<int32_t>(piece.k),

@@ -44,10 +44,10 @@ struct DeviceTensor {
   }
 };
 
-// The activations that a Linear reads, by the rows of its input.
+// The activations that a Linear reads in decode steps (StepBatch) and in all others.
 struct InputFormat {
-  Format one_row, rows;
-  const Format& of(int64_t m) const { return m == 1 ? one_row : rows; }
+  Format prefill, decode;
+  const Format& in(bool decode_step) const { return decode_step ? decode : prefill; }
   bool operator==(const InputFormat&) const = default;
 };
 
@@ -59,13 +59,17 @@ struct Linear {
   std::optional<Format> activations;  // what the user asked its input to be rounded to
   InputFormat input{};
   int64_t n = 0, k = 0;
-  LinearPlan plan;
+  LinearPlan plan;         // of all steps, or of those that read input.prefill
+  LinearPlan decode_plan;  // of those that read input.decode if that is another format
   DeviceTensor weight;
   DeviceBytes bias;
   // Where the file stores its parts in different formats, one Linear each, stacked along n; then
   // only name, input, n and k above are set.
   std::vector<Linear> pieces;
 
+  std::vector<const LinearPlan*> plans() const {
+    return input.prefill == input.decode ? std::vector{&plan} : std::vector{&plan, &decode_plan};
+  }
   size_t bytes() const {
     size_t total = weight.bytes() + bias.size;
     for (const Linear& piece : pieces) total += piece.bytes();
@@ -134,9 +138,9 @@ class WeightLoader {
   InputFormat input(std::string_view layer) const;
   // Tensors of one format as one weight with its kernels.
   Linear finish(const std::string& name, std::vector<QTensor> tensors, std::span<const float> bias);
-  // Rows for every number of tokens, of one layout; no buckets: there are none.
-  LinearPlan plan_input(LinearSpec spec, const InputFormat& input) const;
   void plan(Linear* linear, const Format& format, bool has_bias) const;
+  // False, and the reasons in the plan, if no kernels of one layout read weights of that format.
+  bool plan_as(Linear* linear, const Format& resident, bool has_bias) const;
   DeviceTensor upload(const QTensor& canonical, const Packer* packer) const;
 
   const Checkpoint& checkpoint_;

@@ -60,37 +60,44 @@ TEST(MethodPolicy, ActivationsAreOfTheLayersThatTheMethodIsFor) {
 
 const std::string kModel = std::string(LB_SOURCE_DIR) + "/tests/golden/llama/gqa4";
 
-// Logits of the last of these tokens, all put in by one step.
+// All logits of one step that adds these tokens to one sequence each.
 std::vector<float> logits_of(const std::string& method, const Backend& backend,
-                             std::span<const int32_t> tokens, int32_t logits) {
+                             const std::vector<std::vector<int32_t>>& sequences,
+                             int32_t logits_each) {
   LoadOptions options;
   if (!method.empty()) options.policy = policy_of(parse_method(method));
   const LoadedModel loaded = load(kModel, backend, options);
-  Stepper stepper(*loaded.model, backend, {.max_context = 16, .max_step_tokens = 8});
-  const Chunk chunk{0, tokens, logits};
-  stepper.step(std::span(&chunk, 1));
+  Stepper stepper(*loaded.model, backend,
+                  {.max_sequences = 3, .max_context = 16, .max_step_tokens = 8});
+  std::vector<Chunk> chunks;
+  for (const std::vector<int32_t>& tokens : sequences) {
+    chunks.push_back({static_cast<int32_t>(chunks.size()), tokens, logits_each});
+  }
+  stepper.step(chunks);
   const std::span<const float> all = stepper.logits();
   return {all.begin(), all.end()};
 }
 
-TEST(MethodPolicy, PrefillOnlyRoundsActivationsWhereAStepHasSeveralRows) {
-  const std::vector<int32_t> tokens = {1, 5, 9, 2};
+TEST(MethodPolicy, PrefillOnlyRoundsNothingInStepsOfOneTokenASequence) {
   for (const char* device : {"ref", "cpu"}) {
-    const Backend& backend = find_backend(device);
-    const auto run = [&](const char* method, size_t count) {
-      return logits_of(method, backend, std::span(tokens).first(count),
-                       static_cast<int32_t>(count));
+    const auto run = [&](const char* method, const std::vector<std::vector<int32_t>>& sequences,
+                         int32_t logits_each) {
+      return logits_of(method, find_backend(device), sequences, logits_each);
     };
     const char* mixed = "int8dq_prefill_wo_decode";
-    EXPECT_EQ(run(mixed, 4), run("int8dq", 4)) << device;
-    EXPECT_EQ(run(mixed, 1), run("int8wo", 1)) << device;
-    EXPECT_NE(run(mixed, 4), run("int8wo", 4)) << device;
-    EXPECT_NE(run(mixed, 1), run("int8dq", 1)) << device;
+    for (const int32_t rows : {1, 4}) {  // the head's one row is of a prompt, too
+      EXPECT_EQ(run(mixed, {{1, 5, 9, 2}}, rows), run("int8dq", {{1, 5, 9, 2}}, rows)) << device;
+      EXPECT_NE(run(mixed, {{1, 5, 9, 2}}, rows), run("int8wo", {{1, 5, 9, 2}}, rows)) << device;
+    }
+    for (const auto& sequences : {std::vector<std::vector<int32_t>>{{7}}, {{1}, {5}, {9}}}) {
+      EXPECT_EQ(run(mixed, sequences, 1), run("int8wo", sequences, 1)) << device;
+      EXPECT_NE(run(mixed, sequences, 1), run("int8dq", sequences, 1)) << device;
+    }
   }
 }
 
 TEST(MethodPolicy, LayersMayReadDifferentActivations) {
-  const std::vector<int32_t> tokens = {1, 5, 9, 2};
+  const std::vector<std::vector<int32_t>> tokens = {{1, 5, 9, 2}};
   for (const char* device : {"ref", "cpu"}) {
     const Backend& backend = find_backend(device);
     LoadOptions options;
@@ -98,7 +105,7 @@ TEST(MethodPolicy, LayersMayReadDifferentActivations) {
     const LoadedModel loaded = load(kModel, backend, options);
     for (const Linear* linear : loaded.model->linears()) {
       const bool feed_forward = linear->name.ends_with("gate_up") || linear->name.ends_with("down");
-      EXPECT_EQ(name(linear->input.rows),
+      EXPECT_EQ(name(linear->input.prefill),
                 feed_forward ? "fp8-e5m2" : name(format_of(backend.activation)))
           << linear->name;
     }
