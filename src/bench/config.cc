@@ -142,8 +142,7 @@ std::vector<std::string> expand_formats(const std::vector<std::string>& formats)
   for (const std::string& format : formats) {
     if (format == "all") {
       for (const FormatRow& row : kFormats) {
-        const bool chosen = row.params.weights && row.defaults.rule != ScaleRule::kImport;
-        if (chosen) add(std::string(row.name));
+        if (row.params.weights) add(std::string(row.name));
       }
     } else if (format == "standard") {
       for (const char* standard : kStandard) add(standard);

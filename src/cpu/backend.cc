@@ -30,7 +30,7 @@ bool any(const Format&) { return true; }
 
 // Codes that are small integers times a constant, so that they fit a byte of an integer product.
 bool small_integers(const Format& f) {
-  if (f.sparse24 || !f.quantized()) return false;
+  if (f.sparse24 || !f.quantized() || f.outer == Outer::kInt8) return false;
   switch (f.code) {
     case Code::kInt:
     case Code::kUInt:

@@ -45,12 +45,6 @@ QTensor WeightLoader::read_as_chosen(TensorUse use) {
   QTensor stored = read(use);
   const std::optional<Format>& format = use.choice.format;
   if (!format || *format == stored.format) return stored;
-  if (format->rule == ScaleRule::kImport) {
-    throw_error(
-        "tensor {}: {} is read from files that hold it, nothing quantizes to it; this one "
-        "is {}",
-        use.tensor, lowbit::name(*format), lowbit::name(stored.format));
-  }
   std::string reason = cannot_take(*format, use.n, use.k);
   if (!reason.empty()) {
     uses_.back().skipped = std::move(reason);

@@ -28,7 +28,7 @@ TEST(BenchConfig, AllStandsForEveryWeightFormatThatIsNotOnlyRead) {
   const Strings all = expand_formats({"all"});
   size_t weights = 0;
   for (const FormatRow& row : kFormats) {
-    weights += row.params.weights && row.defaults.rule != ScaleRule::kImport;
+    weights += row.params.weights;
   }
   EXPECT_EQ(all.size(), weights);
   EXPECT_EQ(all.front(), "f32");
