@@ -15,7 +15,8 @@ namespace {
 constexpr std::string_view kSynthetic = "synthetic:";
 constexpr std::string_view kEmbedded = "embedded:";
 constexpr std::string_view kForms =
-    "a Hugging Face folder, a .gguf file, a .pth file of gpt-fast, synthetic:NAME[@SEED] or embedded:NAME";
+    "a Hugging Face folder, a .gguf file, a .pth file of gpt-fast, synthetic:NAME[@SEED] or "
+    "embedded:NAME";
 
 std::unique_ptr<Checkpoint> open_embedded(const std::string& model) {
   const std::string name = model.substr(kEmbedded.size());

@@ -137,8 +137,8 @@ class GptFastCheckpoint final : public Checkpoint {
   void split_qkv(const std::string& prefix, const std::string& name, const StoredTensor& qkv) {
     const int64_t rows = qkv.shape.size() == 2 ? qkv.shape[0] : 0;
     const int64_t groups = heads_ + 2 * kv_heads_;
-    const bool fits = rows > 0 && rows % groups == 0 &&
-                      qkv.data.data.size() % static_cast<size_t>(rows) == 0;
+    const bool fits =
+        rows > 0 && rows % groups == 0 && qkv.data.data.size() % static_cast<size_t>(rows) == 0;
     if (!fits) {
       throw_error("{}: {}: {} {} cannot be split into q of {} and k and v of {} heads each", path_,
                   printable(name, 200), qkv.type, shape_text(qkv.shape), heads_, kv_heads_);

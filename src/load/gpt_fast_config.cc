@@ -121,8 +121,7 @@ Hyperparams from_name(const Folder& folder, json config) {
   config["rms_norm_eps"] = 1e-5;
   config["rope_theta"] = shape->rope_theta;
   if (shape->rope_factor > 0) set_llama3_scaling(&config, shape->rope_factor);
-  return Hyperparams::from_tree(folder.path() + " (shape by the folder's name)",
-                                std::move(config));
+  return Hyperparams::from_tree(folder.path() + " (shape by the folder's name)", std::move(config));
 }
 
 }  // namespace

@@ -84,9 +84,7 @@ class HfCheckpoint final : public Checkpoint {
   std::string config_json() const override {
     return std::string(folder_->open("config.json").text());
   }
-  std::vector<SideFile> side_files() const override {
-    return side_files_of(*folder_);
-  }
+  std::vector<SideFile> side_files() const override { return side_files_of(*folder_); }
 
  private:
   const StoredTensor& find(const std::string& name) const {

@@ -41,21 +41,36 @@ struct TypeRow {
   std::string_view name, type;
 };
 constexpr TypeRow kTypes[] = {
-    {"DoubleStorage", "F64"},       {"FloatStorage", "F32"},
-    {"HalfStorage", "F16"},         {"BFloat16Storage", "BF16"},
-    {"LongStorage", "I64"},         {"IntStorage", "I32"},
-    {"ShortStorage", "I16"},        {"CharStorage", "I8"},
-    {"ByteStorage", "U8"},          {"BoolStorage", "BOOL"},
-    {"ComplexFloatStorage", "C64"}, {"UntypedStorage", ""},
-    {"float64", "F64"},             {"float32", "F32"},
-    {"float16", "F16"},             {"bfloat16", "BF16"},
-    {"int64", "I64"},               {"int32", "I32"},
-    {"int16", "I16"},               {"int8", "I8"},
-    {"uint64", "U64"},              {"uint32", "U32"},
-    {"uint16", "U16"},              {"uint8", "U8"},
-    {"bool", "BOOL"},               {"float8_e4m3fn", "F8_E4M3"},
-    {"float8_e5m2", "F8_E5M2"},     {"float8_e4m3fnuz", "F8_E4M3FNUZ"},
-    {"float8_e8m0fnu", "F8_E8M0"},  {"float8_e5m2fnuz", "F8_E5M2FNUZ"},
+    {"DoubleStorage", "F64"},
+    {"FloatStorage", "F32"},
+    {"HalfStorage", "F16"},
+    {"BFloat16Storage", "BF16"},
+    {"LongStorage", "I64"},
+    {"IntStorage", "I32"},
+    {"ShortStorage", "I16"},
+    {"CharStorage", "I8"},
+    {"ByteStorage", "U8"},
+    {"BoolStorage", "BOOL"},
+    {"ComplexFloatStorage", "C64"},
+    {"UntypedStorage", ""},
+    {"float64", "F64"},
+    {"float32", "F32"},
+    {"float16", "F16"},
+    {"bfloat16", "BF16"},
+    {"int64", "I64"},
+    {"int32", "I32"},
+    {"int16", "I16"},
+    {"int8", "I8"},
+    {"uint64", "U64"},
+    {"uint32", "U32"},
+    {"uint16", "U16"},
+    {"uint8", "U8"},
+    {"bool", "BOOL"},
+    {"float8_e4m3fn", "F8_E4M3"},
+    {"float8_e5m2", "F8_E5M2"},
+    {"float8_e4m3fnuz", "F8_E4M3FNUZ"},
+    {"float8_e8m0fnu", "F8_E8M0"},
+    {"float8_e5m2fnuz", "F8_E5M2FNUZ"},
 };
 
 constexpr size_t kMaxArguments = 16;  // of a call; a tensor has 8
@@ -296,7 +311,8 @@ bool Machine::structure(uint8_t op) {
       const std::vector<uint32_t> more = pop_to_mark();
       const bool dict = op == kSetItems;
       if (dict && more.size() % 2 != 0) fail("a dict gets a key without a value");
-      auto& items = at(dict ? top(PickleKind::kDict, "dict") : top(PickleKind::kList, "list")).items;
+      auto& items =
+          at(dict ? top(PickleKind::kDict, "dict") : top(PickleKind::kList, "list")).items;
       items.insert(items.end(), more.begin(), more.end());
       return true;
     }
@@ -375,9 +391,10 @@ void Machine::push_global(std::string_view module, std::string_view name) {
     push({PickleKind::kType, 0, row.type, {}, {}});
     return;
   }
-  fail(fmt::format("asks for {}.{}, which is not part of plain weights and is not run; save the "
-                   "model's state_dict() of plain tensors",
-                   printable(module, 100), printable(name, 100)));
+  fail(
+      fmt::format("asks for {}.{}, which is not part of plain weights and is not run; save the "
+                  "model's state_dict() of plain tensors",
+                  printable(module, 100), printable(name, 100)));
 }
 
 // ('storage', type, key, location, elements)
@@ -389,7 +406,9 @@ void Machine::push_storage(uint32_t id) {
                      is(1, PickleKind::kType) && is(2, PickleKind::kText) &&
                      is(4, PickleKind::kInt);
   if (!known) fail("refers to something that is not a storage of this file");
-  push({PickleKind::kStorage, at(tuple.items[4]).number, at(tuple.items[2]).text,
+  push({PickleKind::kStorage,
+        at(tuple.items[4]).number,
+        at(tuple.items[2]).text,
         at(tuple.items[1]).text,
         {}});
 }

@@ -11,8 +11,8 @@ namespace lowbit {
 
 // How the tool that wrote them names the files.
 struct ShardNames {
-  std::string_view index;   // JSON whose weight_map says which file has which tensor
-  std::string_view single;  // all weights in one file
+  std::string_view index;           // JSON whose weight_map says which file has which tensor
+  std::string_view single;          // all weights in one file
   std::string_view prefix, suffix;  // of any other: PREFIX...0000x-of-0000ySUFFIX
 };
 

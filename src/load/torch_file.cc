@@ -21,10 +21,10 @@ struct ElementType {
   int64_t bytes;
 };
 constexpr ElementType kElements[] = {
-    {"F64", 8},     {"F32", 4},     {"F16", 2},         {"BF16", 2},        {"I64", 8}, {"I32", 4},
-    {"I16", 2},     {"I8", 1},      {"U64", 8},         {"U32", 4},         {"U16", 2}, {"U8", 1},
-    {"BOOL", 1},    {"C64", 8},     {"F8_E4M3", 1},     {"F8_E5M2", 1},     {"", 1},
-    {"F8_E8M0", 1}, {"F8_E4M3FNUZ", 1}, {"F8_E5M2FNUZ", 1},
+    {"F64", 8},     {"F32", 4}, {"F16", 2},     {"BF16", 2},        {"I64", 8},
+    {"I32", 4},     {"I16", 2}, {"I8", 1},      {"U64", 8},         {"U32", 4},
+    {"U16", 2},     {"U8", 1},  {"BOOL", 1},    {"C64", 8},         {"F8_E4M3", 1},
+    {"F8_E5M2", 1}, {"", 1},    {"F8_E8M0", 1}, {"F8_E4M3FNUZ", 1}, {"F8_E5M2FNUZ", 1},
 };
 
 int64_t element_bytes(std::string_view type) {
@@ -155,9 +155,10 @@ class TorchFile {
     const bool overflow =
         __builtin_mul_overflow(storage.number, element_bytes(storage.type), &bytes);
     if (overflow || bytes != static_cast<int64_t>(entry->second.data.size())) {
-      fail(name, fmt::format("its storage data/{} has {} bytes, but {} elements of {} are asked for",
-                             printable(storage.text), entry->second.data.size(), storage.number,
-                             storage.type.empty() ? "one byte" : storage.type));
+      fail(name,
+           fmt::format("its storage data/{} has {} bytes, but {} elements of {} are asked for",
+                       printable(storage.text), entry->second.data.size(), storage.number,
+                       storage.type.empty() ? "one byte" : storage.type));
     }
     return entry->second;
   }

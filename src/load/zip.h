@@ -12,8 +12,8 @@ namespace lowbit {
 
 bool is_zip(const Bytes& file);  // starts as an archive with at least one entry does
 
-// Name -> bytes. Errors name `path` and the entry: compressed, encrypted, outside the file, damaged,
-// in several volumes. Checksums are not verified: that would read all weights.
+// Name -> bytes. Errors name `path` and the entry: compressed, encrypted, outside the file,
+// damaged, in several volumes. Checksums are not verified: that would read all weights.
 std::map<std::string, Bytes> read_zip(const std::string& path, const Bytes& file);
 
 }  // namespace lowbit
