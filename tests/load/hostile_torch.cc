@@ -77,8 +77,6 @@ std::vector<HostileFile> zip_cases() {
                  {kName + ": its storage data/0 is not in the file"}),
       bytes_case("short_storage", edited([](auto& e) { e[2].data.pop_back(); }),
                  {kName + ": its storage data/0 has 15 bytes, but 4 elements of F32"}),
-      bytes_case("huge_pickle", edited([](auto& e) { e[0].data = std::string(9 << 20, 'N'); }),
-                 {"data.pkl: 9437184 bytes, at most"}),
       bytes_case("directory_outside", patched(valid, 6, raw(uint32_t{0x7fffffff})),
                  {"zip directory: ", "but the file ends after"}),
       bytes_case("more_entries", patched(valid, 12, raw(uint16_t{9})),

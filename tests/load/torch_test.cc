@@ -148,6 +148,13 @@ TEST(TorchFile, Zip64AndAnyAlignmentAreRead) {
   }
 }
 
+TEST(TorchFile, APickleFarLargerThanAnyModelsIsNotRead) {
+  auto entries = torch_entries({floats("a", {1}, 1)});
+  entries[0].data = std::string(9 << 20, 'N');
+  const std::string error = error_of([&] { read_bytes(zip_file(entries)); });
+  EXPECT_NE(error.find("data.pkl: 9437184 bytes, at most"), std::string::npos) << error;
+}
+
 TEST(TorchFile, NoTruncatedFileIsRead) {
   const std::string file = torch_file({floats("a", {2, 3}, 1)});
   for (size_t size = 0; size < file.size(); ++size) {
