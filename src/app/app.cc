@@ -27,6 +27,7 @@ constexpr Command kCommands[] = {
     {"eval", "perplexity, and distance to a reference model", cmd_eval},
     {"bench", "speed, memory and quality of models and formats", cmd_bench},
     {"compare", "two results side by side: what differs beyond noise", cmd_compare},
+    {"roofline", "the most that this machine can do with a model", cmd_roofline},
     {"quality", "what each format costs in quality", cmd_quality},
     {"quantize", "store a model in another format", cmd_quantize},
     {"inspect", "what a model is made of and which kernels would run it", cmd_inspect},

@@ -15,6 +15,10 @@ enum class Hint : uint8_t {
   kRate,        // per second
   kBytes,       // bytes
   kBandwidth,   // bytes per second
+  kFlops,       // operations, two per multiply-add
+  kFlopRate,    // operations per second
+  kEnergy,      // joules
+  kPower,       // watts
   kPercentage,  // fraction of one
   kCount,       // a whole number
   kNumber,      // anything else, such as a perplexity or bits
@@ -84,11 +88,26 @@ inline constexpr Metric kMetrics[] = {
     {"bandwidth", "read", "bytes/s", "bytes_per_token / tpot", About::kCeiling, From::kMeasurement,
      Hint::kBandwidth, Better::kHigher, false},
     {"ceiling", "ceiling", "bytes/s",
-     "read bandwidth of this machine, all threads, over a buffer as large as bytes_per_token: the "
-     "best of several passes",
+     "read bandwidth of this machine, all threads, of the cache or memory that holds "
+     "bytes_per_token: as `lowbit roofline` stored it, or over a buffer of that size if it is "
+     "higher; the best of several passes",
      About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"ceiling_fraction", "of ceiling", "fraction", "bandwidth / ceiling", About::kCeiling,
      From::kMeasurement, Hint::kPercentage, Better::kHigher, true},
+    {"read_l1", "L1", "bytes/s", "machine: read bandwidth of the L1 caches, all threads",
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"read_l2", "L2", "bytes/s", "machine: read bandwidth of the L2 caches, all threads",
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"read_l3", "L3", "bytes/s", "machine: read bandwidth of the L3 caches, all threads",
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"read_memory", "memory", "bytes/s", "machine: read bandwidth of the memory, all threads",
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"float_ceiling", "f32", "FLOP/s",
+     "machine: 2 * float multiply-adds from registers / time, all threads, widest vectors",
+     About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
+    {"integer_ceiling", "int8", "OP/s",
+     "machine: 2 * 8-bit integer multiply-adds from registers / time, all threads", About::kCeiling,
+     From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"perplexity", "perplexity", "",
      "exp(mean -ln p(token)) over the scored tokens of the text that the record names",
      About::kQuality, From::kMeasurement, Hint::kNumber, Better::kLower, true},

@@ -26,6 +26,9 @@ struct Unit {
 constexpr Unit kDurations[] = {{1, 1, "s"}, {1e-3, 1e3, "ms"}, {0, 1e6, "µs"}};
 constexpr Unit kSizes[] = {{1e9, 1e-9, "GB"}, {1e6, 1e-6, "MB"}, {1e3, 1e-3, "kB"}, {0, 1, "B"}};
 constexpr Unit kSpeeds[] = {{1e9, 1e-9, "GB/s"}, {0, 1e-6, "MB/s"}};
+constexpr Unit kOperations[] = {{1e12, 1e-12, "TFLOP"}, {1e9, 1e-9, "GFLOP"}, {0, 1e-6, "MFLOP"}};
+constexpr Unit kOperationRates[] = {{1e12, 1e-12, "TFLOP/s"}, {0, 1e-9, "GFLOP/s"}};
+constexpr Unit kEnergies[] = {{1, 1, "J"}, {0, 1e3, "mJ"}};
 constexpr Unit kPercent[] = {{0, 100, "%"}};
 
 std::span<const Unit> units_of(Hint hint) {
@@ -36,8 +39,15 @@ std::span<const Unit> units_of(Hint hint) {
       return kSizes;
     case Hint::kBandwidth:
       return kSpeeds;
+    case Hint::kFlops:
+      return kOperations;
+    case Hint::kFlopRate:
+      return kOperationRates;
+    case Hint::kEnergy:
+      return kEnergies;
     case Hint::kPercentage:
       return kPercent;
+    case Hint::kPower:
     case Hint::kRate:
     case Hint::kCount:
     case Hint::kNumber:
