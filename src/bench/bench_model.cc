@@ -151,7 +151,7 @@ void check_quality_context(const BenchCase& c, const Checkpoint& checkpoint) {
 
 LoadOptions load_options(const BenchCase& c) {
   LoadOptions options;
-  if (c.format != "stored") set_method(parse_method(c.format), &options);
+  if (c.format != "stored") options.policy = policy_of(parse_method(c.format));
   options.kv_format = parse_cache_name(c.kv_format);
   return options;
 }

@@ -19,10 +19,16 @@ struct Layer {
 // One step's intermediates.
 struct Buffers {
   float *h, *cos_sin, *qkv, *gate_up, *last;
-  Activation normed, attended, gated, last_normed;
+  ActivationSpace normed, attended, gated, last_normed;
 };
 
 const float* floats(const DeviceBytes& bytes) { return static_cast<const float*>(bytes.data); }
+
+void add_new(std::vector<InputFormat>* formats, const InputFormat& format) {
+  if (std::find(formats->begin(), formats->end(), format) == formats->end()) {
+    formats->push_back(format);
+  }
+}
 
 class Llama final : public Model {
  public:
@@ -46,10 +52,11 @@ class Llama final : public Model {
   Buffers take_buffers(Scratch& scratch, int32_t n_tok, int32_t n_logits) const;
 
   LlamaConfig c_;
-  Format kv_format_, act_, head_act_;
+  Format kv_format_;
   DeviceTensor embedding_;
   DeviceBytes final_norm_, inv_freq_;
   std::vector<Layer> layers_;
+  std::vector<InputFormat> normed_, attended_, gated_;  // that any layer reads
   Linear head_;
   MemoryUse memory_;
   int64_t parameters_ = 0;
@@ -59,11 +66,13 @@ class Llama final : public Model {
 Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options)
     : c_(read_llama_config(checkpoint.config())), kv_format_(options.kv_format) {
   WeightLoader loader(checkpoint, backend, options);
-  act_ = loader.activations("layers");
-  head_act_ = loader.activations("head");
   embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden);
   for (int32_t i = 0; i < c_.layers; ++i) {
     layers_.push_back(load_layer(loader, i));
+    add_new(&normed_, layers_.back().qkv.input);
+    add_new(&normed_, layers_.back().gate_up.input);
+    add_new(&attended_, layers_.back().o.input);
+    add_new(&gated_, layers_.back().down.input);
     if (options.progress) options.progress(options.progress_context, i + 1, c_.layers + 1);
   }
   final_norm_ = loader.vector("model.norm.weight", c_.hidden);
@@ -148,10 +157,18 @@ Buffers Llama::take_buffers(Scratch& s, int32_t n_tok, int32_t n_logits) const {
   b.qkv = s.take<float>(t * qkv);
   b.gate_up = s.take<float>(t * 2 * c_.intermediate);
   b.last = s.take<float>(int64_t{n_logits} * c_.hidden);
-  b.normed = take_activation(s, act_, t, c_.hidden);
-  b.attended = take_activation(s, act_, t, q);
-  b.gated = take_activation(s, act_, t, c_.intermediate);
-  b.last_normed = take_activation(s, head_act_, n_logits, c_.hidden);
+  const auto space = [&](std::span<const InputFormat> formats, int64_t rows, int64_t k) {
+    size_t bytes = 0;
+    for (const InputFormat& format : formats) {
+      bytes = std::max({bytes, activation_bytes(format.prefill, rows, k),
+                        activation_bytes(format.decode, rows, k)});
+    }
+    return ActivationSpace{s.take_bytes(bytes), bytes};
+  };
+  b.normed = space(normed_, t, c_.hidden);
+  b.attended = space(attended_, t, q);
+  b.gated = space(gated_, t, c_.intermediate);
+  b.last_normed = space({&head_.input, 1}, n_logits, c_.hidden);
   return b;
 }
 
@@ -174,6 +191,9 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
   const auto in = [&](const char* name, int32_t l, const Activation& made) -> const Act& {
     return quantized(x, {name, l}, made, t);
   };
+  const auto input_of = [&](const Linear& w, const ActivationSpace& space) {
+    return space.as(w.input.in(b.decode()), t, w.k);
+  };
 
   run(x, {"embed"}, "embed", op.embed, {t, c_.hidden, b.tokens, embedding_.view, s.h});
   run(x, {"rotary"}, "rotary_table", op.rotary_table,
@@ -181,24 +201,28 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
   for (int32_t l = 0; l < c_.layers; ++l) {
     const Layer& w = layers_[l];
     const KvView& kv = state.kv[l];
-    norm({"attn_norm", l}, s.h, t, w.attn_norm, s.normed);
-    linear(x, {"qkv", l}, w.qkv, in("qkv_in", l, s.normed), t, {s.qkv});
+    const Activation to_qkv = input_of(w.qkv, s.normed), to_o = input_of(w.o, s.attended);
+    const Activation to_gate_up = input_of(w.gate_up, s.normed),
+                     to_down = input_of(w.down, s.gated);
+    norm({"attn_norm", l}, s.h, t, w.attn_norm, to_qkv);
+    linear(x, {"qkv", l}, w.qkv, in("qkv_in", l, to_qkv), t, {s.qkv});
     run(x, {"rope", l}, "rope_append", op.rope_append,
         {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, s.cos_sin, b.pos, b.slot, kv});
     run(x, {"attention", l}, "attention", op.attention,
-        {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, b.pos, b.slot, kv, scale, s.attended.made});
-    linear(x, {"o", l}, w.o, in("o_in", l, s.attended), t, {s.h, Epilogue::kAdd});
-    norm({"mlp_norm", l}, s.h, t, w.mlp_norm, s.normed);
-    linear(x, {"gate_up", l}, w.gate_up, in("gate_up_in", l, s.normed), t, {s.gate_up});
-    run(x, {"silu_mul", l}, "silu_mul", op.silu_mul, {t, c_.intermediate, s.gate_up, s.gated.made});
-    linear(x, {"down", l}, w.down, in("down_in", l, s.gated), t, {s.h, Epilogue::kAdd});
+        {t, c_.heads, c_.kv_heads, c_.head_dim, s.qkv, b.pos, b.slot, kv, scale, to_o.made});
+    linear(x, {"o", l}, w.o, in("o_in", l, to_o), t, {s.h, Epilogue::kAdd});
+    norm({"mlp_norm", l}, s.h, t, w.mlp_norm, to_gate_up);
+    linear(x, {"gate_up", l}, w.gate_up, in("gate_up_in", l, to_gate_up), t, {s.gate_up});
+    run(x, {"silu_mul", l}, "silu_mul", op.silu_mul, {t, c_.intermediate, s.gate_up, to_down.made});
+    linear(x, {"down", l}, w.down, in("down_in", l, to_down), t, {s.h, Epilogue::kAdd});
   }
   if (b.n_logits == 0) return;
   run(x, {"last"}, "gather_rows", op.gather_rows,
       {b.n_logits, c_.hidden, s.h, b.logit_row, s.last});
-  norm({"final_norm"}, s.last, b.n_logits, final_norm_, s.last_normed);
-  linear(x, {"head"}, head_, quantized(x, {"head_in"}, s.last_normed, b.n_logits), b.n_logits,
-         {logits});
+  const Format& head_input = head_.input.in(b.decode());
+  const Activation to_head = s.last_normed.as(head_input, b.n_logits, c_.hidden);
+  norm({"final_norm"}, s.last, b.n_logits, final_norm_, to_head);
+  linear(x, {"head"}, head_, quantized(x, {"head_in"}, to_head, b.n_logits), b.n_logits, {logits});
 }
 
 std::vector<const Linear*> Llama::linears() const {

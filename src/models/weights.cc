@@ -80,29 +80,44 @@ QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
   return {stacked_format(parts[0].format, rows), n, parts[0].k};
 }
 
-std::optional<Format> WeightLoader::asked_activations(std::string_view layer) const {
-  if (layer == "head" && !options_.policy.head.same) return std::nullopt;
-  return options_.activations;
+InputFormat WeightLoader::input(std::string_view layer) const {
+  const LayerChoice choice = options_.policy.choose(layer);
+  const Format own = format_of(backend_.activation);
+  const Format asked = choice.activations.value_or(own);
+  return {.prefill = asked, .decode = choice.prefill_only ? own : asked};
 }
 
-Format WeightLoader::activations(std::string_view layer) const {
-  return asked_activations(layer).value_or(format_of(backend_.activation));
+bool WeightLoader::plan_as(Linear* linear, const Format& resident, bool has_bias) const {
+  LinearSpec spec{resident, linear->input.prefill,   linear->n, linear->k,
+                  has_bias, options_.max_step_tokens};
+  linear->resident = resident;
+  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
+  if (linear->plan.buckets.empty()) return false;
+  if (linear->input.decode == linear->input.prefill) return true;
+  spec.a = linear->input.decode;
+  LinearPlan& decode = linear->decode_plan;
+  decode = plan_linear(spec, backend_.linear_kernels, device_);
+  if (!decode.buckets.empty() && decode.layout == linear->plan.layout) return true;
+  linear->plan.rejected = std::move(decode.rejected);
+  if (!decode.buckets.empty()) {
+    linear->plan.rejected.push_back(
+        {decode.buckets[0].kernel->name,
+         fmt::format("is for {} in layout {}, others are for {} in {}", lowbit::name(spec.a),
+                     lowbit::name(decode.layout), lowbit::name(linear->input.prefill),
+                     lowbit::name(linear->plan.layout))});
+  }
+  return false;
 }
 
 void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) const {
-  LinearSpec spec{format,   activations(linear->name), linear->n, linear->k,
-                  has_bias, options_.max_step_tokens};
-  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
-  linear->resident = format;
-  if (!linear->plan.buckets.empty()) return;
+  linear->input = input(linear->name);
+  if (plan_as(linear, format, has_bias)) return;
   // No kernel multiplies these codes here: keep them decoded, and let every report say so.
   std::vector<Rejected> rejected = std::move(linear->plan.rejected);
-  spec.w = format_of(FormatId::kBF16);
-  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
-  linear->resident = spec.w;
-  if (linear->plan.buckets.empty()) {
+  if (!plan_as(linear, format_of(FormatId::kBF16), has_bias)) {
     throw_error("{}: no {} kernel multiplies {} with {} activations: {}", linear->name,
-                backend_.name, name(format), name(spec.a), all_reasons(linear->plan));
+                backend_.name, name(format), name(linear->input.prefill),
+                all_reasons(linear->plan));
   }
   linear->plan.rejected.insert(linear->plan.rejected.begin(), rejected.begin(), rejected.end());
 }
@@ -167,6 +182,7 @@ Linear WeightLoader::linear(const std::string& name, std::span<const LinearPart>
     return whole;
   }
   result.name = name;
+  result.input = input(name);
   result.k = k;
   return result;
 }
@@ -180,7 +196,7 @@ Linear WeightLoader::finish(const std::string& name, std::vector<QTensor> tensor
   tensors.clear();
   Linear result;
   result.name = name;
-  result.activations = asked_activations(name);
+  result.activations = options_.policy.choose(name).activations;
   result.n = canonical.n;
   result.k = canonical.k;
   result.format = canonical.format;
@@ -251,7 +267,8 @@ std::vector<std::string> WeightLoader::unused() const {
 void linear(Exec& x, const OpTag& tag, const Linear& w, const Act& in, int32_t m, LinearOut out) {
   int64_t column = 0;
   const auto launch = [&](const Linear& piece) {
-    const LinearKernel& kernel = piece.plan.pick(m);
+    const bool decode = in.format != piece.input.prefill.id;
+    const LinearKernel& kernel = (decode ? piece.decode_plan : piece.plan).pick(m);
     const LinearArgs args{.m = m,
                           .n = static_cast<int32_t>(piece.n),
                           .k = static_cast<int32_t>(piece.k),
