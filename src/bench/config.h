@@ -89,7 +89,8 @@ template <class Visitor>
 void visit(Visitor& v, BenchConfig& c) {
   visit(v, static_cast<CaseKeys<Several>&>(c));
   v.field("timeout", c.timeout, "seconds after which a case has failed; 0: none");
-  v.field("out", c.out, "file that one JSON line per case is appended to");
+  v.field("out", c.out,
+          "file that each case is appended to: JSON lines, or a database if it ends in .sqlite");
   v.field("output", c.output, "table, md or json on standard output");
 }
 

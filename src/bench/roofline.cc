@@ -119,7 +119,7 @@ std::vector<RooflineRow> roofline(const RooflineConfig& config, const Backend& b
   std::vector<RooflineRow> rows;
   for (const std::string& format : expand_formats(config.format)) {
     LoadOptions options;
-    if (format != "stored") set_method(parse_method(format), &options);
+    if (format != "stored") options.policy = policy_of(parse_method(format));
     options.kv_format = parse_cache_name(config.kv_format);
     options.plan_only = true;
     with_context(format, [&] {

@@ -10,11 +10,13 @@ namespace {
 
 constexpr std::string_view kHead = "head";
 
-void add_linear(const Linear& linear, int32_t m, Work* work) {
-  for (const Linear& piece : linear.pieces) add_linear(piece, m, work);
+void add_linear(const Linear& linear, int32_t m, bool decode, Work* work) {
+  for (const Linear& piece : linear.pieces) add_linear(piece, m, decode, work);
   if (!linear.pieces.empty() || m == 0) return;
   const double flops = 2.0 * m * static_cast<double>(linear.n) * static_cast<double>(linear.k);
-  const bool integer = linear.plan.pick(m).products == Products::kInteger;
+  const bool own = decode && !(linear.input.decode == linear.input.prefill);
+  const LinearPlan& plan = own ? linear.decode_plan : linear.plan;
+  const bool integer = plan.pick(m).products == Products::kInteger;
   (integer ? work->integer_flops : work->float_flops) += flops;
 }
 
@@ -31,16 +33,16 @@ WorkCounter::WorkCounter(const LoadedModel& loaded) : model_(*loaded.model) {
   }
 }
 
-void WorkCounter::add_linears(int32_t tokens, int32_t rows, Work* work) const {
+void WorkCounter::add_linears(int32_t tokens, int32_t rows, bool decode, Work* work) const {
   for (const Linear* linear : model_.linears()) {
-    add_linear(*linear, linear->name == kHead ? rows : tokens, work);
+    add_linear(*linear, linear->name == kHead ? rows : tokens, decode, work);
   }
   work->bytes += static_cast<double>(model_.memory().per_step) - (rows == 0 ? head_bytes_ : 0);
 }
 
 Work WorkCounter::decode(int32_t batch, double context) const {
   Work work;
-  add_linears(batch, batch, &work);
+  add_linears(batch, batch, /*decode=*/true, &work);
   work.bytes += batch * context * state_bytes_;
   work.float_flops += batch * context * attention_flops_;
   return work;
@@ -51,7 +53,7 @@ Work WorkCounter::prefill(int32_t tokens) const {
   Work work;
   for (int32_t done = 0; done < tokens;) {
     const int32_t count = std::min(most, tokens - done);
-    add_linears(count, done + count == tokens ? 1 : 0, &work);
+    add_linears(count, done + count == tokens ? 1 : 0, /*decode=*/false, &work);
     // Token i of the step attends to done + i + 1 positions.
     work.float_flops += count * (done + (count + 1) / 2.0) * attention_flops_;
     done += count;

@@ -26,7 +26,7 @@ class WorkCounter {
 
  private:
   // Linears of a step with `tokens` tokens of which `rows` ask for logits.
-  void add_linears(int32_t tokens, int32_t rows, Work* work) const;
+  void add_linears(int32_t tokens, int32_t rows, bool decode, Work* work) const;
 
   const Model& model_;
   double state_bytes_ = 0;
