@@ -46,11 +46,11 @@ TEST(Help, EveryCommandExplainsItself) {
   const Outcome all = run_here({"--help"});
   EXPECT_EQ(all.code, 0);
   for (const char* name : {"generate", "eval", "inspect", "formats", "lockstep", "bench", "compare",
-                           "quantize", "roofline"}) {
+                           "quantize", "report", "roofline"}) {
     EXPECT_TRUE(contains(all.out, name));
   }
-  for (const char* name :
-       {"generate", "eval", "inspect", "formats", "lockstep", "compare", "quantize", "roofline"}) {
+  for (const char* name : {"generate", "eval", "inspect", "formats", "lockstep", "compare",
+                           "quantize", "report", "roofline"}) {
     const Outcome help = run_here({name, "--help"});
     EXPECT_EQ(help.code, 0) << name;
     EXPECT_TRUE(contains(help.out, "--help")) << name;
