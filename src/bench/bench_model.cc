@@ -295,6 +295,7 @@ void check_case(const BenchCase& c) {
 Record blank_record(const BenchCase& c) {
   Record record;
   record.config = case_json(c);
+  record.repro = repro_command(c);
   record.format = record.resident = c.format;
   Fingerprint& print = record.fingerprint = machine_fingerprint();
   print.device = c.device;

@@ -110,7 +110,10 @@ nlohmann::ordered_json case_json(const BenchCase& c);
 // The same as text. Error: a name that is not UTF-8.
 std::string case_text(const BenchCase& c);
 
-// The inverse. Error: not an object of exactly these keys.
+// The command that runs it: every key that is not at its default, quoted for a shell.
+std::string repro_command(const BenchCase& c);
+
+// The inverse of case_text(). Error: not an object of exactly these keys.
 BenchCase parse_case(std::string_view json);
 
 }  // namespace lowbit

@@ -270,6 +270,7 @@ std::string to_json_line(const Record& record) {
     json["values"][value.tag] = fields_of(value.estimate);
     if (!value.samples.empty()) json["samples"][value.tag] = value.samples;
   }
+  json["repro"] = record.repro;
   json["roof"] = record.roof;
   json["token_seconds"] = record.token_seconds;
   json["not_measured"] = Json::object();
@@ -306,6 +307,7 @@ Record parse_record(const std::string& source, std::string_view line) {
     visit(quality, record.quality.emplace());
   }
   read_values(reader, &record);
+  reader.added("repro", record.repro);
   reader.added("roof", record.roof);
   reader.added("token_seconds", record.token_seconds);
   if (json.contains("not_measured")) {

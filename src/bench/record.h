@@ -9,6 +9,7 @@
 //   quality       which text the quality figures are about; null without any
 //   values        {tag: {median, lo, hi, n}}, tags of bench/metrics.h
 //   samples       {tag: [one number per repetition]}
+//   repro         the command that runs this case again
 //   roof          what `ceiling` is the bandwidth of, and since when that is known
 //   token_seconds 0, 1 ... 100 % quantiles of all decode steps of the case; [] without any
 //   not_measured  {tag: why it has no value here}
@@ -77,7 +78,7 @@ struct Record {
   bool random_weights = false;  // synthetic: speed and memory only
   std::optional<QualityText> quality;
   std::vector<Value> values;  // in the order they were measured
-  std::string roof;
+  std::string roof, repro;
   std::vector<double> token_seconds;
   std::vector<std::pair<std::string, std::string>> not_measured;
   LlamaBenchFields llama_bench;

@@ -139,6 +139,17 @@ std::string kernels_html(std::span<const Record> records) {
          rows + "</table></div></details>\n";
 }
 
+std::string commands_html(std::span<const Record> records) {
+  std::string rows;
+  for (const Record& record : records) {
+    if (!record.repro.empty()) rows += text_row(row_name(record), record.repro);
+  }
+  if (rows.empty()) return "";
+  return "<details class=\"panel\"><summary>How to run each case again</summary>"
+         "<div class=\"scroll\"><table class=\"text\">\n" +
+         rows + "</table></div></details>\n";
+}
+
 std::string definitions_html(std::span<const Record> records) {
   std::string html =
       "<details class=\"panel\"><summary>What the figures mean</summary><p class=\"soft\">P: "
@@ -249,7 +260,7 @@ std::string report_html(std::span<const Record> records) {
   html += "<p>" + html_escaped(counts_text(cases)) + "</p>\n";
   for (const Group& group : groups_of(records, /*all=*/true)) html += group_html(group, machine);
   html += "<h2>Details</h2>\n" + machine_html(records) + kernels_html(records) +
-          definitions_html(records);
+          commands_html(records) + definitions_html(records);
   return html + fmt::format("</main>\n<script>{}</script>\n</body>\n</html>\n", kReportScript);
 }
 

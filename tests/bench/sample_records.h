@@ -13,6 +13,7 @@ inline std::vector<Record> sample_records() {
   const auto base = [](const std::string& model, const std::string& format) {
     Record r;
     r.config = {{"model", model}, {"format", format}, {"prompt_tokens", 128}};
+    r.repro = "lowbit bench model=" + model + " format=" + format;
     r.format = r.resident = format;
     r.fingerprint.version = "0.1.0";
     r.fingerprint.commit = "0123abc";
