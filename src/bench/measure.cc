@@ -205,6 +205,18 @@ void add_energy(Record* record, std::span<const RunTiming> runs,
   record->unstable.insert(record->unstable.end(), summary.unstable.begin(), summary.unstable.end());
 }
 
+double highest_share(std::span<const RunTiming> runs, const Work& decode, const Work& prefill,
+                     const Ceilings& ceilings) {
+  double share = 0;
+  for (const RunTiming& r : runs) {
+    share = std::max(share, prefill.flops() / r.prefill / flop_ceiling(prefill, ceilings));
+    if (r.decode_steps == 0) continue;
+    share = std::max(share,
+                     decode.flops() * r.decode_steps / r.decode / flop_ceiling(decode, ceilings));
+  }
+  return share;
+}
+
 void add_work(Record* record, std::span<const RunTiming> runs, const Work& decode,
               const Work& prefill, const Ceilings& ceilings) {
   record->set("prefill_bytes", exact(prefill.bytes));

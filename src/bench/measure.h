@@ -76,6 +76,10 @@ void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptio
 void add_energy(Record* record, std::span<const RunTiming> runs,
                 std::span<const DeviceSample> samples, int32_t new_tokens);
 
+// The largest share of `ceilings` that any run reached, of the prompt or of decode steps.
+double highest_share(std::span<const RunTiming> runs, const Work& decode, const Work& prefill,
+                     const Ceilings& ceilings);
+
 // flop_rate, flop_ceiling and flop_fraction of decode steps of which each does `decode`, and the
 // same of prompts that do `prefill`; a fraction above one beyond its interval is a failure, as
 // below.

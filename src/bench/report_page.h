@@ -48,6 +48,8 @@ td small{color:var(--soft)}.fail{color:var(--bad)}.unstable{color:var(--warn)}
 summary{cursor:pointer;font-weight:600}
 #theme{font:inherit;font-size:.85rem;color:var(--text);background:var(--panel);
 border:1px solid var(--line);border-radius:6px;padding:4px 10px;cursor:pointer}
+@media (max-width:520px){main{padding:12px 8px 40px}.panel{padding:10px 8px}
+svg text,svg .axis{font-size:13.5px}svg .tick{font-size:12.5px}}
 @media print{#theme{display:none}}
 )css";
 

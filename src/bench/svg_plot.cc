@@ -9,7 +9,7 @@ namespace lowbit {
 namespace {
 
 constexpr double kLeft = 58, kRight = 14, kTop = 14, kBottom = 46;
-constexpr double kRowHeight = 24, kNameWidth = 128, kTextWidth = 92;
+constexpr double kRowHeight = 24, kNameWidth = 128, kTextWidth = 108;
 constexpr double kCharacter = 6.4;  // mean width at 12 pixels
 
 double characters(std::string_view text) {

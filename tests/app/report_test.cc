@@ -193,7 +193,7 @@ TEST_F(Browser, FitsAPhoneAndSortsItsTable) {
   ASSERT_NE(end, std::string::npos) << dom.substr(0, 300);
   const auto seen = nlohmann::json::parse(dom.substr(begin + 5, end - begin - 5));
   EXPECT_LE(seen["width"], 375);
-  EXPECT_GE(seen["smallest"], 7.0);  // pixels of the smallest letters in a plot
+  EXPECT_GE(seen["smallest"], 9.0);  // pixels of the smallest letters in a plot
   EXPECT_EQ(seen["outside"], nlohmann::json::array());
   EXPECT_EQ(seen["first"][0], "bf16");
   EXPECT_EQ(seen["up"][0], "int4");  // the slowest; what has no figure comes last

@@ -103,6 +103,13 @@ TEST(Metrics, WorkIsDividedByTimesAndByWhatTheMachineCanDo) {
   EXPECT_DOUBLE_EQ(record.find("prefill_flop_fraction")->median, 0.5);
 }
 
+TEST(Metrics, TheHighestShareIsThatOfTheFastestRun) {
+  std::vector<RunTiming> runs = kRuns;
+  EXPECT_DOUBLE_EQ(highest_share(runs, {.float_flops = 1e9}, {.float_flops = 1e9}, kCeilings), 0.2);
+  runs[3].prefill = 0.004;
+  EXPECT_DOUBLE_EQ(highest_share(runs, {.float_flops = 1e9}, {.float_flops = 1e9}, kCeilings), 2.5);
+}
+
 TEST(Metrics, OperationsAboveTheCeilingFailTheCase) {
   Record record;
   add_work(&record, kRuns, {.float_flops = 5.1e9}, {.float_flops = 1e9}, kCeilings);

@@ -153,7 +153,7 @@ TEST(SvgPlot, TicksAreRoundAndCoverTheValues) {
   const auto ticks = [](std::vector<double> values, bool log) {
     return ticks_of(axis_over("", values, log));
   };
-  EXPECT_EQ(ticks({3, 976}, false), (std::vector<double>{0, 200, 400, 600, 800, 1000, 1200}));
+  EXPECT_EQ(ticks({3, 976}, false), (std::vector<double>{0, 200, 400, 600, 800, 1000}));
   EXPECT_EQ(ticks({0.2, 0.9}, false).front(), 0);
   EXPECT_GE(ticks({0.2, 0.9}, false).back(), 0.9);
   for (const double most : {1e-9, 0.7, 1.0, 3.3, 99.9, 1e6, 7e12}) {

@@ -109,7 +109,7 @@ TEST(Ceiling, MultiplyAddsAreNeitherOptimizedAwayNorSlow) {
   const double integers = compute_ceiling(Products::kInteger, 0.05);
   EXPECT_GT(floats, 1e8);
   EXPECT_LT(floats, cores * 128 * 8e9);
-  EXPECT_GE(integers, floats * 0.5);  // the same machine, measured a moment later
+  EXPECT_GT(integers, 1e8);
   EXPECT_LT(integers, cores * 512 * 8e9);
 }
 
