@@ -182,6 +182,27 @@ std::string case_text(const BenchCase& c) {
   }
 }
 
+std::string repro_command(const BenchCase& c) {
+  std::string command = "lowbit bench";
+  const nlohmann::ordered_json keys = case_json(c), defaults = case_json(BenchCase());
+  for (const auto& item : keys.items()) {
+    const auto initial = defaults.find(item.key());
+    if (initial != defaults.end() && *initial == item.value() && item.key() != "format") continue;
+    const std::string value =
+        item.value().is_string() ? item.value().get<std::string>() : item.value().dump();
+    std::string word = item.key() + "=" + value;
+    constexpr std::string_view kPlain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@";
+    if (word.find_first_not_of(kPlain) != std::string::npos) {
+      std::string quoted = "'";
+      for (const char x : word) quoted += x == '\'' ? "'\\''" : std::string(1, x);
+      word = quoted + "'";
+    }
+    command += " " + word;
+  }
+  return command;
+}
+
 BenchCase parse_case(std::string_view text) {
   const auto json = nlohmann::ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!json.is_object()) throw_error("case: `{}` is not a JSON object", printable(text));

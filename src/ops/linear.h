@@ -39,6 +39,10 @@ struct MRange {
   int32_t lo = 1, hi = std::numeric_limits<int32_t>::max();
 };
 
+// What a kernel multiplies: floats, or small integers whose products are added exactly. Machines do
+// far more of the latter in a second.
+enum class Products : uint8_t { kFloat, kInteger };
+
 // One registry row. Predicates look at the fields of a format, never at a list of names.
 struct LinearKernel {
   std::string_view name;           // <device>.<op>.<weights>[.<acts>][.<variant>].<arch>
@@ -55,6 +59,7 @@ struct LinearKernel {
   // Zeros are multiplied with sums of x instead of being added to the codes: rounding errors are
   // relative to both parts of a weight.
   bool zeros_apart = false;
+  Products products = Products::kFloat;
   // "" = accepted, else the reason in words: missing ISA, K not a multiple of 64, ...
   std::string (*reject)(const LinearSpec&, const DeviceInfo&) = nullptr;
   size_t (*workspace)(const LinearSpec&) = nullptr;  // bytes, may be null for none
