@@ -259,6 +259,8 @@ def keep_two_of_four(w: np.ndarray) -> np.ndarray:
 
 
 def quantize(name: str, w: np.ndarray) -> Quantized:
+    if name in K_QUANTS:
+        return quantize_k(name, w)
     f = parse(name)
     assert w.dtype == F32 and w.ndim == 2
     n, full_k = w.shape
@@ -310,3 +312,50 @@ def quantize(name: str, w: np.ndarray) -> Quantized:
     return Quantized(f, codes, scales, decoded.astype(F32), zeros if f.zero != "none" else None,
                      meta.astype(np.uint8) if f.sparse else None,
                      np.array([outer], F32) if f.rule == "two-level" else None)
+
+
+# GGUF's K-quants: bits of a code, codes that share a scale, bits of a scale, whether blocks have a
+# minimum (unsigned codes and scales) or not (both signed; 6-bit scales are stored plus 32).
+K_QUANTS = {"q2_k": (2, 16, 4, True), "q3_k": (3, 16, 6, False), "q4_k": (4, 32, 6, True),
+            "q5_k": (5, 32, 6, True), "q6_k": (6, 16, 8, False)}
+
+
+def pack_bits(codes: np.ndarray, bits: int) -> np.ndarray:
+    """[rows, count] -> the bytes of each row, least significant bit first."""
+    each = (codes[..., None].astype(np.int64) >> np.arange(bits)) & 1
+    return np.packbits(each.reshape(len(codes), -1).astype(np.uint8), axis=1, bitorder="little")
+
+
+def quantize_k(name: str, w: np.ndarray) -> Quantized:
+    """By min-max with 0 in the range, or by the weight of largest magnitude; the scales of 256
+    weights under one f16, which makes the largest of them the last code. No search."""
+    bits, group, scale_bits, minima = K_QUANTS[name]
+    f = Format(name, bits, "uint" if minima else "int", "super", (1, group), rule="levels")
+    supers = w.reshape(-1, 256 // group, group)  # [super-blocks, blocks, weights]
+    q_min, q_max = (F32(v) for v in code_limits(f))
+    lo, hi = supers.min(2), supers.max(2)
+    if minima:
+        lo = np.minimum(lo, F32(0))
+        levels, last = [hi / q_max - lo / q_max, 0 - lo], [2**scale_bits - 1] * 2
+    else:
+        levels, last = [np.where(np.abs(lo) >= np.abs(hi), lo, hi) / q_min], [-(2**(scale_bits - 1))]
+    outers, stored, values = [], [], []
+    for level, end in zip(levels, last):
+        # The first of those that reach furthest.
+        furthest = np.take_along_axis(level, np.abs(level).argmax(1)[:, None], 1)
+        outer = (furthest / F32(end)).astype(np.float16)
+        over = np.divide(level, outer.astype(F32), out=np.zeros_like(level), where=outer != 0)
+        low, high = (0, end) if minima else (end, -end - 1)
+        code = np.clip(np.rint(over), low, high).astype(np.int64)
+        outers.append(outer)
+        stored.append(code + 32 if scale_bits == 6 and not minima else code)
+        values.append(code * outer.astype(np.float64))
+    scale = values[0][..., None]
+    offset = -values[1][..., None] if minima else 0.0
+    inverse = np.divide(1.0, scale, out=np.zeros_like(scale), where=scale != 0)
+    codes = encode_codes(f, (supers.astype(np.float64) - offset) * inverse)
+    decoded = decode_codes(f, codes) * scale + offset
+    planes = [pack_bits(s.reshape(len(w), -1) & (2**scale_bits - 1), scale_bits) for s in stored]
+    outer = np.concatenate([o.reshape(len(w), -1, 1) for o in outers], 2).reshape(len(w), -1)
+    return Quantized(f, codes.reshape(w.shape), planes[0], decoded.reshape(w.shape).astype(F32),
+                     planes[1] if minima else None, None, outer)

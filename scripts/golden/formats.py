@@ -58,6 +58,7 @@ EDGES = [f"{family}-{rule}" for family in ("mxfp8", "mxfp6", "mxfp6-e3m2", "mxfp
          for rule in ("even", "rceil")]
 MILD = ["int8-tensor", "ternary", "ternary5", "fp8-tensor", "fp8-b128x128", "nvfp4", "int4",
         "mxfp4", "int8-tensor-24"]
+WHOLE = list(canonical.K_QUANTS)  # of columns that are a multiple of 256
 # The others have a hash of theirs in the manifest.
 DECODED_KEPT = {"int8", "int8-rzero", "int3", "int4", "int4-asym", "int4-rzero",
                 "int4-sym", "int1", "ternary-row", "fp8", "fp8-b128x128", "fp6",
@@ -181,13 +182,17 @@ def write_canonical(folder: Path) -> None:
     inputs = load_file(folder / "inputs.safetensors")
     out = Output(folder, "canonical")
     for table, source, suffix in [(CANONICAL, "weights.f32", ""),
+                                  (WHOLE, "weights.f32", ""),
                                   (MILD, "weights.mild.f32", "@mild"),
                                   (EDGES, "weights.edges.f32", "@edges")]:
         for name in table:
-            q = canonical.quantize(name, inputs[source])
+            note, w = {"input": source}, inputs[source]
+            if table is WHOLE:
+                note["columns"], w = 256, w[:, :256].copy()
+            q = canonical.quantize(name, w)
             assert np.isfinite(q.decoded).all(), name
             out.add(name + suffix, q.decoded, name + suffix in DECODED_KEPT,
-                    note={"input": source}, codes=q.codes, scales=q.scales, zeros=q.zeros,
+                    note=note, codes=q.codes, scales=q.scales, zeros=q.zeros,
                     meta=q.meta, outer=q.outer)
     w = inputs["weights.f32"]
     rows = [canonical.quantize("nvfp4", w[i : i + 1]) for i in range(N)]  # a scale per token

@@ -7,7 +7,7 @@
 
 512 x 4096 f32 weights of numpy.random.default_rng(0), in this order: gaussian, normal(0, 0.02);
 student_t5, standard_t(5) * 0.02; outliers, the gaussian ones with each weight times 20 where
-random() < 0.001. The JSON has these parameters and, for every format of formats.py (CANONICAL) and
+random() < 0.001. The JSON has these parameters and, for every format of formats.py (CANONICAL, WHOLE) and
 of the table, the ratio sum(w^2) / sum((w - decoded)^2) of all weights.
 
 The table has next to them what was measured with the tools of the last column on other samples
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from canonical_formats import quantize
-from formats import CANONICAL
+from formats import CANONICAL, WHOLE
 
 # (format, gaussian, t5, whose)
 MEASURED = [
@@ -79,7 +79,7 @@ def print_table() -> None:
 
 
 def write_json(path: Path) -> None:
-    names = sorted({*CANONICAL, *[row[0] for row in MEASURED]})
+    names = sorted({*CANONICAL, *WHOLE, *[row[0] for row in MEASURED]})
     lines = {"generator": {"n": N, "k": K, "numpy_seed": SEED, "sigma": SIGMA, "t_degrees": 5,
                            "outlier_share": OUTLIERS, "outlier_factor": FACTOR}}
     for what, w in samples().items():

@@ -27,6 +27,8 @@ constexpr Command kCommands[] = {
     {"eval", "perplexity, and distance to a reference model", cmd_eval},
     {"bench", "speed, memory and quality of models and formats", cmd_bench},
     {"compare", "two results side by side: what differs beyond noise", cmd_compare},
+    {"report", "stored results as a page, table, spreadsheet or database", cmd_report},
+    {"roofline", "the most that this machine can do with a model", cmd_roofline},
     {"quality", "what each format costs in quality", cmd_quality},
     {"quantize", "store a model in another format", cmd_quantize},
     {"inspect", "what a model is made of and which kernels would run it", cmd_inspect},

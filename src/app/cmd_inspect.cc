@@ -48,12 +48,28 @@ std::string plan_text(const LinearPlan& plan) {
   return text;
 }
 
+std::string plans_text(const Linear& linear) {
+  const std::string text = plan_text(linear.plan);
+  return linear.plans().size() == 1 ? text
+                                    : text + "; decode steps: " + plan_text(linear.decode_plan);
+}
+
+ordered_json kernels_json(const LinearPlan& plan) {
+  ordered_json kernels = ordered_json::array();
+  int32_t m_lo = 1;
+  for (const LinearPlan::Bucket& bucket : plan.buckets) {
+    kernels.push_back({{"m_lo", m_lo}, {"m_hi", bucket.m_hi}, {"kernel", bucket.kernel->name}});
+    m_lo = bucket.m_hi + 1;
+  }
+  return kernels;
+}
+
 bool same_plan(const Linear& a, const Linear& b) {
   const auto same_rejected = [](const Rejected& x, const Rejected& y) {
     return x.kernel == y.kernel && x.reason == y.reason;
   };
   return a.n == b.n && a.k == b.k && a.format == b.format && a.resident == b.resident &&
-         plan_text(a.plan) == plan_text(b.plan) &&
+         plans_text(a) == plans_text(b) &&
          std::equal(a.plan.rejected.begin(), a.plan.rejected.end(), b.plan.rejected.begin(),
                     b.plan.rejected.end(), same_rejected);
 }
@@ -106,12 +122,7 @@ ordered_json linears_json(const std::vector<Group>& groups) {
   ordered_json list = ordered_json::array();
   for (const Group& group : groups) {
     const Linear& linear = *group.first;
-    ordered_json kernels = ordered_json::array(), rejected = ordered_json::array();
-    int32_t m_lo = 1;
-    for (const LinearPlan::Bucket& bucket : linear.plan.buckets) {
-      kernels.push_back({{"m_lo", m_lo}, {"m_hi", bucket.m_hi}, {"kernel", bucket.kernel->name}});
-      m_lo = bucket.m_hi + 1;
-    }
+    ordered_json rejected = ordered_json::array();
     for (const Rejected& r : linear.plan.rejected) {
       rejected.push_back({{"kernel", r.kernel}, {"reason", r.reason}});
     }
@@ -123,8 +134,11 @@ ordered_json linears_json(const std::vector<Group>& groups) {
                     {"resident", name(linear.resident)},
                     {"bytes_each", linear.bytes()},
                     {"layout", name(linear.plan.layout)},
-                    {"kernels", kernels},
+                    {"kernels", kernels_json(linear.plan)},
                     {"rejected", rejected}});
+    if (linear.plans().size() > 1) {
+      list.back()["decode_kernels"] = kernels_json(linear.decode_plan);
+    }
   }
   return list;
 }
@@ -213,7 +227,7 @@ std::string linears_text(const Model& model) {
                                      ? ""
                                      : fmt::format(" (resident: {})", name(linear.resident));
     text += fmt::format("  {}  {}x{} {}{}  {}\n", group.name(), linear.n, linear.k,
-                        name(linear.format), resident, plan_text(linear.plan));
+                        name(linear.format), resident, plans_text(linear));
     const std::string reasons = rejected_text(linear.plan);
     auto at = std::find_if(rejected.begin(), rejected.end(),
                            [&](const auto& entry) { return entry.first == reasons; });

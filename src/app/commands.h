@@ -13,6 +13,8 @@ int cmd_inspect(const std::vector<std::string>& args);
 int cmd_formats(const std::vector<std::string>& args);
 int cmd_quality(const std::vector<std::string>& args);
 int cmd_quantize(const std::vector<std::string>& args);
+int cmd_report(const std::vector<std::string>& args);
+int cmd_roofline(const std::vector<std::string>& args);
 int cmd_lockstep(const std::vector<std::string>& args);
 
 }  // namespace lowbit

@@ -44,7 +44,7 @@ LayerPolicy layer_policy(const QuantizeOptions& options) {
   LayerPolicy policy;
   if (!options.format.empty()) {
     const Method method = parse_format_flag("--format", options.format);
-    policy = with_context("--format", [&] { return policy_of(method); });
+    policy = policy_of(method);
   }
   if (!options.quantizer.empty()) {
     policy.all.quantizer =
@@ -82,9 +82,6 @@ LayerPolicy layer_policy(const QuantizeOptions& options) {
 LoadOptions load_options(const ModelOptions& options) {
   LoadOptions load;
   load.policy = layer_policy(options.quantize);
-  if (!options.quantize.format.empty()) {
-    load.activations = parse_format_flag("--format", options.quantize.format).formats.activations;
-  }
   const Backend& backend = chosen_backend(options);
   load.plan = with_context("--plan", [&] { return parse_plan(options.plan, backend); });
   load.kv_format = with_context("--kv-format", [&] { return parse_cache_name(options.kv_format); });
@@ -109,9 +106,11 @@ LoadedModel load_model_for(const ModelOptions& options, bool plan_only) {
 std::vector<std::string> kernels_used(const Model& model) {
   std::vector<std::string> names;
   for (const Linear* linear : model.linears()) {
-    for (const LinearPlan::Bucket& bucket : linear->plan.buckets) {
-      const std::string kernel(bucket.kernel->name);
-      if (std::find(names.begin(), names.end(), kernel) == names.end()) names.push_back(kernel);
+    for (const LinearPlan* plan : linear->plans()) {
+      for (const LinearPlan::Bucket& bucket : plan->buckets) {
+        const std::string kernel(bucket.kernel->name);
+        if (std::find(names.begin(), names.end(), kernel) == names.end()) names.push_back(kernel);
+      }
     }
   }
   return names;

@@ -9,8 +9,12 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "bench/ceiling.h"
+#include "bench/device_watch.h"
+#include "bench/host_load.h"
+#include "bench/machine_ceilings.h"
 #include "bench/measure.h"
 #include "bench/quality.h"
+#include "bench/work.h"
 #include "load/embedded.h"
 #include "models/method_policy.h"
 
@@ -68,18 +72,83 @@ std::string count_text(int64_t count) {
                                 : fmt::format("{:.1f}M", number / 1e6);
 }
 
-// The read bandwidth that a decode step of this model can have at most on this machine. A device
-// with memory of its own has no figure yet.
-void measure_ceiling(Record* record, const Case& c, std::span<const RunTiming> runs, double bytes) {
-  record->set("bytes_per_token", exact(bytes));
-  if (c.backend.info().sm != 0) return;
-  c.phase("measuring the ceiling");
-  double ceiling = read_ceiling(static_cast<int64_t>(bytes)).bytes_per_second;
-  const Estimate* tpot = record->find("tpot");
-  if (bytes / tpot->hi > ceiling) {  // before we call it wrong: was the machine busy?
-    ceiling = std::max(ceiling, read_ceiling(static_cast<int64_t>(bytes), 1.5).bytes_per_second);
+// What `lowbit roofline` stored of this machine, if it did and the file can be read.
+std::optional<Ceilings> known_ceilings(const Record& record) {
+  try {
+    return stored_ceilings(ceilings_path(), record.fingerprint);
+  } catch (const Error&) {
+    return std::nullopt;  // `lowbit roofline` says what is wrong with it
+  }
+}
+
+// The read bandwidth that a decode step of this model can have at most on this machine.
+void measure_read_ceiling(Record* record, std::span<const RunTiming> runs, double bytes,
+                          const std::optional<Ceilings>& known) {
+  double ceiling = 0;
+  if (known) {
+    const Level& level = known->level_of(bytes);
+    ceiling = level.bytes_per_second;
+    record->roof =
+        fmt::format("{}, as lowbit roofline measured it {}", level.name, known->measured);
+  }
+  // Unknown; or a set that lives in two levels, or a machine that was busy when it was measured.
+  if (bytes / record->find("tpot")->hi <= ceiling) return add_ceiling(record, runs, bytes, ceiling);
+  record->roof = "a buffer as large as the working set, measured with the case";
+  const auto size = static_cast<int64_t>(bytes);
+  ceiling = std::max(ceiling, read_ceiling(size).bytes_per_second);
+  if (bytes / record->find("tpot")->hi > ceiling) {  // before we call it wrong: for longer
+    ceiling = std::max(ceiling, read_ceiling(size, 1.5).bytes_per_second);
   }
   add_ceiling(record, runs, bytes, ceiling);
+}
+
+// How far a case is from what this machine can do. A device with memory of its own has no figures
+// of that yet.
+void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loaded,
+                         std::span<const RunTiming> runs, const SpeedOptions& options) {
+  const WorkCounter counter(loaded);
+  const double context = options.prompt_tokens + options.new_tokens / 2.0;
+  const Work decode = counter.decode(1, context), prefill = counter.prefill(options.prompt_tokens);
+  const bool decodes = options.new_tokens > 1;
+  if (decodes) record->set("bytes_per_token", exact(decode.bytes));
+  if (c.backend.info().sm != 0) return;
+  c.phase("measuring the ceiling");
+  const std::optional<Ceilings> known = known_ceilings(*record);
+  Ceilings ceilings = known.value_or(Ceilings{});
+  const auto measure = [&](double seconds) {
+    ceilings.float_flops =
+        std::max(ceilings.float_flops, compute_ceiling(Products::kFloat, seconds));
+    ceilings.integer_flops =
+        std::max(ceilings.integer_flops, compute_ceiling(Products::kInteger, seconds));
+  };
+  if (!known) measure(0.2);
+  // Before we call it wrong: was the machine busy?
+  if (highest_share(runs, decode, prefill, ceilings) > 1) measure(1);
+  add_work(record, runs, decode, prefill, ceilings);
+  if (decodes) measure_read_ceiling(record, runs, decode.bytes, known);
+}
+
+// The times of a case, with what the device and its other users did meanwhile.
+std::vector<RunTiming> watched_runs(Record* record, const Case& c, Stepper& stepper,
+                                    SpeedOptions options) {
+  const bool on_gpu = c.backend.info().sm != 0;
+  FoundSource found = on_gpu ? open_nvml() : open_rapl();
+  std::optional<DeviceWatch> watch;
+  if (found.source) {
+    record->fingerprint.gpu_driver = found.source->driver();
+    record->fingerprint.power_limit = found.source->power_limit();
+    watch.emplace(*found.source);
+    if (!found.source->polled()) options.between_runs = [&] { watch->look(); };
+  } else {
+    record->not_measured.emplace_back("energy_per_token", found.reason);
+  }
+  const HostLoad before = host_load();
+  std::vector<RunTiming> runs = measure_speed(stepper, c.backend, options);
+  const std::vector<std::string> disturbed = disturbances(before, host_load());
+  record->unstable.insert(record->unstable.end(), disturbed.begin(), disturbed.end());
+  add_speed(record, runs, options);
+  if (watch) add_energy(record, runs, watch->stop(), options.new_tokens);
+  return runs;
 }
 
 void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool peak_is_ours) {
@@ -88,14 +157,13 @@ void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool pe
   describe(record, loaded, stepper);
   record->fingerprint.logits_hash = logits_hash(stepper);
   c.phase("measuring");
-  const std::vector<RunTiming> runs = measure_speed(stepper, options);
-  add_speed(record, runs, options);
-  if (peak_is_ours) record->set("peak_memory", exact(static_cast<double>(peak_memory())));
-  if (options.new_tokens == 1) return;
-  const double bytes =
-      bytes_per_token(static_cast<double>(loaded.model->memory().per_step),
-                      static_cast<double>(stepper.state().bytes_per_token()), options);
-  measure_ceiling(record, c, runs, bytes);
+  const std::vector<RunTiming> runs = watched_runs(record, c, stepper, options);
+  if (peak_is_ours) {
+    record->set("peak_memory", exact(static_cast<double>(peak_memory())));
+  } else {
+    record->not_measured.emplace_back("peak_memory", "/proc/self/clear_refs cannot be written");
+  }
+  measure_ceilings_of(record, c, loaded, runs, options);
 }
 
 // The text that `reference` writes itself: what an earlier case left in the scratch folder, or new.
@@ -112,7 +180,7 @@ ScoredText generated_text(const Case& c, const LoadedModel& reference) {
   const std::string path =
       fmt::format("{}/text-{:016x}", c.options.scratch, std::hash<std::string>()(key));
   if (file_exists(path)) return parse_text(map_file(path).text());
-  const ScoredText text = self_text(reference, options);
+  ScoredText text = self_text(reference, options);
   write_file_atomically(path, to_json(text));
   return text;
 }
@@ -152,7 +220,7 @@ void check_quality_context(const BenchCase& c, const Checkpoint& checkpoint) {
 LoadOptions load_options(const BenchCase& c, const Backend& backend) {
   LoadOptions options;
   options.plan = parse_plan(c.plan, backend);
-  if (c.format != "stored") set_method(parse_method(c.format), &options);
+  if (c.format != "stored") options.policy = policy_of(parse_method(c.format));
   options.kv_format = parse_cache_name(c.kv_format);
   return options;
 }
@@ -235,6 +303,7 @@ void check_case(const BenchCase& c) {
 Record blank_record(const BenchCase& c) {
   Record record;
   record.config = case_json(c);
+  record.repro = repro_command(c);
   record.format = record.resident = c.format;
   Fingerprint& print = record.fingerprint = machine_fingerprint();
   print.device = c.device;

@@ -1,9 +1,13 @@
 #include "bench/ceiling.h"
 
+#include <immintrin.h>
+
 #include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "base/thread_pool.h"
@@ -13,7 +17,7 @@
 namespace lowbit {
 namespace {
 
-constexpr int64_t kBlock = 1024;  // bytes per turn of the loop: eight accumulators, two loads each
+constexpr int64_t kBlock = 1024;  // bytes per turn of the loop: four accumulators, four loads each
 constexpr int64_t kLargest = int64_t{1} << 30;
 constexpr int64_t kPassBytes = 64 << 20;  // a timed pass reads at least this much
 
@@ -23,17 +27,95 @@ using Lanes = uint64_t __attribute__((vector_size(64)));
 // Sum of [0, bytes), a multiple of kBlock, of 64-byte aligned memory.
 __attribute__((target_clones("avx512f", "avx2", "default"))) uint64_t sum(const std::byte* data,
                                                                           int64_t bytes) {
-  Lanes total[8] = {};
+  Lanes a = {}, b = {}, c = {}, d = {};
   for (int64_t at = 0; at < bytes; at += kBlock) {
     const auto* lanes = reinterpret_cast<const Lanes*>(data + at);
-    for (int i = 0; i < 8; ++i) total[i] += lanes[i];
-    for (int i = 0; i < 8; ++i) total[i] ^= lanes[8 + i];
+    a += lanes[0], b += lanes[1], c += lanes[2], d += lanes[3];
+    a ^= lanes[4], b ^= lanes[5], c ^= lanes[6], d ^= lanes[7];
+    a += lanes[8], b += lanes[9], c += lanes[10], d += lanes[11];
+    a ^= lanes[12], b ^= lanes[13], c ^= lanes[14], d ^= lanes[15];
   }
+  const Lanes total = (a + b) ^ (c + d);
   uint64_t result = 0;
-  for (const Lanes& lane : total) {
-    for (int i = 0; i < 8; ++i) result += lane[i];
-  }
+  for (int i = 0; i < 8; ++i) result += total[i];
   return result;
+}
+
+// ---- multiply-adds from registers ---------------------------------------------------------------
+
+constexpr int64_t kRounds = 1 << 14;  // of a burst: tens of microseconds
+// Sums that do not wait for each other, as many as latency times units. They start apart, or the
+// compiler would see that they are equal.
+using Chains = std::make_index_sequence<12>;
+constexpr double kBurst = 2.0 * kRounds * Chains::size();  // operations per lane
+
+struct Burst {
+  double operations;  // of one call
+  float (*run)();     // returns what keeps the sums alive
+};
+
+template <size_t... I>
+__attribute__((target("avx512f"))) float float512(std::index_sequence<I...>) {
+  __m512 sums[] = {_mm512_set1_ps(I)...};
+  const __m512 a = _mm512_set1_ps(0.5F), b = _mm512_set1_ps(0.25F);
+  for (int64_t i = 0; i < kRounds; ++i) ((sums[I] = _mm512_fmadd_ps(sums[I], a, b)), ...);
+  return (sums[I][0] + ...);
+}
+
+template <size_t... I>
+__attribute__((target("avx2,fma"))) float float256(std::index_sequence<I...>) {
+  __m256 sums[] = {_mm256_set1_ps(I)...};
+  const __m256 a = _mm256_set1_ps(0.5F), b = _mm256_set1_ps(0.25F);
+  for (int64_t i = 0; i < kRounds; ++i) ((sums[I] = _mm256_fmadd_ps(sums[I], a, b)), ...);
+  return (sums[I][0] + ...);
+}
+
+template <size_t... I>
+float float128(std::index_sequence<I...>) {
+  __m128 sums[] = {_mm_set1_ps(I)...};
+  const __m128 a = _mm_set1_ps(0.5F), b = _mm_set1_ps(0.25F);
+  for (int64_t i = 0; i < kRounds; ++i) {
+    ((sums[I] = _mm_add_ps(_mm_mul_ps(sums[I], a), b)), ...);
+  }
+  return (sums[I][0] + ...);
+}
+
+template <size_t... I>
+__attribute__((target("avx512f,avx512vnni"))) float integer512(std::index_sequence<I...>) {
+  __m512i sums[] = {_mm512_set1_epi32(I)...};
+  const __m512i a = _mm512_set1_epi8(3), b = _mm512_set1_epi8(1);
+  for (int64_t i = 0; i < kRounds; ++i) ((sums[I] = _mm512_dpbusd_epi32(sums[I], a, b)), ...);
+  return static_cast<float>((sums[I][0] + ...));
+}
+
+// Pairs of products in 16 bits, as long as those hold them: the least that AVX2 needs.
+template <size_t... I>
+__attribute__((target("avx2"))) float integer256(std::index_sequence<I...>) {
+  __m256i sums[] = {_mm256_set1_epi8(I)...};
+  const __m256i a = _mm256_set1_epi8(3);
+  for (int64_t i = 0; i < kRounds; ++i) {
+    ((sums[I] = _mm256_add_epi16(sums[I], _mm256_maddubs_epi16(sums[I], a))), ...);
+  }
+  return static_cast<float>((sums[I][0] + ...));
+}
+
+// What this CPU has.
+std::vector<Burst> bursts(Products products) {
+  std::vector<Burst> list = {{kBurst * 4, [] { return float128(Chains()); }}};
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    list.push_back({kBurst * 8, [] { return float256(Chains()); }});
+  }
+  if (__builtin_cpu_supports("avx512f")) {
+    list.push_back({kBurst * 16, [] { return float512(Chains()); }});
+  }
+  if (products == Products::kFloat) return list;
+  if (__builtin_cpu_supports("avx2")) {
+    list.push_back({kBurst * 32, [] { return integer256(Chains()); }});
+  }
+  if (__builtin_cpu_supports("avx512vnni")) {
+    list.push_back({kBurst * 64, [] { return integer512(Chains()); }});
+  }
+  return list;
 }
 
 }  // namespace
@@ -69,6 +151,29 @@ Ceiling read_ceiling(int64_t bytes, double seconds) {
     ceiling.bytes_per_second = std::max(ceiling.bytes_per_second, rate);
   }
   return ceiling;
+}
+
+double compute_ceiling(Products products, double seconds) {
+  constexpr int kBursts =
+      64;  // of a pass: milliseconds, so that starting the threads costs nothing
+  ThreadPool& pool = thread_pool();
+  std::atomic<float> sink{0};
+  double best = 0;
+  const std::vector<Burst> list = bursts(products);
+  for (const Burst& burst : list) {
+    const Timer total;
+    for (int pass = 0; pass < 4 || total.seconds() < seconds / static_cast<double>(list.size());
+         ++pass) {
+      const Timer timer;
+      pool.run([&](int) {
+        float last = 0;
+        for (int i = 0; i < kBursts; ++i) last += burst.run();
+        sink.store(last, std::memory_order_relaxed);
+      });
+      best = std::max(best, burst.operations * kBursts * pool.workers() / timer.seconds());
+    }
+  }
+  return best;
 }
 
 }  // namespace lowbit

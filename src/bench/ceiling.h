@@ -1,7 +1,9 @@
-// The roof that a memory-bound step works under.
+// The roofs that a step works under: how fast this machine reads, and how fast it multiplies.
 #pragma once
 
 #include <cstdint>
+
+#include "ops/linear.h"
 
 namespace lowbit {
 
@@ -16,5 +18,9 @@ struct Ceiling {
 // Working sets above 1 GiB or an eighth of the memory are measured at that size. Takes about
 // `seconds`.
 Ceiling read_ceiling(int64_t bytes, double seconds = 0.3);
+
+// Multiply-adds from registers with all threads of the pool, two operations each, in the widest
+// vectors of this CPU; the best pass counts. kInteger: products of 8-bit integers.
+double compute_ceiling(Products products, double seconds = 0.2);
 
 }  // namespace lowbit

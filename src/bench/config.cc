@@ -145,8 +145,7 @@ std::vector<std::string> expand_formats(const std::vector<std::string>& formats)
   for (const std::string& format : formats) {
     if (format == "all") {
       for (const FormatRow& row : kFormats) {
-        const bool chosen = row.params.weights && row.defaults.rule != ScaleRule::kImport;
-        if (chosen) add(std::string(row.name));
+        if (row.params.weights) add(std::string(row.name));
       }
     } else if (format == "standard") {
       for (const char* standard : kStandard) add(standard);
@@ -185,6 +184,27 @@ std::string case_text(const BenchCase& c) {
   } catch (const nlohmann::json::exception&) {
     throw_error("{}: the name is not UTF-8; link it under another one", printable(c.model, 300));
   }
+}
+
+std::string repro_command(const BenchCase& c) {
+  std::string command = "lowbit bench";
+  const nlohmann::ordered_json keys = case_json(c), defaults = case_json(BenchCase());
+  for (const auto& item : keys.items()) {
+    const auto initial = defaults.find(item.key());
+    if (initial != defaults.end() && *initial == item.value() && item.key() != "format") continue;
+    const std::string value =
+        item.value().is_string() ? item.value().get<std::string>() : item.value().dump();
+    std::string word = item.key() + "=" + value;
+    constexpr std::string_view kPlain =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=.,:/@";
+    if (word.find_first_not_of(kPlain) != std::string::npos) {
+      std::string quoted = "'";
+      for (const char x : word) quoted += x == '\'' ? "'\\''" : std::string(1, x);
+      word = quoted + "'";
+    }
+    command += " " + word;
+  }
+  return command;
 }
 
 BenchCase parse_case(std::string_view text) {

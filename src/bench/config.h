@@ -92,7 +92,8 @@ template <class Visitor>
 void visit(Visitor& v, BenchConfig& c) {
   visit(v, static_cast<CaseKeys<Several>&>(c));
   v.field("timeout", c.timeout, "seconds after which a case has failed; 0: none");
-  v.field("out", c.out, "file that one JSON line per case is appended to");
+  v.field("out", c.out,
+          "file that each case is appended to: JSON lines, or a database if it ends in .sqlite");
   v.field("output", c.output, "table, md or json on standard output");
 }
 
@@ -112,7 +113,10 @@ nlohmann::ordered_json case_json(const BenchCase& c);
 // The same as text. Error: a name that is not UTF-8.
 std::string case_text(const BenchCase& c);
 
-// The inverse. Error: not an object of exactly these keys.
+// The command that runs it: every key that is not at its default, quoted for a shell.
+std::string repro_command(const BenchCase& c);
+
+// The inverse of case_text(). Error: not an object of exactly these keys.
 BenchCase parse_case(std::string_view json);
 
 }  // namespace lowbit

@@ -120,13 +120,15 @@ Fingerprint machine_fingerprint() {
 std::vector<KernelChoice> kernel_choices(const Model& model) {
   std::vector<KernelChoice> choices;
   for (const Linear* linear : model.linears()) {
-    int32_t m_lo = 1;
-    for (const LinearPlan::Bucket& bucket : linear->plan.buckets) {
-      KernelChoice choice{linear->name.substr(linear->name.rfind('.') + 1), m_lo, bucket.m_hi,
-                          std::string(bucket.kernel->name)};
-      m_lo = bucket.m_hi + 1;
-      if (std::find(choices.begin(), choices.end(), choice) == choices.end()) {
-        choices.push_back(std::move(choice));
+    for (const LinearPlan* plan : linear->plans()) {
+      int32_t m_lo = 1;
+      for (const LinearPlan::Bucket& bucket : plan->buckets) {
+        KernelChoice choice{linear->name.substr(linear->name.rfind('.') + 1), m_lo, bucket.m_hi,
+                            std::string(bucket.kernel->name)};
+        m_lo = bucket.m_hi + 1;
+        if (std::find(choices.begin(), choices.end(), choice) == choices.end()) {
+          choices.push_back(std::move(choice));
+        }
       }
     }
   }

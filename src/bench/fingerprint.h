@@ -31,6 +31,8 @@ struct Fingerprint {
   double mhz = 0;                      // of CPU 0 when the case started, 0 if not readable
   double load_average = 0;             // one minute, when the case started
   std::string gpu;                     // "" (null in JSON) without one
+  std::string gpu_driver;              // "" without one
+  double power_limit = 0;              // watts that the GPU may take; 0 if not readable
   std::string device;                  // backend
   std::string plan = "eager";          // how a step runs: eager | graph | program
   std::vector<KernelChoice> kernels;

@@ -27,6 +27,38 @@ std::vector<double> each(std::span<const RunTiming> runs, Function function) {
   return values;
 }
 
+// token_p50, p90 and p99, and the distribution of all steps.
+void add_token_times(Record* record, std::span<const RunTiming> runs) {
+  std::vector<double> all;
+  for (const RunTiming& run : runs) all.insert(all.end(), run.steps.begin(), run.steps.end());
+  if (all.empty()) return;
+  constexpr std::pair<std::string_view, double> kQuantiles[] = {
+      {"token_p50", 0.5}, {"token_p90", 0.9}, {"token_p99", 0.99}};
+  for (const auto& row : kQuantiles) {
+    record->set(row.first,
+                each(runs, [&](const RunTiming& r) { return quantile(r.steps, row.second); }));
+  }
+  for (int percent = 0; percent <= 100; ++percent) {
+    record->token_seconds.push_back(quantile(all, percent / 100.0));
+  }
+}
+
+void fail_above_ceiling(Record* record, std::string_view what, const Estimate& fraction) {
+  if (fraction.lo <= 1 || record->status != Status::kOk) return;
+  record->status = Status::kFail;
+  record->reason = fmt::format(
+      "{} does {:.0f} % of the operations that this machine does at most: operations or times are "
+      "wrong, or the machine was busy while the ceiling was measured (`lowbit roofline "
+      "fresh=true`)",
+      what, fraction.median * 100);
+}
+
+// What `work` could run at if nothing but multiply-adds took time.
+double flop_ceiling(const Work& work, const Ceilings& ceilings) {
+  return work.flops() /
+         (work.float_flops / ceilings.float_flops + work.integer_flops / ceilings.integer_flops);
+}
+
 }  // namespace
 
 RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
@@ -40,6 +72,8 @@ RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
   stepper.truncate(sequence, 0);
   stepper.synchronize();
   RunTiming run;
+  run.steps.reserve(static_cast<size_t>(options.new_tokens));
+  run.begin = now_seconds();
   Timer timer;
   stepper.prefill(sequence, prompt);
   stepper.synchronize();
@@ -48,12 +82,17 @@ RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
   stepper.drawn();
   run.ttft = timer.seconds();
   timer.restart();
+  double last = 0;
   for (int32_t enqueued = 1; run.decode_steps + 1 < options.new_tokens; ++run.decode_steps) {
     const int32_t wanted = run.decode_steps + 2 + stepper.ahead();
     for (; enqueued < std::min(options.new_tokens, wanted); ++enqueued) stepper.decode();
     stepper.drawn();
+    const double now = timer.seconds();
+    run.steps.push_back(now - last);
+    last = now;
   }
-  run.decode = timer.seconds();
+  run.decode = last;
+  run.end = now_seconds();
   stepper.truncate(0, 0);
   return run;
 }
@@ -72,9 +111,11 @@ std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& optio
   if (options.schedule.active > 0) {
     std::vector<RunTiming> recorded;
     for (int64_t run = 0; run < options.schedule.total(); ++run) {
+      options.between_runs();
       const RunTiming timing = time_run(stepper, options);
       if (options.schedule.records(run)) recorded.push_back(timing);
     }
+    options.between_runs();
     return recorded;
   }
   SpeedOptions warm_up = options;
@@ -84,18 +125,14 @@ std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& optio
   size_t next_look = static_cast<size_t>(options.min_samples);  // then after every 5 % more
   const Timer timer;
   do {
+    options.between_runs();
     runs.push_back(time_run(stepper, options));
     if (runs.size() < next_look) continue;
     if (precise_enough(runs, options)) break;
     next_look = runs.size() + 1 + runs.size() / 20;
   } while (timer.seconds() < options.max_seconds);
+  options.between_runs();
   return runs;
-}
-
-double bytes_per_token(double weight_bytes_per_step, double state_bytes_per_token,
-                       const SpeedOptions& options) {
-  return weight_bytes_per_step +
-         state_bytes_per_token * (options.prompt_tokens + options.new_tokens / 2.0);
 }
 
 std::string drift_of(std::string_view what, std::span<const double> seconds) {
@@ -122,6 +159,8 @@ void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptio
   if (decodes) {
     record->set("tpot", each(runs, [](const RunTiming& r) { return r.decode / r.decode_steps; }));
   }
+  record->set("latency", each(runs, [](const RunTiming& r) { return r.ttft + r.decode; }));
+  add_token_times(record, runs);
 
   const auto note_drift = [&](std::string_view what, double RunTiming::*member) {
     std::string drift = drift_of(what, each(runs, [&](const RunTiming& r) { return r.*member; }));
@@ -144,6 +183,63 @@ void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptio
   fields.stddev_ns = static_cast<int64_t>(std::llround(standard_deviation(ns)));
   fields.avg_ts = mean(fields.samples_ts);
   fields.stddev_ts = standard_deviation(fields.samples_ts);
+}
+
+void add_energy(Record* record, std::span<const RunTiming> runs,
+                std::span<const DeviceSample> samples, int32_t new_tokens) {
+  std::vector<double> energy, power;
+  for (const RunTiming& run : runs) {
+    const double joules = joules_between(samples, run.begin, run.end);
+    if (!std::isfinite(joules)) continue;
+    energy.push_back(joules / new_tokens);
+    power.push_back(joules / (run.end - run.begin));
+  }
+  if (energy.empty()) {
+    record->not_measured.emplace_back("energy_per_token", "the device told no energy or power");
+  } else {
+    record->set("energy_per_token", energy);
+    record->set("power", power);
+  }
+  const DeviceSummary summary = summarize(samples);
+  if (std::isfinite(summary.megahertz)) record->set("device_clock", exact(summary.megahertz));
+  if (std::isfinite(summary.celsius)) record->set("device_temperature", exact(summary.celsius));
+  record->unstable.insert(record->unstable.end(), summary.unstable.begin(), summary.unstable.end());
+}
+
+double highest_share(std::span<const RunTiming> runs, const Work& decode, const Work& prefill,
+                     const Ceilings& ceilings) {
+  double share = 0;
+  for (const RunTiming& r : runs) {
+    share = std::max(share, prefill.flops() / r.prefill / flop_ceiling(prefill, ceilings));
+    if (r.decode_steps == 0) continue;
+    share = std::max(share,
+                     decode.flops() * r.decode_steps / r.decode / flop_ceiling(decode, ceilings));
+  }
+  return share;
+}
+
+void add_work(Record* record, std::span<const RunTiming> runs, const Work& decode,
+              const Work& prefill, const Ceilings& ceilings) {
+  record->set("prefill_bytes", exact(prefill.bytes));
+  record->set("prefill_flops", exact(prefill.flops()));
+  const double most = flop_ceiling(prefill, ceilings);
+  const auto rate = [&](const RunTiming& r) { return prefill.flops() / r.prefill; };
+  record->set("prefill_flop_rate", each(runs, rate));
+  record->set("prefill_flop_ceiling", exact(most));
+  record->set("prefill_flop_fraction",
+              each(runs, [&](const RunTiming& r) { return rate(r) / most; }));
+  fail_above_ceiling(record, "prefill", record->values.back().estimate);
+  if (runs[0].decode_steps == 0) return;
+  record->set("flops_per_token", exact(decode.flops()));
+  const double step_most = flop_ceiling(decode, ceilings);
+  const auto step_rate = [&](const RunTiming& r) {
+    return decode.flops() * r.decode_steps / r.decode;
+  };
+  record->set("flop_rate", each(runs, step_rate));
+  record->set("flop_ceiling", exact(step_most));
+  record->set("flop_fraction",
+              each(runs, [&](const RunTiming& r) { return step_rate(r) / step_most; }));
+  fail_above_ceiling(record, "decode", record->values.back().estimate);
 }
 
 void add_ceiling(Record* record, std::span<const RunTiming> runs, double bytes_per_token,

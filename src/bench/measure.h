@@ -2,12 +2,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "bench/device_watch.h"
+#include "bench/machine_ceilings.h"
 #include "bench/record.h"
+#include "bench/work.h"
 #include "engine/stepper.h"
 
 namespace lowbit {
@@ -18,6 +22,8 @@ struct RunTiming {
   double ttft = 0;     // prefill, drawing the first token and bringing its id to the host
   double decode = 0;   // all decode steps
   int32_t decode_steps = 0;
+  std::vector<double> steps = {};  // each decode step alone
+  double begin = 0, end = 0;       // of the steady clock, around all of it
 };
 
 // A fixed number of runs, as torch.profiler.schedule counts them: skip_first once, then cycles of
@@ -40,7 +46,8 @@ struct SpeedOptions {
   double ci_width = 0.0075;
   std::vector<int32_t> prompt = {};  // its prompt_tokens ids, if they are not random
   SampleParams sampling = {0, 0, 1, 0};
-  Schedule schedule = {};  // with active > 0 it decides and not ci_width
+  Schedule schedule = {};                      // with active > 0 it decides and not ci_width
+  std::function<void()> between_runs = [] {};  // before each run and after the last
 };
 
 // Error: prompt and new tokens do not fit the stepper's context. No trace may be attached.
@@ -53,19 +60,30 @@ std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& optio
 // True once the runs so far are enough.
 bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options);
 
-// What one decode step reads: weights once, state of the mean context. Step i of N - 1 attends to
-// P + 1 + i positions, so the mean is P + N / 2.
-double bytes_per_token(double weight_bytes_per_step, double state_bytes_per_token,
-                       const SpeedOptions& options);
-
 // "" or how far the second half of these times, in the order they were taken, is from the first: a
 // machine whose speed moves by over 1 % meanwhile gives a median of nothing in particular. Fewer
 // than ten times are not judged.
 std::string drift_of(std::string_view what, std::span<const double> seconds);
 
-// prefill_tps, decode_tps, tps, ttft, tpot and llama-bench's times. Without decode steps
-// (new_tokens = 1) there is no decode_tps and no tpot. Drift makes the record unstable.
+// prefill_tps, decode_tps, tps, ttft, tpot, latency, percentiles of the steps, llama-bench's times.
+// Without decode steps (new_tokens = 1) there is no decode_tps and no tpot. Drift makes the record
+// unstable.
 void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptions& options);
+
+// energy_per_token, power, clock and temperature, from samples that cover the runs; what they tell
+// of a device that is slowed down or shared makes the record unstable.
+void add_energy(Record* record, std::span<const RunTiming> runs,
+                std::span<const DeviceSample> samples, int32_t new_tokens);
+
+// The largest share of `ceilings` that any run reached, of the prompt or of decode steps.
+double highest_share(std::span<const RunTiming> runs, const Work& decode, const Work& prefill,
+                     const Ceilings& ceilings);
+
+// flop_rate, flop_ceiling and flop_fraction of decode steps of which each does `decode`, and the
+// same of prompts that do `prefill`; a fraction above one beyond its interval is a failure, as
+// below.
+void add_work(Record* record, std::span<const RunTiming> runs, const Work& decode,
+              const Work& prefill, const Ceilings& ceilings);
 
 // bandwidth, ceiling and ceiling_fraction. A fraction above one beyond its interval makes the
 // record a failure: a number above the roof is a wrong number.

@@ -15,6 +15,10 @@ enum class Hint : uint8_t {
   kRate,        // per second
   kBytes,       // bytes
   kBandwidth,   // bytes per second
+  kFlops,       // operations, two per multiply-add
+  kFlopRate,    // operations per second
+  kEnergy,      // joules
+  kPower,       // watts
   kPercentage,  // fraction of one
   kCount,       // a whole number
   kNumber,      // anything else, such as a perplexity or bits
@@ -22,7 +26,7 @@ enum class Hint : uint8_t {
 };
 
 // What it is about: parts of reports.
-enum class About : uint8_t { kSpeed, kMemory, kCeiling, kQuality };
+enum class About : uint8_t { kSpeed, kMemory, kCeiling, kEnergy, kQuality };
 
 // Counted numbers differ or do not; measured ones differ beyond their noise.
 enum class From : uint8_t { kCount, kMeasurement };
@@ -58,6 +62,17 @@ inline constexpr Metric kMetrics[] = {
     {"tpot", "tpot", "s",
      "time per output token: time of the decode steps / (N - 1); the first token is ttft's",
      About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, true},
+    {"latency", "latency", "s", "ttft + time of the decode steps: the whole generation",
+     About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, false},
+    {"token_p50", "token p50", "s",
+     "time within which 50 % of the N - 1 decode steps of a run end; a step's time is from its "
+     "token's id to the next one's on the host",
+     About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, false},
+    {"token_p90", "token p90", "s", "the same for 90 % of a run's steps", About::kSpeed,
+     From::kMeasurement, Hint::kDuration, Better::kLower, false},
+    {"token_p99", "token p99", "s",
+     "the same for 99 %; with fewer than 100 steps next to the slowest one", About::kSpeed,
+     From::kMeasurement, Hint::kDuration, Better::kLower, false},
     {"load_time", "load", "s", "opening, reading, quantizing and packing the model", About::kSpeed,
      From::kMeasurement, Hint::kDuration, Better::kLower, false},
     {"model_bytes", "weights", "bytes",
@@ -81,14 +96,67 @@ inline constexpr Metric kMetrics[] = {
      "what one decode step must read: every weight of a step once + state bytes per token * the "
      "mean context, P + N / 2",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, true},
+    {"prefill_bytes", "prefill reads", "bytes",
+     "what the prompt's steps must read: every weight once a step, the head once, state of the "
+     "positions so far",
+     About::kMemory, From::kCount, Hint::kBytes, Better::kLower, false},
+    {"flops_per_token", "work/token", "FLOP",
+     "2 * weights of all Linears + 4 * heads * head width * layers * mean context, P + N / 2",
+     About::kSpeed, From::kCount, Hint::kFlops, Better::kNeither, false},
+    {"prefill_flops", "prefill work", "FLOP",
+     "the same of all P tokens of the prompt, the head for the last one alone", About::kSpeed,
+     From::kCount, Hint::kFlops, Better::kNeither, false},
+    {"flop_rate", "decode rate", "FLOP/s", "flops_per_token / tpot", About::kCeiling,
+     From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
+    {"flop_ceiling", "decode FLOP ceiling", "FLOP/s",
+     "flops_per_token / the time that its multiply-adds take at float_ceiling and, where the "
+     "kernel multiplies integers, at integer_ceiling",
+     About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
+    {"flop_fraction", "of FLOP ceiling", "fraction", "flop_rate / flop_ceiling", About::kCeiling,
+     From::kMeasurement, Hint::kPercentage, Better::kHigher, false},
+    {"prefill_flop_rate", "prefill rate", "FLOP/s",
+     "prefill_flops / time of the forward passes over the prompt", About::kCeiling,
+     From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
+    {"prefill_flop_ceiling", "prefill FLOP ceiling", "FLOP/s",
+     "as flop_ceiling, of the prompt's work", About::kCeiling, From::kMeasurement, Hint::kFlopRate,
+     Better::kHigher, false},
+    {"prefill_flop_fraction", "prefill of ceiling", "fraction",
+     "prefill_flop_rate / prefill_flop_ceiling", About::kCeiling, From::kMeasurement,
+     Hint::kPercentage, Better::kHigher, false},
+    {"energy_per_token", "energy/token", "J",
+     "energy of the device from the start of a run to its end / N, the prompt's share included; "
+     "RAPL packages and memory on CPUs, NVML on GPUs",
+     About::kEnergy, From::kMeasurement, Hint::kEnergy, Better::kLower, false},
+    {"power", "power", "W", "energy of the device during a run / its time", About::kEnergy,
+     From::kMeasurement, Hint::kPower, Better::kLower, false},
+    {"device_clock", "clock", "MHz", "median clock of the GPU while the case was timed",
+     About::kEnergy, From::kMeasurement, Hint::kNumber, Better::kNeither, false},
+    {"device_temperature", "temperature", "deg C",
+     "highest temperature of the GPU while the case was timed", About::kEnergy, From::kMeasurement,
+     Hint::kNumber, Better::kLower, false},
     {"bandwidth", "read", "bytes/s", "bytes_per_token / tpot", About::kCeiling, From::kMeasurement,
      Hint::kBandwidth, Better::kHigher, false},
     {"ceiling", "ceiling", "bytes/s",
-     "read bandwidth of this machine, all threads, over a buffer as large as bytes_per_token: the "
-     "best of several passes",
+     "read bandwidth of this machine, all threads, of the cache or memory that holds "
+     "bytes_per_token: as `lowbit roofline` stored it, or over a buffer of that size if it is "
+     "higher; the best of several passes",
      About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"ceiling_fraction", "of ceiling", "fraction", "bandwidth / ceiling", About::kCeiling,
      From::kMeasurement, Hint::kPercentage, Better::kHigher, true},
+    {"read_l1", "L1", "bytes/s", "machine: read bandwidth of the L1 caches, all threads",
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"read_l2", "L2", "bytes/s", "machine: read bandwidth of the L2 caches, all threads",
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"read_l3", "L3", "bytes/s", "machine: read bandwidth of the L3 caches, all threads",
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"read_memory", "memory", "bytes/s", "machine: read bandwidth of the memory, all threads",
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"float_ceiling", "f32", "FLOP/s",
+     "machine: 2 * float multiply-adds from registers / time, all threads, widest vectors",
+     About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
+    {"integer_ceiling", "int8", "OP/s",
+     "machine: 2 * 8-bit integer multiply-adds from registers / time, all threads", About::kCeiling,
+     From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"perplexity", "perplexity", "",
      "exp(mean -ln p(token)) over the scored tokens of the text that the record names",
      About::kQuality, From::kMeasurement, Hint::kNumber, Better::kLower, true},

@@ -41,7 +41,7 @@ Variant weight_variant(const QualityConfig& config, const std::string& text) {
                   std::string(kDefaultKv),
                   {},
                   method.scope};
-  set_method(method, &variant.options);
+  variant.options.policy = policy_of(method);
   LayerPolicy& policy = variant.options.policy;
   if (!config.head.empty()) policy.head = parse_tensor_policy(config.head);
   if (!config.embedding.empty()) policy.embedding = parse_tensor_policy(config.embedding);

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "bench/metrics.h"
+#include "bench/sqlite_file.h"
 
 namespace lowbit {
 namespace {
@@ -69,6 +70,8 @@ void visit(Visitor& v, Fingerprint& f) {
   v.field("mhz", f.mhz);
   v.field("load_average", f.load_average);
   v.optional("gpu", f.gpu);
+  v.added("gpu_driver", f.gpu_driver);
+  v.added("power_limit", f.power_limit);
   v.field("device", f.device);
   v.field("plan", f.plan);
   v.field("kernels", f.kernels);
@@ -107,6 +110,10 @@ class Writer {
       visit(writer, choice);
       out_[key].push_back(std::move(row));
     }
+  }
+  template <class T>
+  void added(const char* key, const T& value) {
+    field(key, value);
   }
   void optional(const char* key, const std::string& text) {
     out_[key] = text.empty() ? Json() : Json(text);
@@ -147,6 +154,11 @@ class Reader {
         values.push_back(read<T>(key, item));
       }
     }
+  }
+  // What records of older versions do not have.
+  template <class T>
+  void added(const char* key, T& value) const {
+    if (in_.contains(key)) field(key, value);
   }
   void optional(const char* key, std::string& text) const {
     if (!at(key).is_null()) field(key, text);
@@ -258,6 +270,13 @@ std::string to_json_line(const Record& record) {
     json["values"][value.tag] = fields_of(value.estimate);
     if (!value.samples.empty()) json["samples"][value.tag] = value.samples;
   }
+  json["repro"] = record.repro;
+  json["roof"] = record.roof;
+  json["token_seconds"] = record.token_seconds;
+  json["not_measured"] = Json::object();
+  for (const auto& missing : record.not_measured) {
+    json["not_measured"][missing.first] = missing.second;
+  }
   json.update(fields_of(record.llama_bench));
   // A path may hold bytes that are no UTF-8.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -276,7 +295,7 @@ Record parse_record(const std::string& source, std::string_view line) {
   reader.field("kind", record.kind);
   record.status = parse_status(reader);
   reader.field("reason", record.reason);
-  if (json.contains("unstable")) reader.field("unstable", record.unstable);  // older ones: no
+  reader.added("unstable", record.unstable);
   record.config = reader.child("config").json();
   reader.field("format", record.format);
   reader.field("resident", record.resident);
@@ -288,19 +307,32 @@ Record parse_record(const std::string& source, std::string_view line) {
     visit(quality, record.quality.emplace());
   }
   read_values(reader, &record);
+  reader.added("repro", record.repro);
+  reader.added("roof", record.roof);
+  reader.added("token_seconds", record.token_seconds);
+  if (json.contains("not_measured")) {
+    const Reader missing = reader.child("not_measured");
+    for (const auto& item : missing.json().items()) {
+      missing.field(item.key().c_str(), record.not_measured.emplace_back(item.key(), "").second);
+    }
+  }
   Reader llama_bench = reader;
   visit(llama_bench, record.llama_bench);
   return record;
 }
 
 std::vector<Record> read_records(const std::string& path) {
-  const Bytes file = map_file(path);
   std::vector<Record> records;
-  int64_t line = 0;
-  for (const std::string_view text : split(file.text(), '\n')) {
-    ++line;
-    if (!trim(text).empty())
-      records.push_back(parse_record(fmt::format("{}:{}", path, line), text));
+  if (is_sqlite_name(path)) {
+    records = SqliteFile(path, SqliteFile::Mode::kRead).read();
+  } else {
+    const Bytes file = map_file(path);
+    int64_t line = 0;
+    for (const std::string_view text : split(file.text(), '\n')) {
+      ++line;
+      if (!trim(text).empty())
+        records.push_back(parse_record(fmt::format("{}:{}", path, line), text));
+    }
   }
   if (records.empty())
     throw_error("{}: holds no records; `lowbit bench out=FILE` writes them", path);

@@ -9,6 +9,10 @@
 //   quality       which text the quality figures are about; null without any
 //   values        {tag: {median, lo, hi, n}}, tags of bench/metrics.h
 //   samples       {tag: [one number per repetition]}
+//   repro         the command that runs this case again
+//   roof          what `ceiling` is the bandwidth of, and since when that is known
+//   token_seconds 0, 1 ... 100 % quantiles of all decode steps of the case; [] without any
+//   not_measured  {tag: why it has no value here}
 //   build_commit .. samples_ts   the same run under llama-bench's names and definitions
 #pragma once
 
@@ -17,6 +21,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "bench/fingerprint.h"
@@ -73,6 +78,9 @@ struct Record {
   bool random_weights = false;  // synthetic: speed and memory only
   std::optional<QualityText> quality;
   std::vector<Value> values;  // in the order they were measured
+  std::string roof, repro;
+  std::vector<double> token_seconds;
+  std::vector<std::pair<std::string, std::string>> not_measured;
   LlamaBenchFields llama_bench;
 
   // The tag must be a row of kMetrics, the numbers finite.
@@ -90,7 +98,8 @@ std::string to_json_line(const Record& record);
 // Error names `source` and the field for anything that to_json_line() does not write.
 Record parse_record(const std::string& source, std::string_view line);
 
-// All records of a file of JSON lines. Error names file and line, or says that there are none.
+// All records of a file of JSON lines or (bench/sqlite_file.h) a database. Error names file and
+// line, or says that there are none.
 std::vector<Record> read_records(const std::string& path);
 
 nlohmann::ordered_json to_json(const Fingerprint& fingerprint);

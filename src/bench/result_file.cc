@@ -33,6 +33,11 @@ bool takes_records(std::string_view content, bool resume) {
 
 ResultFile::ResultFile(const std::string& path, bool resume) : path_(path) {
   const std::string shown = printable(path, 300);
+  if (is_sqlite_name(path)) {
+    database_ = with_context(
+        "out", [&] { return std::make_unique<SqliteFile>(path, SqliteFile::Mode::kWrite); });
+    return;
+  }
   if (file_exists(path) && !takes_records(map_file(path).text(), resume)) {
     throw_error("out = {}: is not a file of JSON lines; name a new file or one that bench wrote",
                 shown);
@@ -46,9 +51,12 @@ ResultFile::ResultFile(const std::string& path, bool resume) : path_(path) {
   }
 }
 
-ResultFile::~ResultFile() { ::close(fd_); }
+ResultFile::~ResultFile() {
+  if (fd_ >= 0) ::close(fd_);
+}
 
 std::vector<Record> ResultFile::recover() {
+  if (database_) return database_->read();
   std::vector<Record> records;
   const Bytes file = map_file(path_);
   const std::string_view text = file.text();
@@ -65,6 +73,7 @@ std::vector<Record> ResultFile::recover() {
 }
 
 void ResultFile::append(const Record& record) {
+  if (database_) return database_->append(record);
   const std::string line = to_json_line(record) + "\n";
   for (size_t done = 0; done < line.size();) {
     const ssize_t n = ::write(fd_, line.data() + done, line.size() - done);

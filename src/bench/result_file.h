@@ -1,12 +1,14 @@
-// The file of JSON lines that a bench appends to, one line per finished case. A process that is
-// killed at any moment leaves whole lines, or a last one without an end that is never taken for
-// one.
+// The file that a bench appends to: JSON lines, one per finished case, or by its name a database
+// (bench/sqlite_file.h). A process that is killed at any moment leaves whole cases; a last line
+// without an end is never taken for one.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "bench/record.h"
+#include "bench/sqlite_file.h"
 
 namespace lowbit {
 
@@ -29,6 +31,7 @@ class ResultFile {
  private:
   std::string path_;
   int fd_ = -1;
+  std::unique_ptr<SqliteFile> database_;  // then no fd_
 };
 
 }  // namespace lowbit

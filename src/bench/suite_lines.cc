@@ -71,7 +71,8 @@ std::string suite_lines(const Record& record) {
     decode_rate += tokens / (all - first) / runs;
   }
   const double flops = generation_flops(model, prompt, tokens) / 1e12 / latency;
-  const double power = std::numeric_limits<double>::quiet_NaN();
+  const Estimate* watts = record.find("power");
+  const double power = watts ? watts->median : std::numeric_limits<double>::quiet_NaN();
   return fmt::format(
       "Profiling complete. Metrics: tokens per second (tps): {}, time to first token (ttft): {}, "
       "time per output token (tpot): {}, prefill throughput: {}, decode throughput: {}, latency: "

@@ -30,7 +30,7 @@ bool any(const Format&) { return true; }
 
 // Codes that are small integers times a constant, so that they fit a byte of an integer product.
 bool small_integers(const Format& f) {
-  if (f.sparse24 || !f.quantized()) return false;
+  if (f.sparse24 || !f.quantized() || f.outer == Outer::kInt8) return false;
   switch (f.code) {
     case Code::kInt:
     case Code::kUInt:
@@ -205,6 +205,7 @@ constexpr LinearKernel fixed_vnni(std::string_view name, bool (*weights)(const F
           .u_x = 0x1.1p-22,
           .x_block = x_block,
           .zeros_apart = true,
+          .products = Products::kInteger,
           .reject = needs<kIsaVnni>,
           .workspace = fixed_workspace,
           .launch = launch_fixed<prepare_fixed_vnni, linear_fixed_vnni, &kOpsAvx512>};
@@ -220,6 +221,7 @@ constexpr LinearKernel fixed_avx2(std::string_view name, bool (*weights)(const F
           .u_x = 0x1.1p-20,
           .x_block = x_block,
           .zeros_apart = true,
+          .products = Products::kInteger,
           .reject = needs<kIsaAvx2>,
           .workspace = fixed_workspace,
           .launch = launch_fixed<prepare_fixed_avx2, linear_fixed_avx2, &kOpsAvx2>};
@@ -236,6 +238,7 @@ constexpr LinearKernel int8_codes(std::string_view name, int rank,
           .rank = rank + kAboveF32 + 1,
           .u_acc = kSingle,
           .zeros_apart = true,
+          .products = Products::kInteger,
           .reject = reject,
           .workspace = fixed_workspace,
           .launch = launch};

@@ -104,6 +104,9 @@ inline Floats bytes_at(const uint8_t* at, int32_t count) {
   return to_floats(widen_bytes(padded));
 }
 
+constexpr float kNextInteger = 0x1.8p23f;  // x + this - this is the integer next to x
+
+// Of Outer::kInt8 `offset` rounds, and what it adds is still to be taken away.
 struct Params {
   Floats scale, shift, offset;
 };
@@ -145,6 +148,7 @@ inline Params params_at(const WeightView& w, const BlockRow& row, int32_t first,
   if (w.outer_kind == Outer::kNone) return p;
   if (w.outer_kind == Outer::kTensor) p.scale = p.scale * set(outer[0]);
   if (w.outer_kind == Outer::kRow) p.scale = p.scale * set(outer[row.n]);
+  if (w.outer_kind == Outer::kInt8) p.offset = set(kNextInteger);
   if (w.outer_kind == Outer::kSuper) {
     const auto* halves_at = static_cast<const uint16_t*>(w.outer);
     const int pairs = w.zero == Zero::kOffset ? 2 : 1;

@@ -21,6 +21,7 @@ struct Blocks {
   alignas(64) float scale[kPanel / 8];  // the smallest group is 8
   alignas(64) float shift[kPanel / 8];
   alignas(64) float offset[kPanel / 8];
+  float unit;  // Outer::kInt8: value = (the above - kNextInteger) * unit
 };
 
 // What decoders need beside a row's codes, the same for all rows. A code's number is
@@ -63,6 +64,7 @@ inline void load_blocks(const WeightView& w, const Grid& g, int64_t n, int32_t k
   const int32_t needed = ((round_up(len, kRun) - 1) >> g.log2_size) + 1;
   const int32_t present = min_of(needed, w.k_blocks - first);
   const BlockRow row = block_row(w, n);
+  out->unit = w.outer_kind == Outer::kInt8 ? static_cast<const float*>(w.outer)[n] : 0;
   for (int32_t i = 0; i < needed; i += kLanes) {
     const int32_t count = min_of(kLanes, present - i);
     Params p = {set(0), set(0), set(0)};
@@ -258,7 +260,7 @@ struct LoadBF16 {
 };
 
 struct Integers {
-  static constexpr bool kShifted = true;
+  static constexpr bool kShifted = true, kRounded = false;
   static void numbers(const Grid& g, const uint8_t* codes, Floats* w) {
     const Ints flip = set_ints(g.flip);
     for (int i = 0; i < kVectors; ++i) {
@@ -266,10 +268,13 @@ struct Integers {
     }
   }
 };
+struct RoundedIntegers : Integers {
+  static constexpr bool kRounded = true;
+};
 // Small floats of up to five exponent bits: their bits are those of a half, whose exponent is
 // biased differently (Grid::unit); subnormal numbers become subnormal halves.
 struct Minis {
-  static constexpr bool kShifted = false;
+  static constexpr bool kShifted = false, kRounded = false;
   static void numbers(const Grid& g, const uint8_t* codes, Floats* w) {
     from_minis(codes, g.half, w);
   }
@@ -314,6 +319,7 @@ struct Coded {
       }
     }
     for (int i = 0; i < kVectors; ++i) {
+      if (Numbers::kRounded) w[i] = (w[i] - set(kNextInteger)) * set(b.unit);
       if (kWidth == kSparse) w[i] = w[i] * to_floats(widen_bytes(present + i * kLanes));
     }
   }
@@ -481,6 +487,9 @@ inline void linear_codes(const LinearArgs& a, int32_t n0, int32_t n1) {
   float_fields(a.w.code, &exponent, &mantissa);
   if (exponent > 0) return linear_numbers<Minis>(a, n0, n1);
   if (a.w.code == Code::kTrit) return linear_rows<Coded<Integers, kTrits5>>(a, n0, n1);
+  if (a.w.outer_kind == Outer::kInt8) {  // of four bits
+    return linear_rows<Coded<RoundedIntegers, kNibbles>>(a, n0, n1);
+  }
   linear_numbers<Integers>(a, n0, n1);
 }
 

@@ -24,6 +24,9 @@ namespace {
 std::string what_it_is(const Linear& linear) {
   std::string text = name(linear.format);
   if (linear.activations) text += "+" + name(*linear.activations);
+  if (linear.input.decode != linear.input.prefill) {
+    text += fmt::format(" (decode: {})", name(linear.input.decode));
+  }
   if (linear.resident != linear.format) text += " (resident: " + name(linear.resident) + ")";
   return text;
 }

@@ -16,7 +16,9 @@ constexpr int32_t kMaxCapturedTokens = 32;
 
 size_t largest_workspace(const Model& model) {
   size_t bytes = 0;
-  for (const Linear* linear : model.linears()) bytes = std::max(bytes, linear->plan.workspace);
+  for (const Linear* linear : model.linears()) {
+    for (const LinearPlan* plan : linear->plans()) bytes = std::max(bytes, plan->workspace);
+  }
   return bytes;
 }
 

@@ -17,8 +17,8 @@ BlockStats range_of(std::span<const float> w) {
 }  // namespace
 
 Grid choose_grid(const Format& format, std::span<const float> w, float outer) {
-  LB_CHECK(format.rule != ScaleRule::kNone && format.rule != ScaleRule::kImport,
-           "{} has no scale rule", name(format));
+  LB_CHECK(format.rule != ScaleRule::kNone && format.rule != ScaleRule::kLevels,
+           "{} has no scale rule of a block", name(format));
   BlockStats stats = range_of(w);
   if (format.rule == ScaleRule::kMean) {
     MeanStats mean;

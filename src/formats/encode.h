@@ -13,7 +13,7 @@
 namespace lowbit {
 
 // The format's rule on the numbers of one block; `outer` is the stored outer scale above it (1 if
-// there is none). Not for ScaleRule::kImport.
+// there is none). Not for ScaleRule::kLevels.
 Grid choose_grid(const Format& format, std::span<const float> w, float outer = 1);
 
 // What a grid becomes when it is stored under that outer scale. Not finite if it does not fit.

@@ -215,8 +215,8 @@ Format activation_format(const Format& format) {
 
 Format parse_cache_format(std::string_view text) {
   Format format = parse_format(text);
-  const bool row_is_enough = format.block.n == 1 && format.outer == Outer::kNone &&
-                             !format.sparse24 && format.rule != ScaleRule::kImport;
+  const bool row_is_enough =
+      format.block.n == 1 && format.outer == Outer::kNone && !format.sparse24;
   if (!row_is_enough) {
     throw_error("format `{}` cannot hold keys and values: a row of {} is not decoded on its own",
                 printable(text), name(format));

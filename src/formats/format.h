@@ -80,7 +80,7 @@ constexpr Format gguf_row(FormatId id, Code code, uint8_t bits, ScaleRule rule, 
 }
 constexpr Format k_quant(FormatId id, Code code, uint8_t bits, Scale scale, int32_t group,
                          Zero zero) {
-  return {id, code, bits, scale, {1, group}, zero, ScaleRule::kImport, Outer::kSuper};
+  return {id, code, bits, scale, {1, group}, zero, ScaleRule::kLevels, Outer::kSuper};
 }
 
 inline constexpr FormatRow kFormats[] = {
@@ -146,23 +146,23 @@ inline constexpr FormatRow kFormats[] = {
     {"q6_k",
      k_quant(FormatId::kQ6_K, Code::kInt, 6, Scale::kI8, 16, Zero::kNone),
      {},
-     "GGUF Q6_K, read from files"},
+     "GGUF Q6_K; without its search for scales"},
     {"q5_k",
      k_quant(FormatId::kQ5_K, Code::kUInt, 5, Scale::kU6, 32, Zero::kOffset),
      {},
-     "GGUF Q5_K, read from files"},
+     "GGUF Q5_K; without its search for scales"},
     {"q4_k",
      k_quant(FormatId::kQ4_K, Code::kUInt, 4, Scale::kU6, 32, Zero::kOffset),
      {},
-     "GGUF Q4_K, read from files"},
+     "GGUF Q4_K; without its search for scales"},
     {"q3_k",
      k_quant(FormatId::kQ3_K, Code::kInt, 3, Scale::kI6, 16, Zero::kNone),
      {},
-     "GGUF Q3_K, read from files"},
+     "GGUF Q3_K; without its search for scales"},
     {"q2_k",
      k_quant(FormatId::kQ2_K, Code::kUInt, 2, Scale::kU4, 16, Zero::kOffset),
      {},
-     "GGUF Q2_K, read from files"},
+     "GGUF Q2_K; without its search for scales"},
     {"tq2_0",
      gguf_row(FormatId::kTQ2_0, Code::kTernary, 2, ScaleRule::kAmaxOverMax, 256),
      {},
@@ -171,6 +171,17 @@ inline constexpr FormatRow kFormats[] = {
      gguf_row(FormatId::kTQ1_0, Code::kTrit, 2, ScaleRule::kAmaxOverMax, 256),
      {},
      "GGUF TQ1_0"},
+    {"qqq",
+     {FormatId::kQqq,
+      Code::kInt,
+      4,
+      Scale::kF16,
+      {1, 128},
+      Zero::kNone,
+      ScaleRule::kLevels,
+      Outer::kInt8},
+     {.row = true},
+     "QQQ: 4 bits times f16, rounded to 8 bits, times f32 per row"},
 };
 
 // Other spellings of the same format. Methods of other tools, which also choose a scale rule or an

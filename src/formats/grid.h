@@ -74,7 +74,7 @@ LB_HOST_DEVICE inline Grid power(const Format& format, float amax) {
 inline constexpr float kMinE4M3Scale = 0x1p-6f, kMaxE4M3Scale = 448;
 
 // The format's rule; `outer` is the stored outer scale above the block (1 if there is none). Not
-// for ScaleRule::kNone and kImport.
+// for ScaleRule::kNone and kLevels.
 LB_HOST_DEVICE inline Grid choose_grid(const Format& format, const BlockStats& stats, float outer) {
   const CodeRange range = code_range(format);
   const auto q_min = static_cast<float>(range.min), q_max = static_cast<float>(range.max);
@@ -100,7 +100,7 @@ LB_HOST_DEVICE inline Grid choose_grid(const Format& format, const BlockStats& s
       return {grid_detail::clamp(scale, kMinE4M3Scale, kMaxE4M3Scale), 0};
     }
     case ScaleRule::kNone:
-    case ScaleRule::kImport:
+    case ScaleRule::kLevels:
       break;
   }
   return {};

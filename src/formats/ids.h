@@ -42,6 +42,7 @@ enum class FormatId : uint8_t {
   kQ2_K,
   kTQ2_0,
   kTQ1_0,
+  kQqq,
 };
 
 // How one stored code becomes a number, before scale and zero.
@@ -94,6 +95,7 @@ enum class Outer : uint8_t {
   kTensor,  // one f32
   kRow,     // one f32 per row
   kSuper,   // one f16 per 256 codes along k, followed by a second one for zeros if there are any
+  kInt8,    // one f32 per row, above products code * scale that are rounded to integers
 };
 
 // How round-to-nearest chooses scale and zero of a block (spec: docs/formats.md).
@@ -109,7 +111,7 @@ enum class ScaleRule : uint8_t {
   kEven,         // as kFloor, after max|w| was rounded to the mantissa of a code
   kRceil,        // 2^ceil(log2(max|w| / qmax))
   kTwoLevel,     // outer = max|w| of the tensor / (448 qmax); s = max|w| / qmax / outer
-  kImport,       // read from files, never chosen
+  kLevels,       // several levels of scales, chosen for a row at once (quantize/levels.cc)
 };
 
 }  // namespace lowbit

@@ -251,11 +251,14 @@ LB_HOST_DEVICE inline void store_scale(Scale type, std::byte* plane, int64_t ind
   __builtin_unreachable();
 }
 
-// What a block adds to its codes: value = (decode_code(q) - shift) * scale + offset.
+// What a block adds to its codes: value = (decode_code(q) - shift) * scale + offset; of
+// Outer::kInt8 the integer next to decode_code(q) * scale, ties to even, times the unit.
 struct BlockParams {
-  double scale = 1, shift = 0, offset = 0;
+  double scale = 1, shift = 0, offset = 0, unit = 1;
+  bool integers = false;
 
   LB_HOST_DEVICE double operator()(double q) const {
+    if (integers) return rounded_product(std::nearbyint(q * scale), unit);
     return rounded_product(q - shift, scale) + offset;
   }
 };

@@ -61,6 +61,10 @@ LB_HOST_DEVICE inline BlockParams load_block(const PlanesView& p, int64_t row, i
     case Outer::kRow:
       params.scale *= load_as<float>(p.outer, row);
       break;
+    case Outer::kInt8:
+      params.unit = load_as<float>(p.outer, row);
+      params.integers = true;
+      break;
     case Outer::kSuper: {
       const int64_t super = row * (p.k / kSuperBlock) + block * f.block.k / kSuperBlock;
       const bool pairs = f.zero == Zero::kOffset;

@@ -45,6 +45,7 @@ PlaneShape plane_shape(const Format& f, Plane plane, int64_t n, int64_t k) {
         case Outer::kTensor:
           return {1, f.outer_bits() / 8};
         case Outer::kRow:
+        case Outer::kInt8:
           return {n, f.outer_bits() / 8};
         case Outer::kSuper:
           return {n, k / kSuperBlock * f.outer_bits() / 8};

@@ -8,7 +8,8 @@
 //           byte are packed like codes; a last short block is a block
 //   zeros   the same shape: one byte each (Zero::kInt) or like the scales
 //   meta    2:4: [n, k / 2] positions (0 to 3) of the kept codes, two bits each, packed like codes
-//   outer   Outer::kTensor: one f32; kRow: [n] f32; kSuper: [n, k / 256] f16, or pairs of f16 (for
+//   outer   Outer::kTensor: one f32; kRow, kInt8: [n] f32; kSuper: [n, k / 256] f16, or pairs of
+//   f16 (for
 //           scales, for zeros) where the format has zeros
 #pragma once
 

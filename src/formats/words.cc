@@ -94,6 +94,8 @@ std::string_view word(Outer outer) {
       return "f32 per row";
     case Outer::kSuper:
       return "f16 per 256";
+    case Outer::kInt8:
+      return "f32 per row, above integers";
   }
   __builtin_unreachable();
 }
@@ -122,8 +124,8 @@ std::string_view word(ScaleRule rule) {
       return "rceil";
     case ScaleRule::kTwoLevel:
       return "amax / qmax / outer";
-    case ScaleRule::kImport:
-      return "as read";
+    case ScaleRule::kLevels:
+      return "levels chosen by row";
   }
   __builtin_unreachable();
 }

@@ -1,6 +1,7 @@
 #include "load/checkpoint.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "base/check.h"
 #include "base/file.h"
@@ -14,7 +15,8 @@ namespace {
 constexpr std::string_view kSynthetic = "synthetic:";
 constexpr std::string_view kEmbedded = "embedded:";
 constexpr std::string_view kForms =
-    "a Hugging Face folder, a .gguf file, synthetic:NAME[@SEED] or embedded:NAME";
+    "a Hugging Face folder, a .gguf file, a .pth file of gpt-fast, synthetic:NAME[@SEED] or "
+    "embedded:NAME";
 
 std::unique_ptr<Checkpoint> open_embedded(const std::string& model) {
   const std::string name = model.substr(kEmbedded.size());
@@ -29,12 +31,32 @@ std::unique_ptr<Checkpoint> open_embedded(const std::string& model) {
               join(names, ", "));
 }
 
+std::unique_ptr<Checkpoint> open_gpt_fast_file(const std::string& model) {
+  const std::filesystem::path path(model);
+  const std::string folder = path.has_parent_path() ? path.parent_path().string() : ".";
+  return open_gpt_fast_checkpoint(model, open_folder(folder), path.filename().string());
+}
+
+// model.pth of the llama harness may lie beside Hugging Face's files, which then come first.
+std::unique_ptr<Checkpoint> open_model_folder(const std::string& model) {
+  std::unique_ptr<Folder> folder = open_folder(model);
+  const std::vector<std::string> names = folder->names();
+  const bool hf = std::any_of(names.begin(), names.end(), [](const std::string& name) {
+    return name.find(".safetensors") != std::string::npos || name.starts_with("pytorch_model");
+  });
+  for (const char* file : {"model.pth", "consolidated.00.pth"}) {
+    if (!hf && folder->find(file)) return open_gpt_fast_checkpoint(model, std::move(folder), file);
+  }
+  return open_hf_checkpoint(model, std::move(folder));
+}
+
 std::unique_ptr<Checkpoint> open_file(const std::string& model) {
   const Bytes file = map_file(model);
   if (file.text().starts_with("GGUF") || model.ends_with(".gguf")) {
     return open_gguf_checkpoint(model, file);
   }
-  if (model.ends_with(".safetensors") || model.ends_with(".json")) {
+  if (model.ends_with(".pth") || model.ends_with(".pt")) return open_gpt_fast_file(model);
+  if (model.ends_with(".safetensors") || model.ends_with(".json") || model.ends_with(".bin")) {
     throw_error("{}: is one file of a model; pass the folder that holds it, with config.json",
                 printable(model, 300));
   }
@@ -62,7 +84,7 @@ std::string near_shapes(const std::string& model) {
 std::unique_ptr<Checkpoint> open_checkpoint(const std::string& model) {
   if (model.starts_with(kSynthetic)) return open_synthetic_checkpoint(model);
   if (model.starts_with(kEmbedded)) return open_embedded(model);
-  if (is_directory(model)) return open_hf_checkpoint(model, open_folder(model));
+  if (is_directory(model)) return open_model_folder(model);
   if (file_exists(model)) return open_file(model);
   if (looks_like_hub_id(model)) {
     throw_error(

@@ -1,6 +1,9 @@
 // A model's weights, hyperparameters and tokenizer, wherever they come from:
-//   a Hugging Face folder   config.json, *.safetensors (sharded or not), tokenizer files; weights
-//                           that another tool has quantized: load/quantized.h
+//   a Hugging Face folder   config.json, *.safetensors or pytorch_model*.bin (sharded or not),
+//                           tokenizer files; weights that another tool has quantized:
+//                           load/quantized.h
+//   model.pth               weights of the llama harness (gpt-fast's names) or of Meta, shape from
+//                           config.json, params.json or the name of the folder
 //   a .gguf file            everything inside; names and row order turned into Hugging Face's
 //   synthetic:NAME[@SEED]   a shape of configs/models with deterministic random weights
 // Knows no device and no architecture: the model asks for the tensors it needs, by name and shape.

@@ -15,6 +15,7 @@
 #include "load/containers.h"
 #include "load/gguf.h"
 #include "load/gguf_tokenizer.h"
+#include "load/rotary_pairs.h"
 
 namespace lowbit {
 namespace {
@@ -164,7 +165,7 @@ class GgufCheckpoint final : public Checkpoint {
     if (!key && name.find(".self_attn.q_proj.") == std::string::npos) return stored;
     const int64_t heads =
         config_.integer(key ? "num_key_value_heads" : "num_attention_heads", 1, kMaxSize);
-    return split_rotary_pairs(name, stored, heads);
+    return split_rotary_pairs(file_.path(), name, stored, heads);
   }
 
   QTensor outline(const std::string& name, int64_t n, int64_t k) const override {
@@ -196,31 +197,6 @@ class GgufCheckpoint final : public Checkpoint {
   }
 
  private:
-  // Row 2i + j of a head goes back to row j * head_dim / 2 + i. A bias [1, n] is treated as n rows.
-  QTensor split_rotary_pairs(const std::string& name, QTensor stored, int64_t heads) const {
-    const bool bias = name.ends_with(".bias");
-    if (bias) std::swap(stored.n, stored.k);
-    if (bias && stored.format.quantized()) {
-      throw_error("{}: {}: a quantized bias is not supported", file_.path(), printable(name, 200));
-    }
-    const int64_t half = stored.n / heads / 2;
-    if (half * 2 * heads != stored.n) {
-      throw_error("{}: {}: {} rows cannot be split into {} heads of rotary pairs", file_.path(),
-                  printable(name, 200), stored.n, heads);
-    }
-    std::vector<int64_t> order;
-    order.reserve(static_cast<size_t>(stored.n));
-    for (int64_t head = 0; head < heads; ++head) {
-      for (int64_t j = 0; j < 2; ++j) {
-        for (int64_t i = 0; i < half; ++i) order.push_back((head * half + i) * 2 + j);
-      }
-    }
-    QTensor permuted = permute_rows(stored, order);
-    release_pages(stored);
-    if (bias) std::swap(permuted.n, permuted.k);
-    return permuted;
-  }
-
   // X.scale becomes part of X.weight; X.input_scale is for tools that round activations to nvfp4.
   void take_outer_scales() {
     constexpr std::string_view kWeight = "weight";

@@ -7,6 +7,7 @@
 #include "load/gguf_tokenizer.h"
 #include "load/quantized.h"
 #include "load/safetensors.h"
+#include "load/torch_file.h"
 #include "tokenizer/load.h"
 
 namespace lowbit {
@@ -28,23 +29,20 @@ class HfCheckpoint final : public Checkpoint {
  public:
   HfCheckpoint(const std::string& model, std::unique_ptr<Folder> folder)
       : model_(model), folder_(std::move(folder)), config_(read_config(*folder_)) {
-    check_weight_files();
-    tensors_ = open_safetensors(*folder_);
+    torch_ = !has_safetensors() && has_torch_weights(*folder_);
+    if (!torch_) check_safetensors();
+    tensors_ = torch_ ? open_torch_folder(*folder_) : open_safetensors(*folder_);
     if (const auto quantization = config_.child("quantization_config")) {
       quantized_.emplace(QuantizedFiles{*folder_, tensors_, *quantization});
     }
-    eos_ids_ = read_eos_ids(config_);
-    if (const auto file = folder_->find("generation_config.json")) {
-      const std::string path = folder_->path_of("generation_config.json");
-      const auto ids = read_eos_ids(Hyperparams::from_json(path, file->text()));
-      if (!ids.empty()) eos_ids_ = ids;
-    }
+    eos_ids_ = folder_eos_ids(*folder_, config_);
   }
 
   std::string source() const override { return model_; }
   std::string container() const override {
-    return quantized_ ? fmt::format("safetensors, weights stored by {}", quantized_->method())
-                      : "safetensors";
+    const std::string files = torch_ ? "pytorch" : "safetensors";
+    return quantized_ ? fmt::format("{}, weights stored by {}", files, quantized_->method())
+                      : files;
   }
   const Hyperparams& config() const override { return config_; }
   std::vector<int32_t> eos_ids() const override { return eos_ids_; }
@@ -86,13 +84,7 @@ class HfCheckpoint final : public Checkpoint {
   std::string config_json() const override {
     return std::string(folder_->open("config.json").text());
   }
-  std::vector<SideFile> side_files() const override {
-    std::vector<SideFile> files;
-    for (const std::string& name : folder_->names()) {
-      if (is_side_file(name)) files.push_back({name, folder_->open(name)});
-    }
-    return files;
-  }
+  std::vector<SideFile> side_files() const override { return side_files_of(*folder_); }
 
  private:
   const StoredTensor& find(const std::string& name) const {
@@ -116,25 +108,30 @@ class HfCheckpoint final : public Checkpoint {
         folder.path());
   }
 
-  void check_weight_files() const {
-    std::string other;
+  bool has_safetensors() const {
+    const std::vector<std::string> names = folder_->names();
+    return std::any_of(names.begin(), names.end(), [](const std::string& name) {
+      return name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json");
+    });
+  }
+
+  void check_safetensors() const {
+    if (has_safetensors()) return;
     for (const std::string& name : folder_->names()) {
-      if (name.ends_with(".safetensors") || name.ends_with(".safetensors.index.json")) return;
-      const bool torch = name.ends_with(".bin") || name.ends_with(".pth") || name.ends_with(".pt");
-      if (torch && other.empty()) other = name;
+      if (!name.ends_with(".bin") && !name.ends_with(".pth") && !name.ends_with(".pt")) continue;
+      throw_error(
+          "{}: holds {}, but weights are read from *.safetensors, pytorch_model*.bin or, with the "
+          "names of gpt-fast, model.pth; if it is one of these under another name, rename it",
+          folder_->path(), printable(name));
     }
-    if (other.empty()) {
-      throw_error("{}: holds config.json but no .safetensors file", folder_->path());
-    }
-    throw_error(
-        "{}: holds {} but no .safetensors file; convert the weights to safetensors (for "
-        "example with save_pretrained of transformers)",
-        folder_->path(), printable(other));
+    throw_error("{}: holds config.json but no weights (*.safetensors, pytorch_model*.bin)",
+                folder_->path());
   }
 
   std::string model_;
   std::unique_ptr<Folder> folder_;
   Hyperparams config_;
+  bool torch_ = false;  // pytorch_model*.bin, not safetensors
   StoredTensors tensors_;
   std::optional<QuantizedWeights> quantized_;  // views folder_ and tensors_
   std::vector<int32_t> eos_ids_;
@@ -145,6 +142,23 @@ class HfCheckpoint final : public Checkpoint {
 std::unique_ptr<Checkpoint> open_hf_checkpoint(const std::string& model,
                                                std::unique_ptr<Folder> folder) {
   return std::make_unique<HfCheckpoint>(model, std::move(folder));
+}
+
+std::vector<SideFile> side_files_of(const Folder& folder) {
+  std::vector<SideFile> files;
+  for (const std::string& name : folder.names()) {
+    if (is_side_file(name)) files.push_back({name, folder.open(name)});
+  }
+  return files;
+}
+
+std::vector<int32_t> folder_eos_ids(const Folder& folder, const Hyperparams& config) {
+  if (const auto file = folder.find("generation_config.json")) {
+    const std::string path = folder.path_of("generation_config.json");
+    const auto ids = read_eos_ids(Hyperparams::from_json(path, file->text()));
+    if (!ids.empty()) return ids;
+  }
+  return read_eos_ids(config);
 }
 
 std::vector<int32_t> read_eos_ids(const Hyperparams& config) {

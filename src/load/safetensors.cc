@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "load/json.h"
+#include "load/shards.h"
 
 namespace lowbit {
 namespace {
@@ -14,8 +15,8 @@ namespace {
 using nlohmann::json;
 
 constexpr uint64_t kMaxHeader = 100'000'000;  // the reference reader's limit
-constexpr std::string_view kIndex = "model.safetensors.index.json";
 constexpr std::string_view kSuffix = ".safetensors";
+constexpr ShardNames kNames = {"model.safetensors.index.json", "model.safetensors", "", kSuffix};
 
 struct DtypeBits {
   std::string_view name;
@@ -159,109 +160,6 @@ StoredTensor read_entry(const std::string& path, const std::string& name, const 
   return tensor;
 }
 
-// ---- Folders
-
-// A shard must lie in the folder itself: an index must not reach other files of the machine.
-bool is_plain_name(const std::string& name) {
-  return !name.empty() && name != "." && name != ".." &&
-         name.find_first_of(std::string_view("/\\\0", 3)) == std::string::npos;
-}
-
-StoredTensors open_shard(const Folder& folder, const std::string& shard) {
-  return parse_safetensors(folder.path_of(shard), folder.open(shard));
-}
-
-StoredTensors open_shards(const Folder& folder, const std::vector<std::string>& shards) {
-  StoredTensors all;
-  for (const std::string& shard : shards) {
-    for (auto& [name, tensor] : open_shard(folder, shard)) {
-      const auto [at, inserted] = all.emplace(name, std::move(tensor));
-      if (!inserted) fail(folder.path_of(shard), name, "is also in " + at->second.file);
-    }
-  }
-  return all;
-}
-
-StoredTensors open_index(const Folder& folder) {
-  const std::string path = folder.path_of(std::string(kIndex));
-  const json index = parse_json(path, folder.open(std::string(kIndex)).text());
-  const json* map =
-      index.is_object() && index.contains("weight_map") ? &index["weight_map"] : nullptr;
-  if (!map || !map->is_object() || map->empty()) {
-    throw_error("{}: weight_map: must be an object that maps tensors to files", path);
-  }
-  std::map<std::string, std::string> shard_of;  // tensor -> file
-  std::vector<std::string> shards;
-  for (const auto& [name, shard] : map->items()) {
-    if (!shard.is_string() || !is_plain_name(shard.get_ref<const std::string&>())) {
-      throw_error("{}: weight_map: {}: is {}, expected the name of a file in the same folder", path,
-                  printable(name, 200), describe(shard));
-    }
-    shard_of[name] = shard.get<std::string>();
-    shards.push_back(shard.get<std::string>());
-  }
-  std::sort(shards.begin(), shards.end());
-  shards.erase(std::unique(shards.begin(), shards.end()), shards.end());
-  for (const std::string& shard : shards) {
-    if (!folder.find(shard)) {
-      throw_error("{}: weight_map: names {}, which is not in the folder", path, printable(shard));
-    }
-  }
-  StoredTensors all = open_shards(folder, shards);
-  for (const auto& [name, shard] : shard_of) {
-    const auto at = all.find(name);
-    if (at == all.end() || at->second.file != folder.path_of(shard)) {
-      throw_error("{}: weight_map: {}: is not in {}", path, printable(name, 200), printable(shard));
-    }
-  }
-  for (const auto& [name, tensor] : all) {
-    if (!shard_of.contains(name)) {
-      throw_error("{}: weight_map: lacks {}, which {} holds", path, printable(name, 200),
-                  tensor.file);
-    }
-  }
-  return all;
-}
-
-struct ShardName {
-  std::string_view stem;
-  long long number = 0, count = 0;
-};
-
-// STEM-00001-of-00003.safetensors
-std::optional<ShardName> parse_shard_name(std::string_view name) {
-  name.remove_suffix(kSuffix.size());
-  const size_t of = name.rfind("-of-");
-  if (of == std::string_view::npos || of == 0) return std::nullopt;
-  const size_t dash = name.rfind('-', of - 1);
-  if (dash == std::string_view::npos) return std::nullopt;
-  const auto number = parse_int(name.substr(dash + 1, of - dash - 1));
-  const auto count = parse_int(name.substr(of + 4));
-  if (!number || !count) return std::nullopt;
-  return ShardName{name.substr(0, dash), *number, *count};
-}
-
-void check_complete(const Folder& folder, const std::vector<std::string>& files) {
-  const auto first = parse_shard_name(files[0]);
-  std::vector<long long> numbers;
-  for (const std::string& file : files) {
-    const auto shard = parse_shard_name(file);
-    if (!first || !shard || shard->stem != first->stem || shard->count != first->count) {
-      throw_error("{}: several .safetensors files ({}, {}) and no {}; add it, or keep one file",
-                  folder.path(), printable(files[0]), printable(files[1]), kIndex);
-    }
-    numbers.push_back(shard->number);
-  }
-  std::sort(numbers.begin(), numbers.end());
-  numbers.push_back(first->count + 1);
-  for (size_t i = 0; i < numbers.size(); ++i) {
-    const long long expected = static_cast<long long>(i) + 1;
-    if (numbers[i] != expected) {
-      throw_error("{}: shard {} of {} is missing", folder.path(), expected, first->count);
-    }
-  }
-}
-
 }  // namespace
 
 StoredTensors parse_safetensors(const std::string& path, const Bytes& file) {
@@ -280,15 +178,7 @@ StoredTensors parse_safetensors(const std::string& path, const Bytes& file) {
 }
 
 StoredTensors open_safetensors(const Folder& folder) {
-  if (folder.find(std::string(kIndex))) return open_index(folder);
-  if (folder.find("model.safetensors")) return open_shard(folder, "model.safetensors");
-  std::vector<std::string> files;
-  for (const std::string& name : folder.names()) {
-    if (name.ends_with(kSuffix)) files.push_back(name);
-  }
-  if (files.empty()) throw_error("{}: holds no .safetensors file", folder.path());
-  if (files.size() > 1) check_complete(folder, files);
-  return open_shards(folder, files);
+  return open_shards(folder, kNames, parse_safetensors);
 }
 
 std::map<std::string, std::string> read_safetensors_metadata(const Folder& folder) {

@@ -2,13 +2,28 @@
 
 namespace lowbit {
 
-Activation take_activation(Scratch& scratch, const Format& format, int64_t rows, int64_t k) {
+namespace {
+
+Activation take(Scratch& scratch, const Format& format, int64_t rows, int64_t k) {
   if (!format.quantized()) {
     const Act act = take_act(scratch, format, rows, k);
     return {act, act};
   }
   return {take_act(scratch, format_of(FormatId::kF32), rows, k),
           take_act(scratch, format, rows, k)};
+}
+
+}  // namespace
+
+size_t activation_bytes(const Format& format, int64_t rows, int64_t k) {
+  Scratch measure = Scratch::measuring();
+  take(measure, format, rows, k);
+  return measure.used();
+}
+
+Activation ActivationSpace::as(const Format& format, int64_t rows, int64_t k) const {
+  Scratch memory(DeviceBytes{data, bytes, nullptr});
+  return take(memory, format, rows, k);
 }
 
 const Act& quantized(Exec& x, const OpTag& tag, const Activation& in, int32_t rows) {

@@ -15,7 +15,9 @@ namespace lowbit {
 // What a layer is turned into. No format: it stays as the file stores it.
 struct LayerChoice {
   std::optional<Format> format;
-  const Quantizer* quantizer = &quantizers()[0];  // rtn
+  const Quantizer* quantizer = &quantizers()[0];     // rtn
+  std::optional<Format> activations = std::nullopt;  // of its input; nullopt: the engine's own
+  bool prefill_only = false;  // decode steps (StepBatch) read the engine's own activations
 };
 
 // "same" (as the other layers), "stored", or a format's name, which may be another tool's.

@@ -19,7 +19,7 @@ struct Layer {
 // One step's intermediates.
 struct Buffers {
   float *h, *cos_sin, *qkv, *gate_up, *last;
-  Activation normed, attended, gated, last_normed;
+  ActivationSpace normed, attended, gated, last_normed;
 };
 
 // Of the two ops before a Linear that reads normed numbers.
@@ -28,6 +28,12 @@ struct NormTags {
 };
 
 const float* floats(const DeviceBytes& bytes) { return static_cast<const float*>(bytes.data); }
+
+void add_new(std::vector<InputFormat>* formats, const InputFormat& format) {
+  if (std::find(formats->begin(), formats->end(), format) == formats->end()) {
+    formats->push_back(format);
+  }
+}
 
 class Llama final : public Model {
  public:
@@ -52,11 +58,12 @@ class Llama final : public Model {
   Buffers take_buffers(Scratch& scratch, int32_t n_tok, int32_t n_logits) const;
 
   LlamaConfig c_;
-  Format kv_format_, act_, head_act_;
+  Format kv_format_;
   bool fused_;  // ops that kernels can do along with a Linear or attention are left to them
   DeviceTensor embedding_;
   DeviceBytes final_norm_, inv_freq_;
   std::vector<Layer> layers_;
+  std::vector<InputFormat> normed_, attended_, gated_;  // that any layer reads
   Linear head_;
   MemoryUse memory_;
   int64_t parameters_ = 0;
@@ -68,11 +75,13 @@ Llama::Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOpt
       kv_format_(options.kv_format),
       fused_(options.plan == StepPlan::kGraph) {
   WeightLoader loader(checkpoint, backend, options);
-  act_ = loader.activations("layers");
-  head_act_ = loader.activations("head");
   embedding_ = loader.table("model.embed_tokens.weight", c_.vocab, c_.hidden);
   for (int32_t i = 0; i < c_.layers; ++i) {
     layers_.push_back(load_layer(loader, i));
+    add_new(&normed_, layers_.back().qkv.input);
+    add_new(&normed_, layers_.back().gate_up.input);
+    add_new(&attended_, layers_.back().o.input);
+    add_new(&gated_, layers_.back().down.input);
     if (options.progress) options.progress(options.progress_context, i + 1, c_.layers + 1);
   }
   final_norm_ = loader.vector("model.norm.weight", c_.hidden);
@@ -147,10 +156,18 @@ Buffers Llama::take_buffers(Scratch& s, int32_t n_tok, int32_t n_logits) const {
   b.qkv = s.take<float>(t * qkv);
   b.gate_up = s.take<float>(t * 2 * c_.intermediate);
   b.last = s.take<float>(int64_t{n_logits} * c_.hidden);
-  b.normed = take_activation(s, act_, t, c_.hidden);
-  b.attended = take_activation(s, act_, t, q);
-  b.gated = take_activation(s, act_, t, c_.intermediate);
-  b.last_normed = take_activation(s, head_act_, n_logits, c_.hidden);
+  const auto space = [&](std::span<const InputFormat> formats, int64_t rows, int64_t k) {
+    size_t bytes = 0;
+    for (const InputFormat& format : formats) {
+      bytes = std::max({bytes, activation_bytes(format.prefill, rows, k),
+                        activation_bytes(format.decode, rows, k)});
+    }
+    return ActivationSpace{s.take_bytes(bytes), bytes};
+  };
+  b.normed = space(normed_, t, c_.hidden);
+  b.attended = space(attended_, t, q);
+  b.gated = space(gated_, t, c_.intermediate);
+  b.last_normed = space({&head_.input, 1}, n_logits, c_.hidden);
   return b;
 }
 
@@ -180,18 +197,21 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
         {rows, c_.hidden, h, floats(weight), c_.norm_eps, out.made});
     return in(tags.in, out, rows);
   };
-  const auto attend = [&](int32_t l) {
+  const auto attend = [&](int32_t l, const Activation& out) {
     const KvView& kv = state.kv[l];
     const RopeAppendArgs rope = {t,         c_.heads, c_.kv_heads, c_.head_dim, s.qkv,
                                  s.cos_sin, b.pos,    b.slot,      kv};
     const AttentionArgs attention = {t,     c_.heads,        c_.kv_heads, c_.head_dim,
                                      s.qkv, b.pos,           b.slot,      kv,
-                                     scale, s.attended.made, b.context};
+                                     scale, out.made, b.context};
     if (fused_ && op.rope_attention && b.n_seq == b.n_tok) {
       return run(x, {"attention", l}, "rope_attention", op.rope_attention, {rope, attention});
     }
     run(x, {"rope", l}, "rope_append", op.rope_append, rope);
     run(x, {"attention", l}, "attention", op.attention, attention);
+  };
+  const auto input_of = [&](const Linear& w, const ActivationSpace& space) {
+    return space.as(w.input.in(b.decode()), t, w.k);
   };
 
   run(x, {"embed"}, "embed", op.embed, {t, c_.hidden, b.tokens, embedding_.view, s.h});
@@ -199,22 +219,25 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
       {t, half, b.pos, floats(inv_freq_), s.cos_sin});
   for (int32_t l = 0; l < c_.layers; ++l) {
     const Layer& w = layers_[l];
+    const Activation to_qkv = input_of(w.qkv, s.normed), to_o = input_of(w.o, s.attended);
+    const Activation to_gate_up = input_of(w.gate_up, s.normed),
+                     to_down = input_of(w.down, s.gated);
     linear(x, {"qkv", l}, w.qkv,
-           norm({{"attn_norm", l}, {"qkv_in", l}}, s.h, w.attn_norm, w.qkv, t, s.normed), t,
+           norm({{"attn_norm", l}, {"qkv_in", l}}, s.h, w.attn_norm, w.qkv, t, to_qkv), t,
            {s.qkv});
-    attend(l);
-    linear(x, {"o", l}, w.o, in({"o_in", l}, s.attended, t), t, {s.h, Epilogue::kAdd});
+    attend(l, to_o);
+    linear(x, {"o", l}, w.o, in({"o_in", l}, to_o, t), t, {s.h, Epilogue::kAdd});
     const LinearIn normed =
-        norm({{"mlp_norm", l}, {"gate_up_in", l}}, s.h, w.mlp_norm, w.gate_up, t, s.normed);
+        norm({{"mlp_norm", l}, {"gate_up_in", l}}, s.h, w.mlp_norm, w.gate_up, t, to_gate_up);
     if (w.gate_up.weight.view.paired) {
       linear(x, {"gate_up", l}, w.gate_up, normed, t,
-             {static_cast<float*>(s.gated.made.data), Epilogue::kSiluMul});
+             {static_cast<float*>(to_down.made.data), Epilogue::kSiluMul});
     } else {
       linear(x, {"gate_up", l}, w.gate_up, normed, t, {s.gate_up});
       run(x, {"silu_mul", l}, "silu_mul", op.silu_mul,
-          {t, c_.intermediate, s.gate_up, s.gated.made});
+          {t, c_.intermediate, s.gate_up, to_down.made});
     }
-    linear(x, {"down", l}, w.down, in({"down_in", l}, s.gated, t), t, {s.h, Epilogue::kAdd});
+    linear(x, {"down", l}, w.down, in({"down_in", l}, to_down, t), t, {s.h, Epilogue::kAdd});
   }
   if (b.n_logits == 0) return;
   const float* last = s.h;
@@ -223,8 +246,10 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
         {b.n_logits, c_.hidden, s.h, b.logit_row, s.last});
     last = s.last;
   }
+  const Activation to_head =
+      s.last_normed.as(head_.input.in(b.decode()), b.n_logits, c_.hidden);
   linear(x, {"head"}, head_,
-         norm({{"final_norm"}, {"head_in"}}, last, final_norm_, head_, b.n_logits, s.last_normed),
+         norm({{"final_norm"}, {"head_in"}}, last, final_norm_, head_, b.n_logits, to_head),
          b.n_logits, {logits});
 }
 

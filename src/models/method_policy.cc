@@ -1,6 +1,5 @@
 #include "models/method_policy.h"
 
-#include "base/check.h"
 #include "base/text.h"
 
 namespace lowbit {
@@ -14,26 +13,14 @@ struct Module {
 constexpr Module kModules[] = {{"feed_forward", {"layers.*.gate_up", "layers.*.down"}},
                                {"attention", {"layers.*.qkv", "layers.*.o"}}};
 
-void check_possible(const Method& method) {
-  const MethodScope& scope = method.scope;
-  if (scope.prefill_only) {
-    throw_error(
-        "{}: activations cannot be quantized in the prompt alone; int8dq quantizes them in "
-        "every step, int8wo in none",
-        method.asked);
-  }
-  if (!scope.include.empty() && scope.others == "stored" && method.formats.activations) {
-    throw_error("{}: activations cannot be quantized for {} alone; {} does it for all layers",
-                method.asked, scope.include, name(method.formats));
-  }
-}
-
 }  // namespace
 
 LayerPolicy policy_of(const Method& method) {
-  check_possible(method);
   const MethodScope& scope = method.scope;
-  const LayerChoice choice = {method.formats.weights, method.quantizer};
+  const LayerChoice choice = {.format = method.formats.weights,
+                              .quantizer = method.quantizer,
+                              .activations = method.formats.activations,
+                              .prefill_only = scope.prefill_only};
   LayerPolicy policy = {.all = choice, .head = parse_tensor_policy(scope.head)};
   if (scope.embedding != "stored") {  // by a rule, which names the quantizer too
     policy.rules.push_back({"embedding", {parse_format(scope.embedding), method.quantizer}});
@@ -47,15 +34,13 @@ LayerPolicy policy_of(const Method& method) {
       }
     }
   }
-  policy.all.format = scope.others == "stored"
-                          ? std::nullopt
-                          : std::optional(parse_format_pair(scope.others).weights);
+  policy.all = {.format = std::nullopt, .quantizer = method.quantizer};
+  if (scope.others != "stored") {
+    const FormatPair others = parse_format_pair(scope.others);
+    policy.all.format = others.weights;
+    policy.all.activations = others.activations;
+  }
   return policy;
-}
-
-void set_method(const Method& method, LoadOptions* options) {
-  options->policy = policy_of(method);
-  options->activations = method.formats.activations;
 }
 
 }  // namespace lowbit

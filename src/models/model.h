@@ -36,6 +36,8 @@ struct StepBatch {
   const int32_t* pos;        // [n_tok] position in its sequence
   const int32_t* slot;       // [n_tok] sequence; tokens of one sequence in order of position
   const int32_t* logit_row;  // [n_logits] indices into the tokens, ascending
+
+  bool decode() const { return n_tok == n_seq; }  // one token of each sequence
 };
 
 class Model {

@@ -45,12 +45,6 @@ QTensor WeightLoader::read_as_chosen(TensorUse use) {
   QTensor stored = read(use);
   const std::optional<Format>& format = use.choice.format;
   if (!format || *format == stored.format) return stored;
-  if (format->rule == ScaleRule::kImport) {
-    throw_error(
-        "tensor {}: {} is read from files that hold it, nothing quantizes to it; this one "
-        "is {}",
-        use.tensor, lowbit::name(*format), lowbit::name(stored.format));
-  }
   std::string reason = cannot_take(*format, use.n, use.k);
   if (!reason.empty()) {
     uses_.back().skipped = std::move(reason);
@@ -80,29 +74,44 @@ QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
   return {stacked_format(parts[0].format, rows), n, parts[0].k};
 }
 
-std::optional<Format> WeightLoader::asked_activations(std::string_view layer) const {
-  if (layer == "head" && !options_.policy.head.same) return std::nullopt;
-  return options_.activations;
+InputFormat WeightLoader::input(std::string_view layer) const {
+  const LayerChoice choice = options_.policy.choose(layer);
+  const Format own = format_of(backend_.activation);
+  const Format asked = choice.activations.value_or(own);
+  return {.prefill = asked, .decode = choice.prefill_only ? own : asked};
 }
 
-Format WeightLoader::activations(std::string_view layer) const {
-  return asked_activations(layer).value_or(format_of(backend_.activation));
+bool WeightLoader::plan_as(Linear* linear, const Format& resident, bool has_bias) const {
+  LinearSpec spec{resident, linear->input.prefill,   linear->n, linear->k,
+                  has_bias, options_.max_step_tokens};
+  linear->resident = resident;
+  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
+  if (linear->plan.buckets.empty()) return false;
+  if (linear->input.decode == linear->input.prefill) return true;
+  spec.a = linear->input.decode;
+  LinearPlan& decode = linear->decode_plan;
+  decode = plan_linear(spec, backend_.linear_kernels, device_);
+  if (!decode.buckets.empty() && decode.layout == linear->plan.layout) return true;
+  linear->plan.rejected = std::move(decode.rejected);
+  if (!decode.buckets.empty()) {
+    linear->plan.rejected.push_back(
+        {decode.buckets[0].kernel->name,
+         fmt::format("is for {} in layout {}, others are for {} in {}", lowbit::name(spec.a),
+                     lowbit::name(decode.layout), lowbit::name(linear->input.prefill),
+                     lowbit::name(linear->plan.layout))});
+  }
+  return false;
 }
 
 void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) const {
-  LinearSpec spec{format,   activations(linear->name), linear->n, linear->k,
-                  has_bias, options_.max_step_tokens};
-  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
-  linear->resident = format;
-  if (!linear->plan.buckets.empty()) return;
+  linear->input = input(linear->name);
+  if (plan_as(linear, format, has_bias)) return;
   // No kernel multiplies these codes here: keep them decoded, and let every report say so.
   std::vector<Rejected> rejected = std::move(linear->plan.rejected);
-  spec.w = format_of(FormatId::kBF16);
-  linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
-  linear->resident = spec.w;
-  if (linear->plan.buckets.empty()) {
+  if (!plan_as(linear, format_of(FormatId::kBF16), has_bias)) {
     throw_error("{}: no {} kernel multiplies {} with {} activations: {}", linear->name,
-                backend_.name, name(format), name(spec.a), all_reasons(linear->plan));
+                backend_.name, name(format), name(linear->input.prefill),
+                all_reasons(linear->plan));
   }
   linear->plan.rejected.insert(linear->plan.rejected.begin(), rejected.begin(), rejected.end());
 }
@@ -110,7 +119,7 @@ void WeightLoader::plan(Linear* linear, const Format& format, bool has_bias) con
 bool WeightLoader::can_pair(const Linear& w) const {
   constexpr int64_t kRows = 16;  // of which eight are the gate's and eight the up's
   return options_.plan == StepPlan::kGraph && w.n % kRows == 0 &&
-         activations(w.name).id == FormatId::kF32 &&
+         w.input.prefill == format_of(FormatId::kF32) && w.input.decode == w.input.prefill &&
          std::all_of(w.plan.buckets.begin(), w.plan.buckets.end(),
                      [](const auto& bucket) { return bucket.kernel->fused_silu; });
 }
@@ -177,6 +186,7 @@ Linear WeightLoader::load(const std::string& name, std::span<const LinearPart> p
     return whole;
   }
   result.name = name;
+  result.input = input(name);
   result.k = k;
   return result;
 }
@@ -190,7 +200,7 @@ Linear WeightLoader::finish(const std::string& name, std::vector<QTensor> tensor
   tensors.clear();
   Linear result;
   result.name = name;
-  result.activations = asked_activations(name);
+  result.activations = options_.policy.choose(name).activations;
   result.n = canonical.n;
   result.k = canonical.k;
   result.format = canonical.format;
@@ -260,9 +270,10 @@ std::vector<std::string> WeightLoader::unused() const {
 }
 
 bool normalises(const Linear& w, int32_t m) {
-  if (w.pieces.empty()) return w.plan.pick(m).fused_norm;
-  return std::all_of(w.pieces.begin(), w.pieces.end(),
-                     [&](const Linear& piece) { return piece.plan.pick(m).fused_norm; });
+  const auto does = [&](const Linear& piece) {
+    return piece.plan_for(FormatId::kF32).pick(m).fused_norm;
+  };
+  return w.pieces.empty() ? does(w) : std::all_of(w.pieces.begin(), w.pieces.end(), does);
 }
 
 void linear(Exec& x, const OpTag& tag, const Linear& w, const LinearIn& in, int32_t m,
@@ -270,7 +281,7 @@ void linear(Exec& x, const OpTag& tag, const Linear& w, const LinearIn& in, int3
   const int64_t width = out.epilogue == Epilogue::kSiluMul ? w.n / 2 : w.n;
   int64_t column = 0;
   const auto launch = [&](const Linear& piece) {
-    const LinearKernel& kernel = piece.plan.pick(m);
+    const LinearKernel& kernel = piece.plan_for(in.x.format).pick(m);
     const LinearArgs args{.m = m,
                           .n = static_cast<int32_t>(piece.n),
                           .k = static_cast<int32_t>(piece.k),

@@ -15,9 +15,8 @@
 namespace lowbit {
 
 struct LoadOptions {
-  LayerPolicy policy = {};                 // what every layer is quantized to
-  std::optional<Format> activations = {};  // of the Linears' inputs; nullopt: the engine's own
-  InputStatsSource* inputs = nullptr;      // what quantizers know of inputs; may be null
+  LayerPolicy policy = {};             // what every layer is quantized to
+  InputStatsSource* inputs = nullptr;  // what quantizers know of inputs; may be null
   Format kv_format = format_of(FormatId::kBF16);
   int32_t max_step_tokens = 512;
   StepPlan plan = StepPlan::kEager;  // kGraph: fused kernels where the backend has them
@@ -30,8 +29,15 @@ struct LoadOptions {
 
   void set_format(const FormatPair& pair) {
     policy.all.format = pair.weights;
-    activations = pair.activations;
+    policy.all.activations = pair.activations;
   }
+};
+
+// The activations that a Linear reads in decode steps (StepBatch) and in all others.
+struct InputFormat {
+  Format prefill, decode;
+  const Format& in(bool decode_step) const { return decode_step ? decode : prefill; }
+  bool operator==(const InputFormat&) const = default;
 };
 
 // One weight matrix on the device and the kernels that will multiply it.
@@ -40,14 +46,23 @@ struct Linear {
   Format format{};                    // what the user asked for, or what the file holds
   Format resident{};                  // what is in memory: bf16 where no kernel reads `format`
   std::optional<Format> activations;  // what the user asked its input to be rounded to
+  InputFormat input{};
   int64_t n = 0, k = 0;
-  LinearPlan plan;
+  LinearPlan plan;         // of all steps, or of those that read input.prefill
+  LinearPlan decode_plan;  // of those that read input.decode if that is another format
   DeviceTensor weight;
   DeviceBytes bias;
   // Where the file stores its parts in different formats, one Linear each, stacked along n; then
-  // only name, n and k above are set.
+  // only name, input, n and k above are set.
   std::vector<Linear> pieces;
 
+  std::vector<const LinearPlan*> plans() const {
+    return input.prefill == input.decode ? std::vector{&plan} : std::vector{&plan, &decode_plan};
+  }
+  // Of the steps whose activations are in that format.
+  const LinearPlan& plan_for(FormatId read) const {
+    return read == input.prefill.id ? plan : decode_plan;
+  }
   size_t bytes() const {
     size_t total = weight.bytes() + bias.size;
     for (const Linear& piece : pieces) total += piece.bytes();
@@ -104,8 +119,6 @@ class WeightLoader {
   DeviceTensor table(const std::string& tensor, int64_t n, int64_t k);
   DeviceBytes upload_floats(std::span<const float> values);
 
-  // What the Linear `layer` reads. A head of its own format reads the engine's own activations.
-  Format activations(std::string_view layer) const;
   // Names of the file's tensors that were never asked for.
   std::vector<std::string> unused() const;
   // What was asked for, in order. A tied head's tensor is there twice.
@@ -120,12 +133,15 @@ class WeightLoader {
   QTensor quantize(const QTensor& source, const Format& target, const Quantizer& quantizer,
                    const std::string& tensor) const;
   QTensor stack(std::span<const QTensor> parts) const;
-  std::optional<Format> asked_activations(std::string_view layer) const;
+  // What the Linear `layer` reads. A head of its own format reads the engine's own activations.
+  InputFormat input(std::string_view layer) const;
   Linear load(const std::string& name, std::span<const LinearPart> parts, int64_t k, bool gated);
   // Tensors of one format as one weight with its kernels.
   Linear finish(const std::string& name, std::vector<QTensor> tensors, std::span<const float> bias,
                 bool gated);
   void plan(Linear* linear, const Format& format, bool has_bias) const;
+  // False, and the reasons in the plan, if no kernels of one layout read weights of that format.
+  bool plan_as(Linear* linear, const Format& resident, bool has_bias) const;
   // Whether gate and up may lie side by side: every step's kernel multiplies them with each other.
   bool can_pair(const Linear& w) const;
   DeviceTensor upload(const QTensor& canonical, const Packer* packer, bool paired) const;

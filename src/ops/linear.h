@@ -39,6 +39,10 @@ struct MRange {
   int32_t lo = 1, hi = std::numeric_limits<int32_t>::max();
 };
 
+// What a kernel multiplies: floats, or small integers whose products are added exactly. Machines do
+// far more of the latter in a second.
+enum class Products : uint8_t { kFloat, kInteger };
+
 // One registry row. Predicates look at the fields of a format, never at a list of names.
 struct LinearKernel {
   std::string_view name;           // <device>.<op>.<weights>[.<acts>][.<variant>].<arch>
@@ -57,6 +61,7 @@ struct LinearKernel {
   bool zeros_apart = false;
   // It normalises x itself, and multiplies gate and up, where LinearArgs asks for that.
   bool fused_norm = false, fused_silu = false;
+  Products products = Products::kFloat;
   // "" = accepted, else the reason in words: missing ISA, K not a multiple of 64, ...
   std::string (*reject)(const LinearSpec&, const DeviceInfo&) = nullptr;
   size_t (*workspace)(const LinearSpec&) = nullptr;  // bytes, may be null for none

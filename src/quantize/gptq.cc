@@ -253,6 +253,7 @@ QTensor gptq(const QTensor& source, const Format& target, const QuantizeContext&
              const Options& options) {
   if (just_converts(source, target)) return quantize_rtn(source, target, context);
   check_takes(target, source.n, source.k, context.tensor);
+  check_does(context.tensor, levels_refuse(target));
   const InputStats& inputs = need_inputs(context, options.quantizer, Needs::kHessian, source.k);
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
   Job job{source, out, options};

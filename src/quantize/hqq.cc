@@ -72,7 +72,7 @@ Grid hqq_grid(const Format& format, const BlockNumbers& block) {
 }  // namespace
 
 std::string hqq_refuses(const Format& target) {
-  if (target.zero != Zero::kNone) return "";
+  if (target.zero != Zero::kNone) return levels_refuse(target);
   return fmt::format(
       "hqq moves the zero of a format and {} has none; int formats have one with -fzero, -rzero or "
       "-asym, and mse searches a scale",

@@ -18,7 +18,7 @@ struct MethodScope {
   std::string_view embedding = "stored";  // the token table
   std::string_view include = "";          // "": all Linears, else "feed_forward", "attention", both
   std::string_view others = "stored";     // the Linears that `include` leaves out
-  bool prefill_only = false;              // activations are quantized where m > 1 only
+  bool prefill_only = false;              // steps of one token a sequence keep activations
   constexpr bool operator==(const MethodScope&) const = default;
 };
 

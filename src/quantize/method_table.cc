@@ -64,8 +64,8 @@ constexpr std::string_view kFbgemm =
     "no version of the harness ever did anything for this name, its help only mentions it; "
     "int4wo-128 is what it would have been";
 constexpr std::string_view kQqq =
-    "QQQ stores int4 under two scales that are multiplied and rounded inside its kernel, and no "
-    "format here has both; int4-g128-sym+int8 is the nearest";
+    "in f16, as its kernel has it; activations: torchao computes their scale in f16 (within 0.05 % "
+    "of this one), at least 1e-5";
 constexpr std::string_view kCalibrated =
     "static activation scales come from calibration; Int8DynamicActivationInt8WeightConfig takes "
     "them from each token";
@@ -122,8 +122,9 @@ constexpr MethodRow kTorchao[] = {
      kAo9,
      "in f16, as its kernel has it",
      {.include = "feed_forward,attention"}},
-    {"marlin_qqq", "", "", kQqq},
-    {"marlin", "", "", "name one of the two: sparse-marlin, or marlin_qqq (int4-g128-sym+int8)"},
+    {"marlin_qqq", "qqq+int8", kAo9, kQqq},
+    {"marlin_qqq-row", "qqq-row+int8", kAo9, kQqq},
+    {"marlin", "", "", "name one of the two: sparse-marlin, or marlin_qqq"},
     {"fp6", "fp6-sbf16", kAo9, "the scale is rounded to the weights' type; f16: fp6-sf16"},
     {"embed-int8wo",
      "bf16",
@@ -260,13 +261,13 @@ constexpr MethodRow kGemliteHelpers[] = {
 };
 
 constexpr std::string_view kQ2 =
-    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, int2-g32";
+    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, q2_k";
 constexpr std::string_view kQ3 =
-    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, int3-g64";
+    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, q3_k";
 constexpr std::string_view kQ4 =
-    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, int4-g64";
+    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, q4_k";
 constexpr std::string_view kQ5 =
-    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, int5-g64";
+    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, q5_k";
 constexpr std::string_view kIqText =
     "llama.cpp's IQ types are codebooks, which are no format here; use int2-g64, int3-g64 or "
     "int4-g64";

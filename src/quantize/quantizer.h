@@ -102,17 +102,20 @@ inline bool just_converts(const QTensor& source, const Format& target) {
 // For quantizers that treat every block alone: encode_rows over all rows, split over threads.
 QTensor quantize_blocks(const QTensor& source, const Format& target, const std::string& tensor,
                         const RowOptions& options);
+// For quantizers: every row of a format of ScaleRule::kLevels.
+QTensor quantize_levels(const QTensor& source, const Format& target, const std::string& tensor);
 // For quantizers: max |w| of the finite numbers; the others are for whoever reads their row.
 float largest_magnitude(const QTensor& source);
 // For quantizers: Error unless the context has what `quantizer` needs for rows of k numbers.
 const InputStats& need_inputs(const QuantizeContext& context, std::string_view quantizer,
                               Needs needs, int64_t k);
-// For quantizers: Error if `target` cannot hold a matrix [n, k], or is only read from files.
+// For quantizers: Error if `target` cannot hold a matrix [n, k].
 void check_takes(const Format& target, int64_t n, int64_t k, const std::string& tensor);
 // The Error for a row that holds a NaN, an infinity or a weight beyond the scales of the format.
 [[noreturn]] void fail_not_finite(const std::string& tensor, int64_t row, const Format& target);
 
 // The refusals of those that do not make every format; `run` throws the same.
+std::string levels_refuse(const Format& target);  // of those that choose scales block by block
 std::string hqq_refuses(const Format& target);
 std::string hqq_release_refuses(const Format& target);
 std::string torchao_0_9_0_refuses(const Format& target);

@@ -64,9 +64,6 @@ void check_takes(const Format& target, int64_t n, int64_t k, const std::string& 
   if (const std::string reason = cannot_take(target, n, k); !reason.empty()) {
     throw_error("tensor {} [{}, {}] cannot be {}: {}", tensor, n, k, name(target), reason);
   }
-  if (target.rule == ScaleRule::kImport) {
-    throw_error("{} is read from files that hold it; nothing quantizes to it here", name(target));
-  }
 }
 
 void fail_not_finite(const std::string& tensor, int64_t row, const Format& target) {
@@ -79,6 +76,7 @@ void fail_not_finite(const std::string& tensor, int64_t row, const Format& targe
 QTensor quantize_blocks(const QTensor& source, const Format& target, const std::string& tensor,
                         const RowOptions& options) {
   check_takes(target, source.n, source.k, tensor);
+  check_does(tensor, levels_refuse(target));
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
   if (target.outer == Outer::kTensor) {
     const float outer = choose_outer(target, largest_magnitude(source));
@@ -102,6 +100,7 @@ QTensor quantize_blocks(const QTensor& source, const Format& target, const std::
 QTensor quantize_rtn(const QTensor& source, const Format& target, const QuantizeContext& context) {
   if (source.format == target) return source;
   if (!target.quantized()) return convert(source, target, context.tensor);
+  if (target.rule == ScaleRule::kLevels) return quantize_levels(source, target, context.tensor);
   return quantize_blocks(source, target, context.tensor, {});
 }
 

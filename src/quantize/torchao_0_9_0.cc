@@ -108,6 +108,7 @@ Grid encode(const Format& format, std::span<const float> w, float, std::span<uin
 }
 
 bool does(const Format& f) {
+  if (f.id == FormatId::kQqq) return true;
   if (!f.quantized() || f.outer != Outer::kNone) return !f.quantized();
   const bool plain_scale =
       f.scale == Scale::kF32 || f.scale == Scale::kF16 || f.scale == Scale::kBF16;
@@ -120,12 +121,13 @@ bool does(const Format& f) {
 
 std::string torchao_0_9_0_refuses(const Format& target) {
   if (does(target)) return "";
-  return not_done("torchao-0.9.0", "integers (-sym, -asym, -fzero) and fp8 to fp3", target);
+  return not_done("torchao-0.9.0", "integers (-sym, -asym, -fzero) and fp8 to fp3, qqq", target);
 }
 
 QTensor quantize_torchao_0_9_0(const QTensor& source, const Format& target,
                                const QuantizeContext& context) {
   check_does(context.tensor, torchao_0_9_0_refuses(target));
+  if (target.id == FormatId::kQqq) return quantize_rtn(source, target, context);  // its rule
   constexpr ToolRule kRule = {.encode = encode, .weights = torchao::arithmetic, .keep_later = true};
   return quantize_by_rule(source, target, context, kRule);
 }

@@ -45,12 +45,12 @@ std::string comma_ids(const std::vector<int32_t>& ids) {
 TEST(Help, EveryCommandExplainsItself) {
   const Outcome all = run_here({"--help"});
   EXPECT_EQ(all.code, 0);
-  for (const char* name :
-       {"generate", "eval", "inspect", "formats", "lockstep", "bench", "compare", "quantize"}) {
+  for (const char* name : {"generate", "eval", "inspect", "formats", "lockstep", "bench", "compare",
+                           "quantize", "report", "roofline"}) {
     EXPECT_TRUE(contains(all.out, name));
   }
-  for (const char* name :
-       {"generate", "eval", "inspect", "formats", "lockstep", "compare", "quantize"}) {
+  for (const char* name : {"generate", "eval", "inspect", "formats", "lockstep", "compare",
+                           "quantize", "report", "roofline"}) {
     const Outcome help = run_here({name, "--help"});
     EXPECT_EQ(help.code, 0) << name;
     EXPECT_TRUE(contains(help.out, "--help")) << name;

@@ -36,9 +36,32 @@ BenchCase prose_case(const std::string& format) {
 
 void expect_every_field(const Record& record) {
   ASSERT_EQ(record.status, Status::kOk) << record.reason;
-  for (const char* tag :
-       {"prefill_tps", "decode_tps", "tps", "ttft", "tpot", "load_time", "model_bytes", "kv_bytes",
-        "bits_per_weight", "bytes_per_token", "bandwidth", "ceiling", "ceiling_fraction"}) {
+  for (const char* tag : {"prefill_tps",
+                          "decode_tps",
+                          "tps",
+                          "ttft",
+                          "tpot",
+                          "load_time",
+                          "model_bytes",
+                          "kv_bytes",
+                          "bits_per_weight",
+                          "bytes_per_token",
+                          "bandwidth",
+                          "ceiling",
+                          "ceiling_fraction",
+                          "latency",
+                          "token_p50",
+                          "token_p90",
+                          "token_p99",
+                          "flops_per_token",
+                          "flop_rate",
+                          "flop_ceiling",
+                          "flop_fraction",
+                          "prefill_bytes",
+                          "prefill_flops",
+                          "prefill_flop_rate",
+                          "prefill_flop_ceiling",
+                          "prefill_flop_fraction"}) {
     const Estimate* value = record.find(tag);
     ASSERT_NE(value, nullptr) << tag;
     EXPECT_GT(value->lo, 0) << tag;

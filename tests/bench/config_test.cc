@@ -28,7 +28,7 @@ TEST(BenchConfig, AllStandsForEveryWeightFormatThatIsNotOnlyRead) {
   const Strings all = expand_formats({"all"});
   size_t weights = 0;
   for (const FormatRow& row : kFormats) {
-    weights += row.params.weights && row.defaults.rule != ScaleRule::kImport;
+    weights += row.params.weights;
   }
   EXPECT_EQ(all.size(), weights);
   EXPECT_EQ(all.front(), "f32");
@@ -171,6 +171,42 @@ TEST(BenchConfig, JsonThatIsNoCaseIsAnError) {
   BenchCase c;
   c.model = "\xff";
   EXPECT_THROW(case_text(c), Error);
+}
+
+// The words of a command, as a shell without variables would split them.
+std::vector<std::string> shell_words(const std::string& command) {
+  std::vector<std::string> words(1);
+  bool quoted = false;
+  for (size_t i = 0; i < command.size(); ++i) {
+    if (command[i] == '\'') {
+      quoted = !quoted;
+    } else if (command[i] == '\\' && !quoted) {
+      words.back() += command[++i];
+    } else if (command[i] == ' ' && !quoted) {
+      words.emplace_back();
+    } else {
+      words.back() += command[i];
+    }
+  }
+  return words;
+}
+
+TEST(BenchCase, ItsCommandGivesTheSameCase) {
+  BenchCase c;
+  c.model = "embedded:prose-7m";
+  c.format = "bf16";
+  EXPECT_EQ(repro_command(c), "lowbit bench model=embedded:prose-7m format=bf16");
+  c.model = "/models/it's one";
+  c.format = "int4-g32";
+  c.threads = 3;
+  c.ci_width = 0.02;
+  c.prompt = "Why $HOME \\ \"?";
+  c.active = 5;
+  const std::vector<std::string> words = shell_words(repro_command(c));
+  BenchConfig config;
+  apply_overrides(std::span(words).subspan(2), config);
+  ASSERT_EQ(cases_of(config).size(), 1u);
+  EXPECT_EQ(case_text(cases_of(config)[0]), case_text(c));
 }
 
 }  // namespace

@@ -61,9 +61,63 @@ TEST(Metrics, LlamaBenchFieldsHaveItsDefinitions) {
   EXPECT_DOUBLE_EQ(f.avg_ts, (110 / 0.75 + 110) / 2);
 }
 
-// P = 4, N = 3: the steps attend to 5 and 6 positions, 5.5 on average.
-TEST(Metrics, BytesPerTokenCountsWeightsOnceAndTheMeanContext) {
-  EXPECT_DOUBLE_EQ(bytes_per_token(1000, 10, {.prompt_tokens = 4, .new_tokens = 3}), 1055);
+// 100 steps of 1 to 100 ms in each run.
+std::vector<RunTiming> runs_with_steps() {
+  RunTiming run{0.2, 0.25, 5.05, 100};
+  for (int i = 100; i > 0; --i) run.steps.push_back(i * 1e-3);
+  return std::vector<RunTiming>(6, run);
+}
+
+TEST(Metrics, PercentilesAreThoseOfARunsSteps) {
+  Record record;
+  add_speed(&record, runs_with_steps(), {.prompt_tokens = 100, .new_tokens = 101});
+  EXPECT_DOUBLE_EQ(record.find("token_p50")->median, 0.0505);
+  EXPECT_DOUBLE_EQ(record.find("token_p90")->median, 0.0901);
+  EXPECT_DOUBLE_EQ(record.find("token_p99")->median, 0.09901);
+  EXPECT_EQ(record.find("token_p99")->n, 6);
+  EXPECT_DOUBLE_EQ(record.find("latency")->median, 5.3);
+  ASSERT_EQ(record.token_seconds.size(), 101u);
+  EXPECT_DOUBLE_EQ(record.token_seconds.front(), 0.001);
+  EXPECT_DOUBLE_EQ(record.token_seconds.back(), 0.1);
+  const Record stored = parse_record("test", to_json_line(record));
+  EXPECT_EQ(stored.token_seconds, record.token_seconds);
+}
+
+const Ceilings kCeilings = {
+    .levels = {{"memory", 0, 1e9}}, .float_flops = 100e9, .integer_flops = 400e9, .measured = ""};
+
+TEST(Metrics, WorkIsDividedByTimesAndByWhatTheMachineCanDo) {
+  Record record;  // a step takes 0.05 s, the prompt 0.2 s
+  const Work decode = {.bytes = 1, .float_flops = 1e9, .integer_flops = 1e9};
+  const Work prefill = {.bytes = 7, .float_flops = 10e9};
+  add_work(&record, kRuns, decode, prefill, kCeilings);
+  EXPECT_EQ(record.status, Status::kOk) << record.reason;
+  EXPECT_DOUBLE_EQ(record.find("flops_per_token")->median, 2e9);
+  EXPECT_DOUBLE_EQ(record.find("flop_rate")->median, 40e9);
+  EXPECT_DOUBLE_EQ(record.find("flop_ceiling")->median, 2e9 / (0.01 + 0.0025));
+  EXPECT_DOUBLE_EQ(record.find("flop_fraction")->median, 40.0 / 160);
+  EXPECT_DOUBLE_EQ(record.find("prefill_bytes")->median, 7);
+  EXPECT_DOUBLE_EQ(record.find("prefill_flops")->median, 10e9);
+  EXPECT_DOUBLE_EQ(record.find("prefill_flop_rate")->median, 50e9);
+  EXPECT_DOUBLE_EQ(record.find("prefill_flop_ceiling")->median, 100e9);
+  EXPECT_DOUBLE_EQ(record.find("prefill_flop_fraction")->median, 0.5);
+}
+
+TEST(Metrics, TheHighestShareIsThatOfTheFastestRun) {
+  std::vector<RunTiming> runs = kRuns;
+  EXPECT_DOUBLE_EQ(highest_share(runs, {.float_flops = 1e9}, {.float_flops = 1e9}, kCeilings), 0.2);
+  runs[3].prefill = 0.004;
+  EXPECT_DOUBLE_EQ(highest_share(runs, {.float_flops = 1e9}, {.float_flops = 1e9}, kCeilings), 2.5);
+}
+
+TEST(Metrics, OperationsAboveTheCeilingFailTheCase) {
+  Record record;
+  add_work(&record, kRuns, {.float_flops = 5.1e9}, {.float_flops = 1e9}, kCeilings);
+  EXPECT_EQ(record.status, Status::kFail);
+  EXPECT_NE(record.reason.find("decode does 102 %"), std::string::npos) << record.reason;
+  Record prompt;
+  add_work(&prompt, kRuns, {.float_flops = 1e9}, {.float_flops = 21e9}, kCeilings);
+  EXPECT_NE(prompt.reason.find("prefill does 105 %"), std::string::npos) << prompt.reason;
 }
 
 TEST(Metrics, BandwidthIsBytesOverTimePerStep) {

@@ -97,14 +97,16 @@ TEST_F(QualityRun, AnImpossibleVariantIsAFailedRowAndTheOthersAreMeasured) {
   QualityConfig config;
   config.text = path_.string();
   config.tokens = 16;
-  config.formats = {"int8@hqq", "int8", "q4_k"};
+  config.formats = {"int8@hqq", "int8", "q4_k@mse", "q4_k"};
   const std::vector<Record> records = measure_quality(config, cpu_backend());
-  ASSERT_EQ(records.size(), 4u);
+  ASSERT_EQ(records.size(), 5u);
   EXPECT_EQ(records[1].status, Status::kFail);
   EXPECT_NE(records[1].reason.find("hqq moves the zero"), std::string::npos) << records[1].reason;
   EXPECT_EQ(records[2].status, Status::kOk);
   EXPECT_GT(records[2].find("kl_mean")->median, 0);
   EXPECT_EQ(records[3].status, Status::kFail);
+  EXPECT_NE(records[3].reason.find("which only rtn does"), std::string::npos) << records[3].reason;
+  EXPECT_EQ(records[4].status, Status::kOk);
   const std::string table = quality_markdown(records);
   EXPECT_NE(table.find("| int8@hqq | fail: "), std::string::npos) << table;
   EXPECT_LT(table.find("| int8 |"), table.find("| int8@hqq |"));
@@ -175,7 +177,7 @@ TEST(QualityConfig, TheFileOfEveryFormatHasThemAll) {
   const std::string text(
       map_file(std::string(LB_SOURCE_DIR) + "/configs/quality/every-format.yaml").text());
   for (const FormatRow& row : kFormats) {
-    if (row.defaults.rule == ScaleRule::kImport || row.name == "f32") continue;
+    if (!row.params.weights || row.name == "f32") continue;
     const std::string name(row.name);
     const bool there = text.find(name + ",") != std::string::npos ||
                        text.find(name + "-") != std::string::npos ||

@@ -20,6 +20,17 @@ TEST(Report, MarkdownIsTheCommittedOne) {
   EXPECT_EQ(report_markdown(sample_records()), golden("bench_table.md"));
 }
 
+TEST(Report, CsvIsTheCommittedOne) {
+  EXPECT_EQ(report_csv(sample_records()), golden("bench_table.csv"));
+}
+
+TEST(Report, CsvQuotesWhatWouldBreakARow) {
+  std::vector<Record> records = {sample_records()[3]};
+  records[0].reason = "a \"b\", c\nd";
+  const std::string csv = report_csv(records);
+  EXPECT_NE(csv.find("model,skip,\"a \"\"b\"\", c\nd\",,prose,f32,"), std::string::npos) << csv;
+}
+
 TEST(Report, IsAFunctionOfTheStoredLines) {
   std::vector<Record> stored;
   for (const Record& record : sample_records()) {

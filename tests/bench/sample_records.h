@@ -13,6 +13,7 @@ inline std::vector<Record> sample_records() {
   const auto base = [](const std::string& model, const std::string& format) {
     Record r;
     r.config = {{"model", model}, {"format", format}, {"prompt_tokens", 128}};
+    r.repro = "lowbit bench model=" + model + " format=" + format;
     r.format = r.resident = format;
     r.fingerprint.version = "0.1.0";
     r.fingerprint.commit = "0123abc";
@@ -36,12 +37,24 @@ inline std::vector<Record> sample_records() {
       const double noise = 1 + 0.01 * i;
       runs.push_back(
           {0.05 * slowness * noise, 0.052 * slowness * noise, 0.063 * slowness * noise, 63});
+      for (int step = 0; step < 63; ++step) {  // one in sixteen takes twice as long
+        runs.back().steps.push_back(0.001 * slowness * noise * (step % 16 == 15 ? 1.9375 : 0.9375));
+      }
     }
     r.set("model_bytes", exact(bytes));
     r.set("bits_per_weight", exact(bytes * 8 / 7.34e6));
     add_speed(&r, runs, {.prompt_tokens = 128, .new_tokens = 64});
     r.set("bytes_per_token", exact(bytes + 655'360));
     add_ceiling(&r, runs, bytes + 655'360, 40e9);
+    r.roof = "L3, as lowbit roofline measured it 2026-01-01T00:00:00Z";
+    add_work(&r, runs, {.bytes = bytes + 655'360, .float_flops = 15e6},
+             {.bytes = bytes + 589'824, .float_flops = 1.9e9},
+             {.levels = {{"L3", 0, 40e9}},
+              .float_flops = 200e9,
+              .integer_flops = 800e9,
+              .measured = "2026-01-01T00:00:00Z"});
+    r.set("peak_memory", exact(bytes * 2 + 30e6));
+    r.not_measured.emplace_back("energy_per_token", "no <RAPL> here");
     return r;
   };
   const auto scored = [](Record r, double perplexity, double kl, int64_t hits) {

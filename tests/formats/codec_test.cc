@@ -127,6 +127,27 @@ TEST(Codec, Int4BlockDecodesByItsFormula) {
   for (size_t i = 8; i < 10; ++i) EXPECT_EQ(w[i], (static_cast<float>(i) - 8) * 2.0f - 3.0f);
 }
 
+TEST(Codec, IntegersBetweenTwoScalesAreRoundedToEven) {
+  const QTensorBuilder b = build_qtensor(parse_format("qqq"), 2, 256);
+  for (int64_t row = 0; row < 2; ++row) {
+    for (int64_t i = 0; i < 256; ++i) {
+      store_code(b.codes + row * 128, 4, i, static_cast<uint32_t>(i));
+    }
+    for (int64_t i = 0; i < 2; ++i) {
+      store_scale(Scale::kF16, b.scales + row * 4, i, i == 0 ? 0.5 : 16.0);
+    }
+    store_scale(Scale::kF32, b.outer, row, row == 0 ? 0.25 : 3.0);
+  }
+  const std::vector<float> w = decode_rows(b.tensor);
+  constexpr float kHalves[] = {0, 0, 1, 2, 2, 2, 3, 4, -4, -4, -3, -2, -2, -2, -1, 0};
+  for (size_t i = 0; i < 128; ++i) {
+    ASSERT_EQ(w[i], kHalves[i % 16] * 0.25f) << i;
+    ASSERT_EQ(w[256 + i], kHalves[i % 16] * 3) << i;
+    const auto signed_code = static_cast<float>(i % 16 ^ 8) - 8;
+    ASSERT_EQ(w[128 + i], signed_code * 4) << i;
+  }
+}
+
 // A row or tensor scale is not in the nominal figure; 3840 is a multiple of 256 and of 5.
 TEST(QTensor, PlaneSizesAreWhatFormatsPromise) {
   constexpr int64_t n = 256, k = 3840;
@@ -137,6 +158,7 @@ TEST(QTensor, PlaneSizesAreWhatFormatsPromise) {
       bits += static_cast<double>((f.block.n == 0 ? 1 : n) * (f.scale_bits() + f.zero_bits()));
     }
     if (f.outer == Outer::kTensor) bits += 32;
+    if (f.outer == Outer::kInt8) bits += 32 * n;
     EXPECT_DOUBLE_EQ(static_cast<double>(t.bytes()) * 8, bits) << name(f);
     EXPECT_EQ(t.bytes(), tensor_bytes(f, n, k));
   }

@@ -178,7 +178,7 @@ TEST(GoldenFormats, RoundToNearestGivesTheBitsOfNumpy) {
   for (const auto& [name, entry] : entries.items()) {
     Format format = parse_format(name.substr(0, name.find('@')));
     if (name.ends_with("@activations")) format = activation_format(format);
-    const QTensor w = input(inputs, entry["input"]);
+    const QTensor w = input(inputs, entry["input"], entry.value("columns", int64_t{0}));
     const QTensor q = quantize_rtn(w, format, {name});
     expect_planes(q, golden, name);
     const std::vector<float> decoded = decode_rows(q);
@@ -261,14 +261,20 @@ TEST(GoldenTools, Torchao090) {
   expect_tool("torchao09", "torchao-0.9.0", kCases);
 }
 
-// The golden codes are those of all four of a quad, 8 where nothing was kept.
-TEST(GoldenTools, SparseMarlinOfTorchao090) {
-  const Golden golden("torchao09"), inputs("inputs");
+// Without what f16 cannot hold, as scripts/golden/formats_torchao09.py has them.
+std::vector<float> weights_as_f16(const Golden& inputs) {
   std::vector<float> w = decode_rows(input(inputs, "weights.bf16", 256));
-  for (size_t i = 0; i < 256; ++i) {  // as scripts/golden/formats_torchao09.py
+  for (size_t i = 0; i < 256; ++i) {
     w[4 * 256 + i] = w[i] / 2;
     w[5 * 256 + i] = std::clamp(w[5 * 256 + i], -6e4f, 6e4f);
   }
+  return w;
+}
+
+// The golden codes are those of all four of a quad, 8 where nothing was kept.
+TEST(GoldenTools, SparseMarlinOfTorchao090) {
+  const Golden golden("torchao09"), inputs("inputs");
+  const std::vector<float> w = weights_as_f16(inputs);
   for (const auto& [name, text] : {std::pair{"sparse-marlin", "int4-g128-sym-sf16-24"},
                                    std::pair{"sparse-marlin-row", "int4-row-sym-sf16-24"}}) {
     const Format format = parse_format(text);
@@ -278,6 +284,35 @@ TEST(GoldenTools, SparseMarlinOfTorchao090) {
     for (size_t i = 0; i < kept.size(); ++i) codes[i / 2 * 4 + positions[i]] = kept[i] ^ 8;
     expect_integers(codes, golden.integers(std::string(name) + ".codes"), name);
     expect_bytes(q.scales, golden.at(std::string(name) + ".scales"), name);
+  }
+}
+
+TEST(GoldenTools, QqqOfTorchao090) {
+  const Golden golden("torchao09"), inputs("inputs");
+  const std::vector<float> w = weights_as_f16(inputs);
+  for (const auto& [name, text] :
+       {std::pair{"marlin_qqq", "qqq"}, std::pair{"marlin_qqq-row", "qqq-row"}}) {
+    const Format format = parse_format(text);
+    const QTensor q = find_quantizer("torchao-0.9.0").run(f32_tensor(w, 8, 256), format, {name});
+    const bool row = format.block.k == 0;
+    std::vector<uint32_t> codes = codes_of(q);
+    if (!row) {  // stored plus 8 there
+      for (uint32_t& code : codes) code ^= 8;
+    }
+    expect_integers(codes, golden.integers(std::string(name) + ".codes"), name);
+    expect_bytes(q.outer, golden.at(std::string(name) + ".outer"), name);
+    if (!row) expect_bytes(q.scales, golden.at(std::string(name) + ".scales"), name);
+    // The package has no kernel for the cpu: what its CUDA kernel computes from these planes.
+    const std::vector<float> decoded = decode_rows(q),
+                             units = golden.floats(std::string(name) + ".outer");
+    const std::vector<float> scales =
+        row ? std::vector<float>(16, 16.0f) : golden.floats(std::string(name) + ".scales");
+    for (size_t i = 0; i < decoded.size(); ++i) {
+      const float code = static_cast<float>(codes_of(q)[i] ^ 8) - 8;
+      const float integer = std::nearbyint(code * scales[i / 128]);
+      ASSERT_EQ(decoded[i], integer * units[i / 256]) << name << " " << i;
+      ASSERT_LE(std::abs(integer), 128) << name << " " << i;
+    }
   }
 }
 

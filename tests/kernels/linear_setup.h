@@ -35,8 +35,8 @@ inline Bytes exact_copy(std::span<const std::byte> data) {
   return {{memory->data(), memory->size()}, memory};
 }
 
-// Random numbers of a format that nothing quantizes to.
-inline QTensor random_import(const Format& format, int64_t n, int64_t k, uint64_t seed) {
+// Random scales of all levels.
+inline QTensor random_levels(const Format& format, int64_t n, int64_t k, uint64_t seed) {
   const QTensorBuilder out = build_qtensor(format, n, k);
   Rng rng(seed, 3);
   for (const Plane plane : {Plane::kScales, Plane::kZeros}) {
@@ -57,8 +57,8 @@ inline QTensor random_weights(const Format& format, int64_t n, int64_t k, uint64
   QTensorBuilder source = build_qtensor(format_of(FormatId::kF32), n, k);
   const std::vector<float> values = gaussian(n * k, seed, 1);
   encode_plain(FormatId::kF32, values.data(), n * k, source.codes);
-  QTensor w = format.rule == ScaleRule::kImport ? random_import(format, n, k, seed)
-                                                : quantize_rtn(source.tensor, format, {"w"});
+  QTensor w = format.outer == Outer::kSuper ? random_levels(format, n, k, seed)
+                                            : quantize_rtn(source.tensor, format, {"w"});
   std::vector<std::byte> codes(w.codes.data.begin(), w.codes.data.end());
   if (format.quantized()) {
     const Rng rng(seed, 2);

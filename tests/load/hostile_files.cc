@@ -388,11 +388,11 @@ std::vector<HostileFile> folder_cases() {
       folder_case("empty", {}, {"has no config.json"}),
       folder_case("only_gguf", {{"model.gguf", valid_gguf().bytes()}},
                   {"has no config.json, but model.gguf: pass that file"}),
-      folder_case("no_weights", {config}, {"holds config.json but no .safetensors file"}),
-      folder_case("only_pytorch", {config, {"pytorch_model.bin", "x"}},
-                  {"holds pytorch_model.bin but no .safetensors file; convert"}),
-      folder_case("only_consolidated", {config, {"consolidated.00.pth", "x"}},
-                  {"holds consolidated.00.pth but no .safetensors file; convert"}),
+      folder_case("no_weights", {config}, {"holds config.json but no weights (*.safetensors"}),
+      folder_case("other_pytorch", {config, {"model.bin", "x"}},
+                  {"holds model.bin, but weights are read from"}),
+      folder_case("no_zip", {config, {"consolidated.00.pth", "x"}},
+                  {"consolidated.00.pth: has no zip directory at its end"}),
       folder_case("two_files_and_no_index",
                   {config, {"a.safetensors", first}, {"b.safetensors", second}},
                   {"several .safetensors files (a.safetensors, b.safetensors)", kIndexFile}),
@@ -675,7 +675,7 @@ std::vector<HostileFile> hostile_files() {
   std::vector<HostileFile> all;
   for (auto& cases : {config_cases(), safetensors_cases(), index_cases(), folder_cases(),
                       name_cases(), gguf_header_cases(), gguf_tensor_cases(), gguf_llama_cases(),
-                      gguf_tokenizer_cases(), hostile_quantized_files()}) {
+                      gguf_tokenizer_cases(), hostile_quantized_files(), hostile_torch_files()}) {
     all.insert(all.end(), cases.begin(), cases.end());
   }
   return all;

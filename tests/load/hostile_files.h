@@ -19,6 +19,7 @@ struct HostileFile {
 // (read_llama) meets the error in every case.
 std::vector<HostileFile> hostile_files();
 std::vector<HostileFile> hostile_quantized_files();  // some of them, from hostile_quantized.cc
+std::vector<HostileFile> hostile_torch_files();      // and from hostile_torch.cc
 
 // The tiny Llama that the broken ones are made from, unbroken. Both return what to open.
 std::string write_valid_hf(const std::string& dir);

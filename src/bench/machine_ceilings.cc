@@ -1,0 +1,161 @@
+#include "bench/machine_ceilings.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "base/thread_pool.h"
+#include "bench/ceiling.h"
+#include "bench/result_file.h"
+
+namespace lowbit {
+namespace {
+
+constexpr int64_t kLeastMemory = int64_t{256} << 20;  // bytes that are read to measure the memory
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return std::string(trim(line));
+}
+
+// "32K", "1024K", "32M" in bytes; 0 for anything else.
+int64_t cache_bytes(std::string_view text) {
+  if (text.empty()) return 0;
+  const int64_t unit = text.back() == 'K' ? 1 << 10 : text.back() == 'M' ? 1 << 20 : 0;
+  return unit * parse_int(text.substr(0, text.size() - 1)).value_or(0);
+}
+
+std::string tag_of(const std::string& level) {
+  std::string tag = "read_" + level;
+  std::transform(tag.begin(), tag.end(), tag.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return tag;
+}
+
+}  // namespace
+
+const Level& Ceilings::level_of(double bytes) const {
+  LB_CHECK(!levels.empty());
+  for (const Level& level : levels) {
+    if (level.bytes == 0 || bytes <= static_cast<double>(level.bytes)) return level;
+  }
+  return levels.back();
+}
+
+std::vector<Level> levels_of_host(const std::string& root, int threads) {
+  std::map<std::string, int64_t> sizes;               // of a level's caches, by name
+  std::map<std::string, std::set<std::string>> seen;  // who shares each of them
+  for (int cpu = 0; cpu < threads; ++cpu) {
+    for (int index = 0; index < 8; ++index) {
+      const std::string cache = fmt::format("{}/cpu{}/cache/index{}/", root, cpu, index);
+      const int64_t bytes = cache_bytes(first_line(cache + "size"));
+      if (bytes == 0 || first_line(cache + "type") == "Instruction") continue;
+      const std::string name = "L" + first_line(cache + "level");
+      const bool known = name == "L1" || name == "L2" || name == "L3";
+      if (known && seen[name].insert(first_line(cache + "shared_cpu_list")).second) {
+        sizes[name] += bytes;
+      }
+    }
+  }
+  std::vector<Level> levels;
+  for (const auto& [name, bytes] : sizes) levels.push_back({name, bytes, 0});
+  levels.push_back({"memory", 0, 0});
+  return levels;
+}
+
+Ceilings measure_ceilings(const std::function<void(std::string_view)>& on_phase) {
+  Ceilings ceilings;
+  ceilings.levels = levels_of_host("/sys/devices/system/cpu", thread_pool().workers());
+  int64_t last = 0;
+  for (Level& level : ceilings.levels) {
+    on_phase(level.name);
+    const int64_t bytes = level.bytes > 0 ? level.bytes / 2 : std::max(4 * last, kLeastMemory);
+    level.bytes_per_second = read_ceiling(bytes, 0.4).bytes_per_second;
+    last = level.bytes;
+  }
+  on_phase("multiply-adds");
+  ceilings.float_flops = compute_ceiling(Products::kFloat);
+  ceilings.integer_flops = compute_ceiling(Products::kInteger);
+  ceilings.measured = utc_now();
+  return ceilings;
+}
+
+Record ceilings_record(const Ceilings& ceilings, int32_t threads) {
+  Record record;
+  record.kind = "roofline";
+  record.fingerprint = machine_fingerprint();
+  record.fingerprint.threads = threads;
+  record.llama_bench.test_time = ceilings.measured;
+  record.llama_bench.cpu_info = record.fingerprint.cpu;
+  record.llama_bench.n_threads = threads;
+  record.config["levels"] = nlohmann::ordered_json::object();
+  for (const Level& level : ceilings.levels) {
+    record.config["levels"][level.name] = level.bytes;
+    record.set(tag_of(level.name), exact(level.bytes_per_second));
+  }
+  record.set("float_ceiling", exact(ceilings.float_flops));
+  record.set("integer_ceiling", exact(ceilings.integer_flops));
+  return record;
+}
+
+Ceilings ceilings_of(const Record& record) {
+  const auto number = [&](const std::string& tag) {
+    const Estimate* estimate = record.find(tag);
+    if (!estimate) throw_error("a record of kind roofline has no {}", tag);
+    return estimate->median;
+  };
+  Ceilings ceilings;
+  ceilings.measured = record.llama_bench.test_time;
+  const auto levels = record.config.find("levels");
+  if (levels == record.config.end() || !levels->is_object() || levels->empty()) {
+    throw_error("a record of kind roofline has no config.levels");
+  }
+  for (const auto& item : levels->items()) {
+    if (!item.value().is_number_integer()) {
+      throw_error("config.levels.{} is not a size in bytes", printable(item.key()));
+    }
+    ceilings.levels.push_back(
+        {item.key(), item.value().get<int64_t>(), number(tag_of(item.key()))});
+  }
+  ceilings.float_flops = number("float_ceiling");
+  ceilings.integer_flops = number("integer_ceiling");
+  return ceilings;
+}
+
+std::string ceilings_path() {
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  if (cache && *cache) return std::string(cache) + "/lowbit/roofline.jsonl";
+  const char* home = std::getenv("HOME");
+  return home && *home ? std::string(home) + "/.cache/lowbit/roofline.jsonl" : "";
+}
+
+std::optional<Ceilings> stored_ceilings(const std::string& path, const Fingerprint& machine) {
+  std::optional<Ceilings> found;
+  if (path.empty() || !file_exists(path)) return found;
+  for (const Record& record : read_records(path)) {
+    const Fingerprint& print = record.fingerprint;
+    const bool same = record.kind == "roofline" && print.cpu == machine.cpu &&
+                      print.cores == machine.cores && print.isa == machine.isa &&
+                      print.threads == machine.threads &&
+                      print.memory_bytes == machine.memory_bytes;
+    if (same) found = with_context(path, [&] { return ceilings_of(record); });
+  }
+  return found;
+}
+
+void store_ceilings(const std::string& path, const Record& record) {
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+  if (error) throw_error("{}: cannot be made: {}", path, error.message());
+  ResultFile(path, /*resume=*/false).append(record);
+}
+
+}  // namespace lowbit

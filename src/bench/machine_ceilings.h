@@ -1,0 +1,61 @@
+// What a machine can do at most, level by level: measured once, stored with its date, used by
+// `lowbit roofline` and by every bench case.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/record.h"
+#include "ops/linear.h"
+
+namespace lowbit {
+
+// A cache, or the memory behind all of them.
+struct Level {
+  std::string name;   // "L2", "memory"
+  int64_t bytes = 0;  // of all its instances that the threads use; 0: the memory
+  double bytes_per_second = 0;
+  bool operator==(const Level&) const = default;
+};
+
+// All of them.
+struct Ceilings {
+  std::vector<Level> levels;                  // smallest first, the memory last
+  double float_flops = 0, integer_flops = 0;  // operations per second
+  std::string measured;                       // UTC; "" if they were given and not measured
+  bool operator==(const Ceilings&) const = default;
+
+  // The smallest level that holds a working set of so many bytes.
+  const Level& level_of(double bytes) const;
+  double flops(Products products) const {
+    return products == Products::kInteger ? integer_flops : float_flops;
+  }
+};
+
+// The data caches of `root` (/sys/devices/system/cpu), as `threads` threads on different cores see
+// them, smallest first and without speeds; then the memory.
+std::vector<Level> levels_of_host(const std::string& root, int threads);
+
+// Measures every level over a buffer of half its size (the memory: four times the last cache and
+// at least 256 MiB). `on_phase` hears what is measured. Takes about two seconds.
+Ceilings measure_ceilings(const std::function<void(std::string_view)>& on_phase);
+
+// As one record, kind "roofline", with the machine's fingerprint; and back.
+Record ceilings_record(const Ceilings& ceilings, int32_t threads);
+Ceilings ceilings_of(const Record& record);
+
+// Where results are kept: $XDG_CACHE_HOME/lowbit/roofline.jsonl, else below ~/.cache; "" without
+// either.
+std::string ceilings_path();
+
+// The last stored result of this machine with as many threads, if there is one.
+std::optional<Ceilings> stored_ceilings(const std::string& path, const Fingerprint& machine);
+
+// Appends; creates the folder. Error: it cannot be written.
+void store_ceilings(const std::string& path, const Record& record);
+
+}  // namespace lowbit

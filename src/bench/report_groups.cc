@@ -1,0 +1,226 @@
+#include "bench/report_groups.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "base/text.h"
+#include "bench/report.h"
+
+namespace lowbit {
+namespace {
+
+struct Unit {
+  double at_least;  // of the largest number in the column
+  double factor;
+  std::string_view name;
+};
+
+constexpr Unit kDurations[] = {{1, 1, "s"}, {1e-3, 1e3, "ms"}, {0, 1e6, "µs"}};
+constexpr Unit kSizes[] = {{1e9, 1e-9, "GB"}, {1e6, 1e-6, "MB"}, {1e3, 1e-3, "kB"}, {0, 1, "B"}};
+constexpr Unit kSpeeds[] = {{1e9, 1e-9, "GB/s"}, {0, 1e-6, "MB/s"}};
+constexpr Unit kOperations[] = {{1e12, 1e-12, "TFLOP"}, {1e9, 1e-9, "GFLOP"}, {0, 1e-6, "MFLOP"}};
+constexpr Unit kOperationRates[] = {{1e12, 1e-12, "TFLOP/s"}, {0, 1e-9, "GFLOP/s"}};
+constexpr Unit kEnergies[] = {{1, 1, "J"}, {0, 1e3, "mJ"}};
+constexpr Unit kPercent[] = {{0, 100, "%"}};
+
+std::span<const Unit> units_of(Hint hint) {
+  switch (hint) {
+    case Hint::kDuration:
+      return kDurations;
+    case Hint::kBytes:
+      return kSizes;
+    case Hint::kBandwidth:
+      return kSpeeds;
+    case Hint::kFlops:
+      return kOperations;
+    case Hint::kFlopRate:
+      return kOperationRates;
+    case Hint::kEnergy:
+      return kEnergies;
+    case Hint::kPercentage:
+      return kPercent;
+    case Hint::kPower:
+    case Hint::kRate:
+    case Hint::kCount:
+    case Hint::kNumber:
+    case Hint::kNats:
+      break;
+  }
+  return {};
+}
+
+Style style_for(const Metric& metric, double largest) {
+  Style style{1, 0, std::string(metric.unit)};
+  for (const Unit& unit : units_of(metric.hint)) {
+    if (largest < unit.at_least) continue;
+    style.factor = unit.factor;
+    style.unit = unit.name;
+    break;
+  }
+  const double shown = largest * style.factor;
+  style.decimals = shown >= 100 ? 0 : shown >= 10 ? 1 : 2;
+  if (metric.hint == Hint::kNats) style.decimals = 4;
+  if (metric.hint == Hint::kCount) style.decimals = 0;
+  if (metric.hint == Hint::kPercentage) style.decimals = 1;
+  if (metric.hint == Hint::kNumber) style.decimals = std::max(style.decimals, 2);
+  return style;
+}
+
+Cell cell_of(const Estimate& e, const Style& style) {
+  const auto text = [&](double x) {
+    return fmt::format("{:.{}f}", x * style.factor, style.decimals);
+  };
+  return {text(e.median), e.n > 1 ? text(e.half_width()) : ""};
+}
+
+std::string title_of(const Record& record) {
+  const LlamaBenchFields& f = record.llama_bench;
+  std::string title = f.model_filename;
+  if (f.model_n_params > 0) {
+    title += fmt::format(" ({:.1f} M parameters)", static_cast<double>(f.model_n_params) / 1e6);
+  }
+  return title + fmt::format(", {}, {} thread{}, KV {}; prompt {}, {} new tokens", f.backends,
+                             f.n_threads, f.n_threads == 1 ? "" : "s", f.type_k, f.n_prompt,
+                             f.n_gen + 1);
+}
+
+bool comparable(const Record& a, const Record& b) {
+  const LlamaBenchFields &x = a.llama_bench, &y = b.llama_bench;
+  const bool unknown = x.n_prompt == 0 || y.n_prompt == 0;  // skipped or failed before it ran
+  return x.model_filename == y.model_filename && x.backends == y.backends &&
+         x.n_threads == y.n_threads && x.type_k == y.type_k &&
+         (unknown || (x.n_prompt == y.n_prompt && x.n_gen == y.n_gen));
+}
+
+std::vector<Column> columns_of(std::span<const Record* const> records, bool all) {
+  std::vector<Column> columns;
+  for (const Metric& metric : kMetrics) {
+    double largest = -1;
+    for (const Record* record : records) {
+      const Estimate* estimate = record->find(metric.tag);
+      if (estimate && record->status == Status::kOk) {
+        largest = std::max(largest, std::abs(estimate->median));
+      }
+    }
+    if ((!metric.shown && !all) || largest < 0) continue;
+    Column column{&metric, style_for(metric, largest), {}};
+    for (const Record* record : records) {
+      const Estimate* estimate = record->find(metric.tag);
+      const bool good = estimate && record->status == Status::kOk;
+      column.cells.push_back(good ? cell_of(*estimate, column.style) : Cell{"-", ""});
+    }
+    columns.push_back(std::move(column));
+  }
+  return columns;
+}
+
+}  // namespace
+
+std::vector<Group> groups_of(std::span<const Record> records, bool all) {
+  std::vector<Group> groups;
+  for (const Record& record : records) {
+    if (record.kind == "roofline") continue;  // a machine, no case
+    const auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
+      return comparable(*g.records.front(), record);
+    });
+    (group == groups.end() ? groups.emplace_back() : *group).records.push_back(&record);
+  }
+  for (Group& group : groups) {
+    const auto ran = std::find_if(group.records.begin(), group.records.end(), [](const Record* r) {
+      return r->llama_bench.model_n_params > 0;
+    });
+    group.title = title_of(ran == group.records.end() ? *group.records.front() : **ran);
+    group.columns = columns_of(group.records, all);
+  }
+  return groups;
+}
+
+namespace {
+
+// Which kernels a decode step runs.
+std::string decode_kernels(const Record& record) {
+  std::set<std::string> names;
+  for (const KernelChoice& choice : record.fingerprint.kernels) {
+    if (choice.m_lo == 1) names.insert(choice.kernel);
+  }
+  return join({names.begin(), names.end()}, ", ");
+}
+
+void note_slower_than_bf16(const Group& group, std::vector<std::string>* notes) {
+  const auto bf16 = std::find_if(group.records.begin(), group.records.end(), [](const Record* r) {
+    return r->format == "bf16" && r->status == Status::kOk && r->find("decode_tps");
+  });
+  if (bf16 == group.records.end()) return;
+  const Estimate& base = *(*bf16)->find("decode_tps");
+  for (const Record* record : group.records) {
+    const Estimate* speed = record->find("decode_tps");
+    if (!speed || record->status != Status::kOk || speed->hi >= base.lo) continue;
+    notes->push_back(fmt::format(
+        "warning: {} decodes slower than bf16 ({} against {} tokens/s); it ran {}", record->format,
+        show("decode_tps", *speed), show("decode_tps", base), decode_kernels(*record)));
+  }
+}
+
+// Of a format as records show it: "int8", "int8+int8", "int8wo: int8-sbf16".
+std::string weights_of(const std::string& format) {
+  const size_t colon = format.find(": ");
+  const std::string pair = colon == std::string::npos ? format : format.substr(colon + 2);
+  return pair.substr(0, pair.find('+'));
+}
+
+}  // namespace
+
+std::vector<std::string> notes_of(const Group& group) {
+  std::vector<std::string> notes;
+  const auto add = [&](std::string note) {
+    if (std::find(notes.begin(), notes.end(), note) == notes.end())
+      notes.push_back(std::move(note));
+  };
+  add("median ± half of the 95 % interval; per token: bytes that a decode step must read");
+  for (const Record* record : group.records) {
+    if (!record->quality) continue;
+    const QualityText& q = *record->quality;
+    add(
+        fmt::format("perplexity, KL and top-1 on {}: {} tokens scored, windows of {}; KL and top-1 "
+                    "against {}",
+                    q.text, q.tokens, q.ctx, q.reference));
+  }
+  for (const Record* record : group.records) {
+    if (record->random_weights) add("random weights: speed and memory only");
+  }
+  for (const Record* record : group.records) {
+    if (record->status != Status::kOk) {
+      add(fmt::format("{}: {}: {}", record->format, name(record->status), record->reason));
+    } else if (record->resident != weights_of(record->format)) {
+      add(fmt::format("{}: resident: {} (no kernel of {} reads this format)", record->format,
+                      record->resident, record->llama_bench.backends));
+    }
+  }
+  for (const Record* record : group.records) {
+    if (record->status != Status::kOk || record->unstable.empty()) continue;
+    add(fmt::format("{}: unstable: {}", record->format, join(record->unstable, "; ")));
+  }
+  note_slower_than_bf16(group, &notes);
+  return notes;
+}
+
+std::string row_name(const Record& record) {
+  const std::string asked = record.config_text("format");
+  const bool same = asked.empty() || asked == "stored" || asked == record.format;
+  const std::string text = same ? record.format : fmt::format("{}: {}", asked, record.format);
+  return record.status == Status::kOk ? text : fmt::format("{} ({})", text, name(record.status));
+}
+
+std::string show(std::string_view tag, const Estimate& estimate) {
+  const Style style = style_for(find_metric(tag), std::abs(estimate.median));
+  const Cell cell = cell_of(estimate, style);
+  return cell.half.empty() ? cell.value : cell.value + " ± " + cell.half;
+}
+
+std::string show_with_unit(std::string_view tag, const Estimate& estimate) {
+  const std::string unit = style_for(find_metric(tag), std::abs(estimate.median)).unit;
+  return show(tag, estimate) + (unit.empty() ? "" : " " + unit);
+}
+
+}  // namespace lowbit

@@ -1,0 +1,38 @@
+// One page about records that opens anywhere, offline. A pure function: the same records give the
+// same page.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bench/record.h"
+
+namespace lowbit {
+
+std::string report_html(std::span<const Record> records);
+
+// What to use, of records that may stand in one table, and why.
+struct Advice {
+  const Record* pick = nullptr;  // nullptr: nothing ran that could be recommended
+  std::string why;
+};
+
+// The mean KL divergence, in nats a token, up to which a format counts as good.
+inline constexpr double kGoodKl = 0.05;
+
+// The fastest decode among the formats up to kGoodKl, or among all where no quality was measured;
+// of those that are as fast within their intervals the one with the lowest KL, then the smallest.
+// Unstable cases are recommended only if there are no others.
+Advice advise(std::span<const Record* const> records);
+
+// Plots of records that may stand in one table; "" where nothing of the kind was measured.
+// `machine`: records of kind roofline; the levels of the last are drawn too.
+std::string pareto_plot(std::span<const Record* const> records);
+std::string roofline_plot(std::span<const Record* const> records,
+                          std::span<const Record* const> machine);
+std::string latency_chart(std::span<const Record* const> records);
+std::string memory_chart(std::span<const Record* const> records);
+std::string energy_chart(std::span<const Record* const> records);
+
+}  // namespace lowbit

@@ -1,0 +1,37 @@
+// What steps of a model must read and compute, from shapes alone: a bound that no kernel beats.
+#pragma once
+
+#include "engine/loaded_model.h"
+
+namespace lowbit {
+
+// Operations are two per multiply-add. Which of them a kernel does with small integers depends on
+// the kernel (ops/linear.h); attention is always done with floats.
+struct Work {
+  double bytes = 0;  // read: weights once a step, state of every position once a sequence
+  double float_flops = 0, integer_flops = 0;
+  double flops() const { return float_flops + integer_flops; }
+};
+
+class WorkCounter {
+ public:
+  explicit WorkCounter(const LoadedModel& loaded);
+
+  // One decode step of `batch` sequences, each of which attends to `context` positions.
+  Work decode(int32_t batch, double context) const;
+  // A prompt of one sequence in as many steps as it needs, logits for its last token.
+  Work prefill(int32_t tokens) const;
+
+  double state_bytes_per_token() const { return state_bytes_; }  // of one sequence
+
+ private:
+  // Linears of a step with `tokens` tokens of which `rows` ask for logits.
+  void add_linears(int32_t tokens, int32_t rows, bool decode, Work* work) const;
+
+  const Model& model_;
+  double state_bytes_ = 0;
+  double attention_flops_ = 0;  // of one token and one position
+  double head_bytes_ = 0;       // read only where logits are asked for
+};
+
+}  // namespace lowbit
