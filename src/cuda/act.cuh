@@ -80,10 +80,10 @@ __device__ inline float load_act(const Act& x, int t, int column, int k, float (
       }
     }
     for (int e = 0; e < 4 && column + e < k; ++e) {
-      v[e] = x.code == Code::kF32   ? static_cast<const float*>(x.data)[at + e]
-             : x.code == Code::kF16 ? __half2float(static_cast<const __half*>(x.data)[at + e])
-                                    : __bfloat162float(
-                                          static_cast<const __nv_bfloat16*>(x.data)[at + e]);
+      v[e] = x.code == Code::kF32 ? static_cast<const float*>(x.data)[at + e]
+             : x.code == Code::kF16
+                 ? __half2float(static_cast<const __half*>(x.data)[at + e])
+                 : __bfloat162float(static_cast<const __nv_bfloat16*>(x.data)[at + e]);
     }
     return 1;
   }

@@ -80,7 +80,8 @@ struct Bf16 : Half16 {
   static constexpr bool kBf16 = true;
 };
 
-// ---- integers in pairs: a mask makes 1024 + code 2^p of a code at bit p of a half -------------------
+// ---- integers in pairs: a mask makes 1024 + code 2^p of a code at bit p of a half
+// -------------------
 
 // kBits = 2, 4.
 template <int kBits, int kMiddle>
@@ -250,8 +251,8 @@ struct E4M3 {
   }
 };
 
-// Sign, kExponent and mantissa bits at the top of a byte: the exponent field moves to the low end of
-// f16's, which divides the number by 2^(15 - bias); subnormals keep their meaning.
+// Sign, kExponent and mantissa bits at the top of a byte: the exponent field moves to the low end
+// of f16's, which divides the number by 2^(15 - bias); subnormals keep their meaning.
 template <int kBits, int kExponent>
 struct ByteFloat {
   static constexpr int kWords = ByteWords<kBits>::kWords;

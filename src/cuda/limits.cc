@@ -28,9 +28,9 @@ LinearArgs rows_of(const LinearArgs& args, int32_t first, int32_t count) {
     return l;
   }
   const int64_t blocks = x.block_k == 0 ? 1 : (x.ld + x.block_k - 1) / x.block_k;
-  const int64_t scale = x.scale == Scale::kF32                                  ? 4
+  const int64_t scale = x.scale == Scale::kF32                              ? 4
                         : x.scale == Scale::kF16 || x.scale == Scale::kBF16 ? 2
-                                                                                : 1;
+                                                                            : 1;
   l.x.data = skip(x.data, first * ((x.ld * x.bits + 7) / 8));
   if (x.block_n != 0) l.x.scales = skip(x.scales, first * blocks * scale);
   if (x.zeros && x.block_n != 0) {

@@ -8,7 +8,8 @@ namespace lowbit::cuda {
 // ---- tensor cores -------------------------------------------------------------------------------
 
 // d[16, 8] += a[16, 16] b[16, 8], f16 in, f32 out. Lane 4g + q: a = rows g, g + 8 of columns 2q,
-// 2q + 1, then of columns 2q + 8, 2q + 9; b = those of column g; d = rows g, g + 8, columns 2q, 2q + 1.
+// 2q + 1, then of columns 2q + 8, 2q + 9; b = those of column g; d = rows g, g + 8, columns 2q, 2q
+// + 1.
 __device__ __forceinline__ void mma_f16(float (&d)[4], const uint32_t (&a)[4], uint32_t b0,
                                         uint32_t b1) {
   asm volatile(
@@ -85,7 +86,9 @@ __device__ __forceinline__ uint64_t evict_first() {
 __device__ __forceinline__ void async_copy16(uint32_t to, const void* from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
-__device__ __forceinline__ void async_commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+__device__ __forceinline__ void async_commit() {
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
 template <int kPending>
 __device__ __forceinline__ void async_wait() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");

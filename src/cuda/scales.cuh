@@ -48,8 +48,9 @@ __device__ inline float2 any_pair(Scale type, const uint8_t* plane, int pair) {
 __device__ inline Shift shift_of(const TileArgs& a, const uint8_t* zeros, int pair) {
   // decode() takes the middle away from integers.
   const Code code = a.linear.w.code;
-  const float middle =
-      code == Code::kUInt || code == Code::kInt ? static_cast<float>(1 << (a.linear.w.bits - 1)) : 0;
+  const float middle = code == Code::kUInt || code == Code::kInt
+                           ? static_cast<float>(1 << (a.linear.w.bits - 1))
+                           : 0;
   switch (a.shape.zero) {
     case Zero::kNone:
       return {{0, 0}, {0, 0}};
@@ -82,7 +83,11 @@ __device__ __forceinline__ void add_shifted(float2 s, const Shift& z, float2 sum
   y[3] += fmaf(s.y, fmaf(z.shift.y, sum.y, acc[3]), z.offset.y * sum.y);
 }
 
-enum class With : uint8_t { kNoZeros, kFloatZeros, kAnyZeros };  // kFloatZeros: stored like the scale
+enum class With : uint8_t {
+  kNoZeros,
+  kFloatZeros,
+  kAnyZeros
+};  // kFloatZeros: stored like the scale
 
 // kWords words of a plane that holds, for each pair of rows, as many.
 template <int kWords>

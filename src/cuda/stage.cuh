@@ -34,10 +34,19 @@ __device__ __forceinline__ uint32_t pack_bf16(float a, float b) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
+// Where the numbers of token t go.
+struct TokenOut {
+  const StagedX& x;
+  int t, second_term;  // of bf16: so many rows further on
+  int sums_per_unit;
+  float inverse_power;
+};
+
 // Four numbers of a token as the tensor cores want them, and the sums over them that zeros need.
 template <bool kBf16>
-__device__ __forceinline__ void put(const LinearArgs& a, int sums_per_unit, int t, int column,
-                                    float inverse_power, const float (&v)[4], const StagedX& out) {
+__device__ __forceinline__ void put(const TokenOut& to, int column, const float (&v)[4]) {
+  const StagedX& out = to.x;
+  const int t = to.t, sums_per_unit = to.sums_per_unit;
   const int i = threadIdx.x % kLanesPerUnit, unit = column / kUnit;
   uint16_t* at = out.x + int64_t{t} * out.row_halves + unit * kUnit + i % 4 * 16 + i / 4 * 4;
   if constexpr (kBf16) {
@@ -48,13 +57,13 @@ __device__ __forceinline__ void put(const LinearArgs& a, int sums_per_unit, int 
       rest[e] = isfinite(v[e]) ? v[e] - high : 0;
     }
     *reinterpret_cast<uint2*>(at) = {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])};
-    *reinterpret_cast<uint2*>(at + int64_t{a.m} * out.row_halves) = {pack_bf16(rest[0], rest[1]),
-                                                                     pack_bf16(rest[2], rest[3])};
+    *reinterpret_cast<uint2*>(at + int64_t{to.second_term} * out.row_halves) = {
+        pack_bf16(rest[0], rest[1]), pack_bf16(rest[2], rest[3])};
     return;
   }
   float scaled[4], sum = 0;
 #pragma unroll
-  for (int e = 0; e < 4; ++e) scaled[e] = v[e] * inverse_power;
+  for (int e = 0; e < 4; ++e) scaled[e] = v[e] * to.inverse_power;
   *reinterpret_cast<uint2*>(at) = {pack_halves(scaled[0], scaled[1]),
                                    pack_halves(scaled[2], scaled[3])};
   if (sums_per_unit == 0) return;
@@ -121,9 +130,9 @@ __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int 
     sum = fmaf(v.w, v.w, fmaf(v.z, v.z, fmaf(v.y, v.y, fmaf(v.x, v.x, sum))));
     float4 w = {1, 1, 1, 1};
     if (a.norm_weight) load_norm(a, column, w);
-    top = fmaxf(fmaxf(fmaxf(fabsf(v.x * w.x), fabsf(v.y * w.y)),
-                      fmaxf(fabsf(v.z * w.z), fabsf(v.w * w.w))),
-                top);
+    top = fmaxf(
+        fmaxf(fmaxf(fabsf(v.x * w.x), fabsf(v.y * w.y)), fmaxf(fabsf(v.z * w.z), fabsf(v.w * w.w))),
+        top);
   };
   if (!kBf16 || a.norm_weight) {
     if (plain && columns <= kAhead * kColumnsAtOnce) {
@@ -159,6 +168,7 @@ __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int 
   }
   const float inverse = a.norm_weight ? inverse_rms(shared.squares, a.k, a.norm_eps) : 1;
   const float power = kBf16 ? 1 : power_scale(top * inverse);
+  const TokenOut to = {out, t, a.m, sums_per_unit, inverse_power(power)};
   const auto finish = [&](int column, const float4& v) {
     float four[4] = {v.x, v.y, v.z, v.w};
     if (a.norm_weight) {
@@ -167,7 +177,7 @@ __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int 
       four[0] = v.x * inverse * w.x, four[1] = v.y * inverse * w.y;
       four[2] = v.z * inverse * w.z, four[3] = v.w * inverse * w.w;
     }
-    put<kBf16>(a, sums_per_unit, t, column, inverse_power(power), four, out);
+    put<kBf16>(to, column, four);
   };
   // The second look finds x in the L1.
   float factor = 1;

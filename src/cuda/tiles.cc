@@ -150,7 +150,7 @@ DeviceTensor pack(const QTensor& canonical, bool paired) {
   LB_CUDA(cudaMemset(tiles.data, 0, tiles.size));
   if (scales_of_rows(from)) rows = device_bytes(size_t(shape.tiles) * kTileRows * sizeof(float));
   pack_tiles(from, canonical.n, canonical.k, paired, static_cast<uint8_t*>(tiles.data),
-             static_cast<float*>(rows.data), nullptr);
+             static_cast<float*>(rows.data));
   LB_CUDA(cudaStreamSynchronize(nullptr));  // the canonical planes end here
   out.view.codes = tiles.data;
   out.view.scales = rows.data;
@@ -164,7 +164,7 @@ Bytes unpack(const DeviceTensor& packed, const Format& format, int64_t n, int64_
   const bool trits = format.code == Code::kTrit;
   const size_t size = static_cast<size_t>(n * (trits ? k : row_bytes(format, k)));
   const Buffer codes(size);
-  unpack_tiles(packed.view, n, k, codes.as<uint8_t>(), nullptr);
+  unpack_tiles(packed.view, n, k, codes.as<uint8_t>());
   std::byte* out = nullptr;
   Bytes bytes = allocate_bytes(size, &out);
   LB_CUDA(cudaMemcpy(out, codes.data(), size, cudaMemcpyDeviceToHost));

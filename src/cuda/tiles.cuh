@@ -1,4 +1,5 @@
-// y[m, n] (+)= x[m, k] w[n, k]^T for up to 32 tokens, w in layout kTiles: one kernel for all formats.
+// y[m, n] (+)= x[m, k] w[n, k]^T for up to 32 tokens, w in layout kTiles: one kernel for all
+// formats.
 //
 // Weights are the A operand (16 rows) and tokens the 8 columns of B, so that one token costs what
 // eight do. Each warp streams its share of a tile (all of k, or one of `parts` parts of it) through
@@ -243,9 +244,7 @@ __device__ inline void finish_rounds(const TileArgs& a, float code_factor, const
       if (l.bias) v[which] += l.bias[n + half * which];
     }
     float* out = l.y + t * l.ldy + n;
-    *out = silu_mul                        ? silu(v[0]) * v[1]
-           : l.epilogue == Epilogue::kAdd ? *out + v[0]
-                                          : v[0];
+    *out = silu_mul ? silu(v[0]) * v[1] : l.epilogue == Epilogue::kAdd ? *out + v[0] : v[0];
   }
 }
 
@@ -360,8 +359,8 @@ __global__ void __launch_bounds__(kTileThreads, kN == 1 ? 2 : 1)
     }
     if (round + 1 == a.rounds || round + 1 - flushed == a.flush_rounds) {
       __syncthreads();
-      finish_rounds(a, W::kFactor, stages ? &own_scale : a.prepared_scale, partial,
-                    flushed, round + 1);
+      finish_rounds(a, W::kFactor, stages ? &own_scale : a.prepared_scale, partial, flushed,
+                    round + 1);
       flushed = round + 1;
       if (flushed < a.rounds) __syncthreads();
     }

@@ -4,7 +4,8 @@
 //
 //   unit    lane 4g + q holds, of rows g and g + 8, columns 16 j + 4 q + e (j, e = 0..3): codes
 //           c = 16 h + 4 j + e of row g + 8 h. Where each of them lies: code_place().
-//   block   max(64, group) columns: units, then scales, then zeros: for each pair of rows (g, g + 8)
+//   block   max(64, group) columns: units, then scales, then zeros: for each pair of rows (g, g +
+//   8)
 //           those of its groups in order, two each
 //
 // Integer codes are biased to be unsigned. Columns past k and rows past n hold zeros. Scales of
@@ -35,10 +36,10 @@ struct TileShape {
 };
 
 LB_HOST_DEVICE constexpr int scale_bytes(Scale scale) {
-  return scale == Scale::kNone                                                               ? 0
-         : scale == Scale::kF32                                                              ? 4
-         : scale == Scale::kF16 || scale == Scale::kBF16                                     ? 2
-                                                                                             : 1;
+  return scale == Scale::kNone                           ? 0
+         : scale == Scale::kF32                          ? 4
+         : scale == Scale::kF16 || scale == Scale::kBF16 ? 2
+                                                         : 1;
 }
 
 LB_HOST_DEVICE constexpr int zero_bytes(Zero zero, Scale scale) {
@@ -62,9 +63,8 @@ LB_HOST_DEVICE constexpr TileShape tile_shape(const WeightView& w, int64_t n, in
   s.blocks = static_cast<int32_t>((k + block_k - 1) / block_k);
   const int codes = w.sparse24 ? kUnit / 2 : kUnit;
   s.unit_bytes = kTileRows * codes * tile_bits(w) / 8 + (w.sparse24 ? kTileRows * kUnit / 8 : 0);
-  s.block_bytes =
-      s.units * s.unit_bytes +
-      s.groups() * kTileRows * (scale_bytes(s.scale) + zero_bytes(s.zero, s.scale));
+  s.block_bytes = s.units * s.unit_bytes +
+                  s.groups() * kTileRows * (scale_bytes(s.scale) + zero_bytes(s.zero, s.scale));
   return s;
 }
 
@@ -78,7 +78,9 @@ struct CodePart {
 
 // Where a half of a word has the sign and the magnitude of the four-bit floats of pairs 0 to 3: the
 // first one's are an f16's already, the second's need one shift, those of the others two.
-LB_HOST_DEVICE constexpr int sign_at(int pair) { return pair == 0 ? 15 : pair == 1 ? 12 : 16 - pair; }
+LB_HOST_DEVICE constexpr int sign_at(int pair) {
+  return pair == 0 ? 15 : pair == 1 ? 12 : 16 - pair;
+}
 LB_HOST_DEVICE constexpr int magnitude_at(int pair) { return 9 - 3 * pair; }
 
 // Narrow codes lie in pairs, one in each half of a word, so that a mask makes two f16 of them; the
@@ -87,8 +89,8 @@ LB_HOST_DEVICE constexpr int code_parts(const WeightView& w, int c, CodePart* ou
   const int bits = w.bits;
   const int i = c % 16, h = c / 16, pair = i / 2, half = c % 2;
   const auto set = [](int b, int from, int word, int at, int words, int plane) {
-    return CodePart{static_cast<int8_t>(b),    static_cast<int8_t>(from),
-                    static_cast<int8_t>(word), static_cast<int8_t>(at),
+    return CodePart{static_cast<int8_t>(b),     static_cast<int8_t>(from),
+                    static_cast<int8_t>(word),  static_cast<int8_t>(at),
                     static_cast<int8_t>(words), static_cast<int16_t>(plane)};
   };
   switch (bits) {

@@ -5,8 +5,7 @@
 namespace lowbit::cuda {
 
 void linear_e2m1(const LinearArgs& args, Stream stream) {
-  using Kinds =
-      Among<RowScales, GroupScales<In::kE8M0, 2>, GroupScales<In::kE4M3, 4>, AnyScales>;
+  using Kinds = Among<RowScales, GroupScales<In::kE8M0, 2>, GroupScales<In::kE4M3, 4>, AnyScales>;
   launch_tiles<E2M1, Kinds, Kinds>(args, stream);
 }
 

@@ -4,11 +4,7 @@
 
 namespace lowbit::cuda {
 
-void linear_int2(const LinearArgs& args, Stream stream) {
-  launch_integers<Int2>(args, stream);
-}
-void linear_int4(const LinearArgs& args, Stream stream) {
-  launch_integers<Int4>(args, stream);
-}
+void linear_int2(const LinearArgs& args, Stream stream) { launch_integers<Int2>(args, stream); }
+void linear_int4(const LinearArgs& args, Stream stream) { launch_integers<Int4>(args, stream); }
 
 }  // namespace lowbit::cuda

@@ -80,8 +80,7 @@ inline TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int su
 
 // One CTA for each token.
 template <bool kBf16>
-__global__ void __launch_bounds__(kTileThreads)
-    prepare_kernel(const __grid_constant__ TileArgs a) {
+__global__ void __launch_bounds__(kTileThreads) prepare_kernel(const __grid_constant__ TileArgs a) {
   __shared__ StageMemory memory;
   pdl_launch_dependents();
   prefetch_norm(a.linear);
@@ -102,12 +101,14 @@ void launch_kernel(const LinearArgs& l, const TileShape& shape, cudaStream_t str
     a.prepared.pitch = kN * 8;
     a.prepared.row_halves = units * kUnit;
     a.prepared.x = static_cast<uint16_t*>(l.workspace);
-    a.prepared.sums = reinterpret_cast<float*>(a.prepared.x + int64_t{rows} * a.prepared.row_halves);
+    a.prepared.sums =
+        reinterpret_cast<float*>(a.prepared.x + int64_t{rows} * a.prepared.row_halves);
     a.prepared_scale = a.prepared.sums + int64_t{units} * sums * a.prepared.pitch;
     launch_pdl(prepare_kernel<W::kBf16>, l.m, kTileThreads, 0, stream, a);
   }
   static const bool allowed = [] {
-    LB_CUDA(cudaFuncSetAttribute(tiles_kernel<W, S, kN>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+    LB_CUDA(cudaFuncSetAttribute(tiles_kernel<W, S, kN>,
+                                 cudaFuncAttributeMaxDynamicSharedMemorySize,
                                  kWholeSm - kStaticShared));
     return true;
   }();

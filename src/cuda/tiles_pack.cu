@@ -81,12 +81,14 @@ __global__ void __launch_bounds__(kThreads) pack_codes_kernel(const PackArgs a) 
       words[i * kMostWords + parts[i].word] |= (code >> parts[i].from & mask) << parts[i].at;
     }
   }
-  uint8_t* out = block_at(a, tile, unit / a.shape.units) + unit % a.shape.units * a.shape.unit_bytes;
+  uint8_t* out =
+      block_at(a, tile, unit / a.shape.units) + unit % a.shape.units * a.shape.unit_bytes;
   for (int i = 0; i < count; ++i) {
     for (int word = 0; word < parts[i].words; ++word) {
       parts[i].word = static_cast<int8_t>(word);
       // Parts of one plane come one after the other; the bytes were zero.
-      *reinterpret_cast<uint32_t*>(out + word_offset(parts[i], lane)) |= words[i * kMostWords + word];
+      *reinterpret_cast<uint32_t*>(out + word_offset(parts[i], lane)) |=
+          words[i * kMostWords + word];
     }
   }
 }
@@ -104,7 +106,8 @@ __global__ void __launch_bounds__(kThreads) unpack_codes_kernel(const PackArgs a
     const int column = static_cast<int>(i % kUnit), in_tile = static_cast<int>(row % kTileRows);
     const int lane = in_tile % 8 * 4 + column % 16 / 4;
     const int c = 16 * (in_tile / 8) + column / 16 * 4 + column % 4;
-    const uint8_t* at = block_at(a, tile, unit / a.shape.units) + unit % a.shape.units * a.shape.unit_bytes;
+    const uint8_t* at =
+        block_at(a, tile, unit / a.shape.units) + unit % a.shape.units * a.shape.unit_bytes;
     CodePart parts[3];
     const int count = code_parts(a.w, c, parts);
     uint32_t code = 0;
@@ -192,7 +195,9 @@ __global__ void __launch_bounds__(kThreads) pack_rows_kernel(const PackArgs a) {
   a.row_scales[tile_row] = scale;
 }
 
-unsigned grid(int64_t threads) { return static_cast<unsigned>((threads + kThreads - 1) / kThreads); }
+unsigned grid(int64_t threads) {
+  return static_cast<unsigned>((threads + kThreads - 1) / kThreads);
+}
 
 }  // namespace
 
@@ -206,28 +211,27 @@ bool scales_of_rows(const WeightView& w) {
 }
 
 void pack_tiles(const WeightView& canonical, int64_t n, int64_t k, bool paired, uint8_t* tiles,
-                float* row_scales, Stream stream_) {
-  const auto stream = static_cast<cudaStream_t>(stream_);
+                float* row_scales) {
   const PackArgs a{canonical, tile_shape(canonical, n, k), n, k, paired, tiles, row_scales};
   const int64_t blocks = int64_t{a.shape.tiles} * a.shape.blocks;
-  pack_codes_kernel<<<grid(blocks * a.shape.units * kLanes), kThreads, 0, stream>>>(a);
+  pack_codes_kernel<<<grid(blocks * a.shape.units * kLanes), kThreads>>>(a);
   LB_CUDA(cudaGetLastError());
   if (a.shape.groups() != 0) {
-    pack_scales_kernel<<<grid(blocks * a.shape.groups() * kTileRows), kThreads, 0, stream>>>(a);
+    pack_scales_kernel<<<grid(blocks * a.shape.groups() * kTileRows), kThreads>>>(a);
     LB_CUDA(cudaGetLastError());
   }
   if (row_scales) {
-    pack_rows_kernel<<<grid(int64_t{a.shape.tiles} * kTileRows), kThreads, 0, stream>>>(a);
+    pack_rows_kernel<<<grid(int64_t{a.shape.tiles} * kTileRows), kThreads>>>(a);
     LB_CUDA(cudaGetLastError());
   }
 }
 
-void unpack_tiles(const WeightView& packed, int64_t n, int64_t k, uint8_t* codes, Stream stream) {
+void unpack_tiles(const WeightView& packed, int64_t n, int64_t k, uint8_t* codes) {
   PackArgs a{packed, tile_shape(packed, n, k), n, k, false, nullptr, nullptr};
   a.tiles = const_cast<uint8_t*>(static_cast<const uint8_t*>(packed.codes));
   const int bits = packed.code == Code::kTrit ? 8 : packed.bits;
   const dim3 blocks(grid((k * bits + 7) / 8), static_cast<unsigned>(n));
-  unpack_codes_kernel<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a, codes);
+  unpack_codes_kernel<<<blocks, kThreads>>>(a, codes);
   LB_CUDA(cudaGetLastError());
 }
 

@@ -201,9 +201,8 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
     const KvView& kv = state.kv[l];
     const RopeAppendArgs rope = {t,         c_.heads, c_.kv_heads, c_.head_dim, s.qkv,
                                  s.cos_sin, b.pos,    b.slot,      kv};
-    const AttentionArgs attention = {t,     c_.heads,        c_.kv_heads, c_.head_dim,
-                                     s.qkv, b.pos,           b.slot,      kv,
-                                     scale, out.made, b.context};
+    const AttentionArgs attention = {t,      c_.heads, c_.kv_heads, c_.head_dim, s.qkv,    b.pos,
+                                     b.slot, kv,       scale,       out.made,    b.context};
     if (fused_ && op.rope_attention && b.n_seq == b.n_tok) {
       return run(x, {"attention", l}, "rope_attention", op.rope_attention, {rope, attention});
     }
@@ -223,8 +222,7 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
     const Activation to_gate_up = input_of(w.gate_up, s.normed),
                      to_down = input_of(w.down, s.gated);
     linear(x, {"qkv", l}, w.qkv,
-           norm({{"attn_norm", l}, {"qkv_in", l}}, s.h, w.attn_norm, w.qkv, t, to_qkv), t,
-           {s.qkv});
+           norm({{"attn_norm", l}, {"qkv_in", l}}, s.h, w.attn_norm, w.qkv, t, to_qkv), t, {s.qkv});
     attend(l, to_o);
     linear(x, {"o", l}, w.o, in({"o_in", l}, to_o, t), t, {s.h, Epilogue::kAdd});
     const LinearIn normed =
@@ -246,8 +244,7 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
         {b.n_logits, c_.hidden, s.h, b.logit_row, s.last});
     last = s.last;
   }
-  const Activation to_head =
-      s.last_normed.as(head_.input.in(b.decode()), b.n_logits, c_.hidden);
+  const Activation to_head = s.last_normed.as(head_.input.in(b.decode()), b.n_logits, c_.hidden);
   linear(x, {"head"}, head_,
          norm({{"final_norm"}, {"head_in"}}, last, final_norm_, head_, b.n_logits, to_head),
          b.n_logits, {logits});

@@ -126,9 +126,18 @@ void measure(const std::string& text, int32_t m, const Buffer& flat) {
     Act x = act_of(f32, matrix.k);
     x.data = i == 0 || i == 2 ? h.data() : i == 1 ? qkv.data() : wide.data();
     if (i == 1) x.ld = 6144;
-    LinearArgs args{m, matrix.n, matrix.k, x, weights[i].layer(layer), nullptr,
-                    i == 0 ? qkv.as<float>() : i == 2 ? wide.as<float>() : h.as<float>(),
-                    i == 2 ? kWide : matrix.n, matrix.epilogue, workspace.data()};
+    LinearArgs args{m,
+                    matrix.n,
+                    matrix.k,
+                    x,
+                    weights[i].layer(layer),
+                    nullptr,
+                    i == 0   ? qkv.as<float>()
+                    : i == 2 ? wide.as<float>()
+                             : h.as<float>(),
+                    i == 2 ? kWide : matrix.n,
+                    matrix.epilogue,
+                    workspace.data()};
     if (matrix.norm) args.norm_weight = norm.as<float>(), args.norm_eps = 1e-5f;
     kernel.launch(args, stream);
   };

@@ -84,9 +84,16 @@ class LinearOnGpu : public GpuTest {
     Guarded bias, workspace;
   };
 
+  struct Call {
+    int32_t m;
+    bool with_bias = false;
+    Epilogue epilogue = Epilogue::kStore;
+  };
+
   // y of the first m tokens, what lies around it included.
   Output run(const LinearKernel& kernel, Problem& p, const OnGpuProblem& gpu,
-             const WeightView& weights, int32_t m, bool with_bias, Epilogue epilogue) {
+             const WeightView& weights, const Call& call) {
+    const auto [m, with_bias, epilogue] = call;
     Output y(m, p.n);
     if (epilogue == Epilogue::kAdd) y.fill(p.before);
     const std::span<float> all = y.memory();
@@ -110,15 +117,12 @@ class LinearOnGpu : public GpuTest {
     const DeviceTensor packed = packer ? packer->pack(p.w, false) : DeviceTensor{};
     const OnGpuProblem gpu(kernel, p);
     for (size_t i = 0; i < tokens.size(); ++i) {
-      const int32_t m = tokens[i];
-      const bool with_bias = i % 2 == 0;
-      const Epilogue epilogue = i / 2 % 2 == 0 ? Epilogue::kAdd : Epilogue::kStore;
-      Output y = run(kernel, p, gpu, packer ? packed.view : canonical.weights(), m, with_bias,
-                     epilogue);
-      const std::string error = p.check(kernel, m, with_bias, epilogue, y);
-      ASSERT_EQ(error, "") << repro(kernel, p, m) << " bias " << with_bias << " epilogue "
-                           << (epilogue == Epilogue::kAdd ? "add" : "store");
-      ASSERT_TRUE(y.padding_untouched()) << repro(kernel, p, m);
+      const Call call = {tokens[i], i % 2 == 0, i / 2 % 2 == 0 ? Epilogue::kAdd : Epilogue::kStore};
+      Output y = run(kernel, p, gpu, packer ? packed.view : canonical.weights(), call);
+      const std::string error = p.check(kernel, call.m, call.with_bias, call.epilogue, y);
+      ASSERT_EQ(error, "") << repro(kernel, p, call.m) << " bias " << call.with_bias << " epilogue "
+                           << (call.epilogue == Epilogue::kAdd ? "add" : "store");
+      ASSERT_TRUE(y.padding_untouched()) << repro(kernel, p, call.m);
     }
   }
 
@@ -204,7 +208,15 @@ TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
       Act act = act_of(format_of(FormatId::kF32), kK);
       act.data = normed.data();
       gpu.op.rmsnorm({m, kK, x.data(), norm.data(), 1e-5f, act}, nullptr);
-      LinearArgs args{m, kN, kK, act, packed.view, nullptr, both.data(), kN, Epilogue::kStore,
+      LinearArgs args{m,
+                      kN,
+                      kK,
+                      act,
+                      packed.view,
+                      nullptr,
+                      both.data(),
+                      kN,
+                      Epilogue::kStore,
                       workspace.data()};
       kernel->launch(args, nullptr);
       Act out = act_of(format_of(FormatId::kF32), kN / 2);
@@ -231,9 +243,9 @@ TEST_F(LinearOnGpu, BitsRepeat) {
     const DeviceTensor packed = packer_of(kernel, p.format)->pack(p.w, false);
     const OnGpuProblem inputs(kernel, p);
     for (const int32_t m : {1, 8, 32}) {
-      const Output first = run(kernel, p, inputs, packed.view, m, false, Epilogue::kStore);
+      const Output first = run(kernel, p, inputs, packed.view, {m});
       for (int round = 0; round < 3; ++round) {
-        EXPECT_TRUE(run(kernel, p, inputs, packed.view, m, false, Epilogue::kStore).same_bits(first));
+        EXPECT_TRUE(run(kernel, p, inputs, packed.view, {m}).same_bits(first));
       }
     }
   }

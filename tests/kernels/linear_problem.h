@@ -57,8 +57,8 @@ class Problem {
     }
   }
 
-  LinearArgs args(const WeightView& weights, int32_t m, bool with_bias, Epilogue epilogue, Output& y,
-                  void* workspace) {
+  LinearArgs args(const WeightView& weights, int32_t m, bool with_bias, Epilogue epilogue,
+                  Output& y, void* workspace) {
     return {.m = m,
             .n = n,
             .k = k,

@@ -27,8 +27,8 @@ std::vector<const LinearKernel*> runnable_kernels() {
   return kernels;
 }
 
-void run_and_check(const LinearKernel& kernel, Problem& p, int32_t m,
-                   bool with_bias, Epilogue epilogue) {
+void run_and_check(const LinearKernel& kernel, Problem& p, int32_t m, bool with_bias,
+                   Epilogue epilogue) {
   Output y(m, p.n);
   if (epilogue == Epilogue::kAdd) y.fill(p.before);
   Workspace workspace(p.workspace_bytes(kernel, m));
@@ -80,7 +80,7 @@ TEST(Linear, EveryActivationFormatAgreesWithTheReference) {
         Problem p(parse_format(weights), activation_format(parse_format(act)), 3, shape);
         for (const LinearKernel* kernel : runnable_kernels()) {
           if (!kernel->weights(p.format) || !kernel->activations(p.act_format)) continue;
-            run_and_check(*kernel, p, 3, true, Epilogue::kAdd);
+          run_and_check(*kernel, p, 3, true, Epilogue::kAdd);
         }
         const LinearKernel& reference = ref_backend().linear_kernels[0];
         run_and_check(reference, p, 3, true, Epilogue::kAdd);
@@ -149,7 +149,8 @@ TEST(Linear, BitsDoNotDependOnTheThreadCountOrTheRun) {
         for (const int threads : {1, 1, 2, 3}) {
           set_threads(threads);
           Output y(m, p.n);
-          kernel->launch(p.args(view(p.w), m, true, Epilogue::kStore, y, workspace.data()), nullptr);
+          kernel->launch(p.args(view(p.w), m, true, Epilogue::kStore, y, workspace.data()),
+                         nullptr);
           if (std::isnan(first.at(0, 0))) first = y;
           EXPECT_TRUE(y.same_bits(first)) << repro(*kernel, p, m) << " threads " << threads;
         }
@@ -170,7 +171,8 @@ TEST(Linear, BitsDoNotDependOnTheOtherTokens) {
       if (!kernel->weights(format) || !kernel->activations(p.act_format)) continue;
       Output all(kTokens, p.n);
       Workspace workspace(p.workspace_bytes(*kernel, kTokens));
-      kernel->launch(p.args(view(p.w), kTokens, true, Epilogue::kStore, all, workspace.data()), nullptr);
+      kernel->launch(p.args(view(p.w), kTokens, true, Epilogue::kStore, all, workspace.data()),
+                     nullptr);
       for (int32_t t = 0; t < kTokens; ++t) {
         Output one(1, p.n);
         LinearArgs args = p.args(view(p.w), 1, true, Epilogue::kStore, one, workspace.data());
