@@ -21,7 +21,8 @@ using namespace cuda;
 // ---- which formats a row reads ------------------------------------------------------------------
 
 bool fits_tiles(const Format& f) {
-  if (f.sparse24 || f.code == Code::kF32 || (f.block.k != 0 && f.block.k < 16)) return false;
+  if (f.sparse24 || f.code == Code::kF32 || f.outer == Outer::kInt8) return false;
+  if (f.block.k != 0 && f.block.k < 16) return false;
   return f.quantized() || f.bits == 16;
 }
 
