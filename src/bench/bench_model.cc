@@ -146,7 +146,7 @@ std::vector<RunTiming> watched_runs(Record* record, const Case& c, Stepper& step
     record->not_measured.emplace_back("energy_per_token", found.reason);
   }
   const HostLoad before = host_load();
-  std::vector<RunTiming> runs = measure_speed(stepper, c.backend, options);
+  std::vector<RunTiming> runs = measure_speed(stepper, options);
   const std::vector<std::string> disturbed = disturbances(before, host_load());
   record->unstable.insert(record->unstable.end(), disturbed.begin(), disturbed.end());
   add_speed(record, runs, options);
