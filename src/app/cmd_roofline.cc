@@ -109,6 +109,7 @@ int cmd_roofline(const std::vector<std::string>& args) {
   }
   const RooflineConfig config = read_config(args);
   const Backend& backend = find_backend(config.device);
+  check_device(config, backend.info());
   if (config.threads > 0) set_threads(config.threads);
   const Ceilings ceilings = ceilings_for(config);
   const std::vector<RooflineRow> rows = roofline(config, backend, ceilings);

@@ -111,7 +111,10 @@ void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loade
   const Work decode = counter.decode(1, context), prefill = counter.prefill(options.prompt_tokens);
   const bool decodes = options.new_tokens > 1;
   if (decodes) record->set("bytes_per_token", exact(decode.bytes));
-  if (c.backend.info().sm != 0) return;
+  if (c.backend.info().sm != 0) {
+    record->not_measured.emplace_back("ceiling_fraction", "ceilings of GPUs are not measured");
+    return;
+  }
   c.phase("measuring the ceiling");
   const std::optional<Ceilings> known = known_ceilings(*record);
   Ceilings ceilings = known.value_or(Ceilings{});

@@ -92,6 +92,14 @@ void check(const RooflineConfig& c) {
   }
 }
 
+void check_device(const RooflineConfig& config, const DeviceInfo& device) {
+  if (device.sm == 0 || config.bandwidth > 0) return;
+  throw_error(
+      "device = {}: only the CPU's ceilings are measured; give those of {}: bandwidth=GB/s "
+      "compute=TFLOP/s",
+      config.device, device.name);
+}
+
 Limit limit_of(const Work& work, double tokens, const Ceilings& ceilings) {
   Limit limit;
   limit.work = work;

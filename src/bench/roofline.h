@@ -46,6 +46,9 @@ void visit(Visitor& v, RooflineConfig& c) {
 // Error names the key for anything out of range or contradictory.
 void check(const RooflineConfig& config);
 
+// Error: a GPU, whose ceilings lowbit does not measure, without `bandwidth` and `compute`.
+void check_device(const RooflineConfig& config, const DeviceInfo& device);
+
 // A limit and what sets it.
 struct Limit {
   double tokens_per_second = 0;

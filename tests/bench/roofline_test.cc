@@ -215,6 +215,13 @@ TEST(Roofline, EveryWrongKeyIsRefusedByName) {
   EXPECT_NE(error_of({.bandwidth = 100}).find("both are needed"), std::string::npos);
   EXPECT_NE(error_of({.output = "xml"}).find("output"), std::string::npos);
   EXPECT_NE(error_of({.kv_format = "int5x"}).find("kv_format"), std::string::npos);
+
+  // The CPU's ceilings say nothing of a GPU.
+  DeviceInfo gpu;
+  gpu.sm = 90;
+  EXPECT_THROW(check_device({}, gpu), Error);
+  EXPECT_NO_THROW(check_device({.bandwidth = 4560, .compute = 800}, gpu));
+  EXPECT_NO_THROW(check_device({}, DeviceInfo{}));
 }
 
 }  // namespace
