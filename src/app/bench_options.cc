@@ -36,7 +36,8 @@ bool is_yaml(const std::string& arg) { return arg.ends_with(".yaml") || arg.ends
 // What the command line has, before anything of it is looked up.
 struct Words {
   std::string entry, file;
-  std::vector<std::string> overrides, models;
+  std::vector<std::string> overrides, models, imports;
+  LlamaBenchFlags llama;
   bool resume = false, help = false;
 };
 
@@ -50,8 +51,19 @@ Words split_words(const std::vector<std::string>& args) {
       words.overrides.push_back("output=" + *output);
     } else if (const auto out = flag_value(args, &i, {"--out"})) {
       words.overrides.push_back("out=" + *out);
+    } else if (const auto device = flag_value(args, &i, {"--device"})) {
+      words.overrides.push_back("device=" +
+                                *device);  // of llama-bench too, but it asks for nothing
+    } else if (const auto threads = flag_value(args, &i, {"--threads"})) {
+      words.overrides.push_back("threads=" + *threads);
+    } else if (const auto model = flag_value(args, &i, {"--model"})) {
+      words.models.push_back(*model);
+    } else if (const auto file = flag_value(args, &i, {"--import"})) {
+      words.imports.push_back(*file);
     } else if (arg == "--resume") {
       words.resume = true;
+    } else if (words.llama.take(args, &i)) {
+      continue;
     } else if (arg.starts_with("-")) {
       throw_error("unknown flag {}; settings are KEY=VALUE (`lowbit bench --help` lists them)",
                   arg);
@@ -104,6 +116,9 @@ std::string make_run_folder(const std::string& parent) {
 }
 
 BenchRequest suite_request(const Words& words) {
+  if (words.llama.given()) {
+    throw_error("flags of llama-bench do not go with a config of low-bit-inference");
+  }
   SuiteConfig config, nulls = suite_nulls();
   if (!words.file.empty()) apply_yaml_fields(words.file, fields_of(config), fields_of(nulls));
   apply_override_fields(words.overrides, fields_of(config), fields_of(nulls));
@@ -124,7 +139,8 @@ BenchRequest suite_request(const Words& words) {
 
 std::string bench_help() {
   std::string text =
-      "usage: lowbit bench [ENTRY] [FILE.yaml] [MODEL ...] [KEY=VALUE ...] [-o table|md|json] "
+      "usage: lowbit bench [ENTRY] [FILE.yaml] [MODEL ...] [KEY=VALUE ...] [-o "
+      "table|md|json|csv|jsonl|sql] "
       "[--out FILE] "
       "[--resume]\n"
       "\nSpeed, memory and quality. A key on the command line wins over the file. Keys that may "
@@ -143,7 +159,10 @@ std::string bench_help() {
     value.erase(std::remove(value.begin(), value.end(), '"'), value.end());
     text += fmt::format("  {:<15} {:<10} {}\n", field.name, value, field.help);
   }
-  return text +
+  return text + llama_bench_help() +
+         "\n--import FILE  reads record lines of torchao's llama harness (its --write_result, and "
+         "that of\n               `lowbit generate`) instead of running; out=FILE stores them for "
+         "`lowbit compare`\n"
          "\nmetrics (P = prompt_tokens, N = new_tokens; each with median, 95 % interval and, in "
          "JSON, raw samples):\n" +
          metrics_help();
@@ -160,8 +179,12 @@ std::optional<BenchRequest> parse_bench(const std::vector<std::string>& args) {
     if (!words.file.empty()) apply_yaml(words.file, config);
     apply_overrides(words.overrides, config);
     if (!words.models.empty()) config.model = words.models;
+    if (words.llama.given()) words.llama.apply(&config, words.overrides);
     check(config);
+    request.remarks = words.llama.remarks();
   }
+  request.llama = words.llama;
+  request.imports = words.imports;
   request.resume = words.resume;
   if (request.resume && request.config.out.empty()) {
     throw_error("--resume: needs the file of the earlier run: out=FILE");

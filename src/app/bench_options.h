@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "app/llama_bench_options.h"
 #include "bench/config.h"
 
 namespace lowbit {
@@ -12,9 +13,11 @@ namespace lowbit {
 struct BenchRequest {
   BenchConfig config;
   bool resume = false;
-  bool suite = false;                // a config of low-bit-inference: its lines come first
-  std::vector<std::string> remarks;  // what decided, and what has no effect here
-  std::string run_folder;            // made for this run; "": none
+  bool suite = false;                     // a config of low-bit-inference: its lines come first
+  std::vector<std::string> remarks;       // what decided, and what has no effect here
+  std::string run_folder;                 // made for this run; "": none
+  LlamaBenchFlags llama = {};             // llama-bench's way, if any of its flags was given
+  std::vector<std::string> imports = {};  // files of the llama harness to read instead of running
 };
 
 std::string bench_help();

@@ -10,7 +10,9 @@
 #include "base/process.h"
 #include "base/thread_pool.h"
 #include "bench/bench_model.h"
+#include "bench/harness_line.h"
 #include "bench/report.h"
+#include "bench/result_file.h"
 #include "bench/suite.h"
 #include "bench/sweep.h"
 
@@ -80,12 +82,53 @@ void write_errors(const std::vector<Record>& records, const std::string& folder)
   if (!folder.empty() && !text.empty()) write_file_atomically(folder + "/error.txt", text);
 }
 
+// The records as llama-bench writes them; false if that was not asked for.
+bool print_llama_bench(const BenchRequest& request, const std::vector<Record>& records) {
+  const std::string& output = request.config.output;
+  if (!request.llama.also().empty()) {
+    note(llama_bench_text(records, request.llama.also()));
+  }
+  const bool fields = output == "csv" || output == "jsonl" || output == "sql";
+  if (!fields && !request.llama.given()) return false;
+  print(llama_bench_text(records, output == "table" ? "md" : output));
+  for (const Record& record : records) {
+    if (record.status == Status::kOk) continue;
+    note(fmt::format("{} {}: {}", record.config_text("model"), llama_test_name(record),
+                     record.reason));
+  }
+  return true;
+}
+
 void print_results(const BenchRequest& request, const std::vector<Record>& records) {
   const std::string& output = request.config.output;
+  if (print_llama_bench(request, records)) return;
   if (request.suite && output != "json") print_suite_lines(records);
   if (output == "table") print(report_table(records));
   if (output == "md") print(report_markdown(records));
   write_errors(records, request.run_folder);
+}
+
+int import_results(const BenchRequest& request) {
+  std::vector<Record> records;
+  for (const std::string& path : request.imports) {
+    int64_t skipped = 0;
+    for (Record& record : import_harness_lines(path, &skipped)) {
+      records.push_back(std::move(record));
+    }
+    if (skipped > 0) {
+      note(fmt::format("{}: {} lines are none of the harness's record lines", path, skipped));
+    }
+  }
+  const BenchConfig& config = request.config;
+  if (!config.out.empty()) {
+    ResultFile file(config.out, /*resume=*/false);
+    for (const Record& record : records) file.append(record);
+  }
+  if (config.output == "json") {
+    for (const Record& record : records) print(to_json_line(record) + "\n");
+  }
+  print_results(request, records);
+  return 0;
 }
 
 }  // namespace
@@ -97,15 +140,17 @@ int cmd_bench(const std::vector<std::string>& args) {
     print(bench_help());
     return 0;
   }
+  if (!request->imports.empty()) return import_results(*request);
   BenchConfig& config = request->config;
   if (config.model.empty()) config.model = {default_bench_model()};
-  const std::vector<BenchCase> cases = cases_of(config);
+  const bool llama = request->llama.given();
+  const std::vector<BenchCase> cases = llama ? request->llama.cases(config) : cases_of(config);
   for (const BenchCase& c : cases) {
     parse_plan(c.plan, find_backend(c.device));
     check_case(c);
   }
   for (const std::string& remark : request->remarks) {
-    if (config.output == "json") {
+    if (config.output == "json" || llama) {
       note(remark);
     } else {
       print(remark + "\n");
@@ -118,7 +163,7 @@ int cmd_bench(const std::vector<std::string>& args) {
                              .seed = static_cast<uint64_t>(config.seed)};
   std::vector<Record> records;
   {
-    Listener listener(cases.size(), config.output == "json");
+    Listener listener(cases.size(), config.output == "json" && !llama);
     records = run_sweep(cases, options, listener);
   }
   print_results(*request, records);

@@ -4,6 +4,7 @@
 #include <csignal>
 
 #include "app/commands.h"
+#include "app/llama_harness.h"
 #include "app/model_options.h"
 #include "app/options.h"
 #include "app/output.h"
@@ -168,12 +169,14 @@ void print_summary(const GenerateConfig& c, const LoadedModel& loaded, size_t pr
 }  // namespace
 
 int cmd_generate(const std::vector<std::string>& args) {
+  if (is_harness_command(args)) return run_harness(args);
   GenerateConfig c;
   CLI::App app(
       "Continues a prompt. Text or token ids go to standard output as they come, a "
       "summary with timings to standard error.",
       "generate");
   add_flags(app, c);
+  app.footer(harness_help());
   if (!parse_args(app, args)) return 0;
   check_prompt_flags(app, c);
   check_ranges(c);

@@ -107,7 +107,7 @@ void measure_read_ceiling(Record* record, std::span<const RunTiming> runs, doubl
 void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loaded,
                          std::span<const RunTiming> runs, const SpeedOptions& options) {
   const WorkCounter counter(loaded);
-  const double context = options.prompt_tokens + options.new_tokens / 2.0;
+  const double context = options.depth + options.prompt_tokens + options.new_tokens / 2.0;
   const Work decode = counter.decode(1, context), prefill = counter.prefill(options.prompt_tokens);
   const bool decodes = options.new_tokens > 1;
   if (decodes) record->set("bytes_per_token", exact(decode.bytes));
@@ -233,6 +233,7 @@ SpeedOptions speed_options(const BenchCase& c, const Tokenizer* tokenizer) {
   SpeedOptions options{
       .prompt_tokens = c.prompt_tokens,
       .new_tokens = c.new_tokens,
+      .depth = c.depth,
       .seed = seed,
       .min_samples = c.min_samples,
       .max_seconds = c.max_seconds,
@@ -248,7 +249,7 @@ SpeedOptions speed_options(const BenchCase& c, const Tokenizer* tokenizer) {
 }
 
 StepperOptions stepper_options(const SpeedOptions& options, StepPlan plan) {
-  const int64_t context = int64_t{options.prompt_tokens} + options.new_tokens - 1;
+  const int64_t context = int64_t{options.depth} + options.prompt_tokens + options.new_tokens - 1;
   return {.max_sequences = 1,
           .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens)),
           .plan = plan};
@@ -320,6 +321,7 @@ Record blank_record(const BenchCase& c) {
   fields.type_k = fields.type_v = c.kv_format;
   fields.n_prompt = c.prompt_tokens;
   fields.n_gen = c.new_tokens - 1;
+  fields.n_depth = c.depth;
   fields.test_time = utc_now();
   return record;
 }

@@ -99,6 +99,7 @@ void check(const BenchConfig& c) {
   all_in("threads", c.threads, 0, 1024);
   all_in("prompt_tokens", c.prompt_tokens, 1, kManyTokens);
   all_in("new_tokens", c.new_tokens, 1, kManyTokens);
+  all_in("depth", c.depth, 0, kManyTokens);
   each("ctx", c.ctx, [](int32_t ctx) {
     if (ctx != 0) check_range("ctx", ctx, 2, kManyTokens);
   });
@@ -118,7 +119,7 @@ void check(const BenchConfig& c) {
     throw_error("active = 0: skip_first, wait and warmup need active, the runs that count");
   }
   check_choice("quality", c.quality, {"none", "self", "text", "auto"});
-  check_choice("output", c.output, {"table", "md", "json"});
+  check_choice("output", c.output, {"table", "md", "json", "csv", "jsonl", "sql"});
   each("kv_format", c.kv_format, [](const std::string& format) {
     with_context("kv_format", [&] { parse_cache_name(format); });
   });
@@ -166,6 +167,7 @@ std::vector<BenchCase> cases_of(const BenchConfig& config) {
   multiply(&cases, config.threads, &BenchCase::threads);
   multiply(&cases, config.kv_format, &BenchCase::kv_format);
   multiply(&cases, config.ctx, &BenchCase::ctx);
+  multiply(&cases, config.depth, &BenchCase::depth);
   multiply(&cases, config.prompt_tokens, &BenchCase::prompt_tokens);
   multiply(&cases, config.new_tokens, &BenchCase::new_tokens);
   multiply(&cases, expand_formats(config.format), &BenchCase::format);

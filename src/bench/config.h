@@ -43,6 +43,7 @@ struct CaseKeys : MeasureKeys {
   Axis<int32_t> threads = {0};
   Axis<int32_t> prompt_tokens = {128};
   Axis<int32_t> new_tokens = {64};
+  Axis<int32_t> depth = {0};
   Axis<int32_t> ctx = {0};
   Axis<std::string> kv_format = {"bf16"};
 };
@@ -66,6 +67,7 @@ void visit(Visitor& v, CaseKeys<Axis>& c) {
   v.field("threads", c.threads, "CPU threads; 0: one per core");
   v.field("prompt_tokens", c.prompt_tokens, "tokens of the prompt (random ids)");
   v.field("new_tokens", c.new_tokens, "tokens drawn after it: one by the prompt, then one a step");
+  v.field("depth", c.depth, "tokens of context before the prompt (random ids), not timed");
   v.field("ctx", c.ctx, "window of the quality figures; 0: 512, or the model's context if shorter");
   v.field("kv_format", c.kv_format,
           "format of the KV cache: bf16, f32, int8, fp8, int4, mxfp8, ...");
@@ -94,7 +96,7 @@ void visit(Visitor& v, BenchConfig& c) {
   v.field("timeout", c.timeout, "seconds after which a case has failed; 0: none");
   v.field("out", c.out,
           "file that each case is appended to: JSON lines, or a database if it ends in .sqlite");
-  v.field("output", c.output, "table, md or json on standard output");
+  v.field("output", c.output, "table, md or json; csv, jsonl or sql: with llama-bench's fields");
 }
 
 // Error names the key for anything out of range, unknown or contradictory.

@@ -10,14 +10,29 @@
 namespace lowbit {
 namespace {
 
-std::vector<int32_t> prompt_of(int32_t vocab, const SpeedOptions& options) {
-  if (!options.prompt.empty()) return options.prompt;
-  const Rng rng(options.seed);
-  std::vector<int32_t> ids(static_cast<size_t>(options.prompt_tokens));
+std::vector<int32_t> random_ids(int32_t vocab, uint64_t seed, int32_t count) {
+  const Rng rng(seed);
+  std::vector<int32_t> ids(static_cast<size_t>(count));
   for (size_t i = 0; i < ids.size(); ++i) {
     ids[i] = static_cast<int32_t>(rng.bits(i) % static_cast<uint64_t>(vocab));
   }
   return ids;
+}
+
+std::vector<int32_t> prompt_of(int32_t vocab, const SpeedOptions& options) {
+  if (!options.prompt.empty()) return options.prompt;
+  return random_ids(vocab, options.seed, options.prompt_tokens);
+}
+
+// Leaves `depth` tokens in sequence 0; those of the run before, if they are still there.
+void fill_context(Stepper& stepper, const SpeedOptions& options) {
+  if (options.depth > 0 && stepper.length(0) >= options.depth) {
+    stepper.truncate(0, options.depth);
+    return;
+  }
+  stepper.truncate(0, 0);
+  if (options.depth == 0) return;
+  stepper.prefill(0, random_ids(stepper.vocab_size(), options.seed + 1, options.depth));
 }
 
 template <class Function>
@@ -62,14 +77,15 @@ double flop_ceiling(const Work& work, const Ceilings& ceilings) {
 }  // namespace
 
 RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
-  const int64_t length = int64_t{options.prompt_tokens} + options.new_tokens - 1;
+  const int64_t length = int64_t{options.depth} + options.prompt_tokens + options.new_tokens - 1;
   if (length > stepper.max_context()) {
-    throw_error("prompt_tokens = {} and new_tokens = {} need a context of {}; the model has {}",
+    throw_error("{}prompt_tokens = {} and new_tokens = {} need a context of {}; the model has {}",
+                options.depth > 0 ? fmt::format("depth = {}, ", options.depth) : "",
                 options.prompt_tokens, options.new_tokens, length, stepper.max_context());
   }
   const std::vector<int32_t> prompt = prompt_of(stepper.vocab_size(), options);
   const int32_t sequence = 0;
-  stepper.truncate(sequence, 0);
+  fill_context(stepper, options);
   stepper.synchronize();
   RunTiming run;
   run.steps.reserve(static_cast<size_t>(options.new_tokens));
@@ -93,7 +109,7 @@ RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
   }
   run.decode = last;
   run.end = now_seconds();
-  stepper.truncate(0, 0);
+  stepper.truncate(0, options.depth);
   return run;
 }
 
@@ -172,6 +188,7 @@ void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptio
   LlamaBenchFields& fields = record->llama_bench;
   fields.n_prompt = options.prompt_tokens;
   fields.n_gen = options.new_tokens - 1;
+  fields.n_depth = options.depth;
   const double processed = prompt + tokens - 1;
   std::vector<double> ns;
   for (const RunTiming& run : runs) {

@@ -40,6 +40,7 @@ struct Schedule {
 
 struct SpeedOptions {
   int32_t prompt_tokens = 128, new_tokens = 64;
+  int32_t depth = 0;  // tokens of context before the prompt, not timed
   uint64_t seed = 0;  // of the prompt's random ids; decode feeds what the model draws
   int32_t min_samples = 6;
   double max_seconds = 3;
@@ -50,7 +51,8 @@ struct SpeedOptions {
   std::function<void()> between_runs = [] {};  // before each run and after the last
 };
 
-// Error: prompt and new tokens do not fit the stepper's context. No trace may be attached.
+// Sequence 0 holds nothing, or the depth that a run with the same options left. Error: depth,
+// prompt and new tokens do not fit the stepper's context. No trace may be attached.
 RunTiming time_run(Stepper& stepper, const SpeedOptions& options);
 
 // One warm-up run, then runs until there are min_samples of them and the intervals of ttft and of

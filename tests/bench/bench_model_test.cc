@@ -96,6 +96,37 @@ TEST(BenchModel, EveryPromisedFieldIsThere) {
   EXPECT_EQ(int4.find("bits_per_weight")->median, 4.5);
 }
 
+TEST(BenchModel, DepthIsContextThatIsReadButNotTimed) {
+  BenchCase c = tiny_case();
+  c.depth = 40;
+  const Record deep = run_case(c, ref_backend());
+  ASSERT_EQ(deep.status, Status::kOk) << deep.reason;
+  const Record flat = run_case(tiny_case(), ref_backend());
+  EXPECT_EQ(deep.llama_bench.n_depth, 40);
+  EXPECT_EQ(deep.llama_bench.n_prompt, 3);
+  EXPECT_EQ(deep.fingerprint.logits_hash, flat.fingerprint.logits_hash);
+  const LoadedModel loaded = load("synthetic:tiny", ref_backend(), load_options(c));
+  const Stepper stepper(*loaded.model, ref_backend(), {.max_context = 8});
+  EXPECT_EQ(deep.find("bytes_per_token")->median - flat.find("bytes_per_token")->median,
+            40.0 * static_cast<double>(stepper.state().bytes_per_token()));
+  c.depth = 1 << 20;
+  EXPECT_NE(run_case(c, ref_backend()).reason.find("context"), std::string::npos);
+}
+
+TEST(BenchModel, ARunLeavesTheDepthForTheNextOne) {
+  const LoadedModel loaded = load("synthetic:tiny", ref_backend(), {});
+  SpeedOptions options{.prompt_tokens = 3, .new_tokens = 3, .depth = 10};
+  Stepper stepper(*loaded.model, ref_backend(), stepper_options(options));
+  const RunTiming first = time_run(stepper, ref_backend(), options);
+  EXPECT_EQ(first.decode_steps, 2);
+  EXPECT_EQ(stepper.length(0), 10);
+  time_run(stepper, ref_backend(), options);
+  EXPECT_EQ(stepper.length(0), 10);
+  options.depth = 0;
+  time_run(stepper, ref_backend(), options);
+  EXPECT_EQ(stepper.length(0), 0);
+}
+
 TEST(BenchModel, PhasesAreToldAsTheyBegin) {
   std::vector<std::string> phases;
   const auto on_phase = [&](std::string_view phase) { phases.emplace_back(phase); };

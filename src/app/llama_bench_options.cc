@@ -1,0 +1,213 @@
+#include "app/llama_bench_options.h"
+
+#include <algorithm>
+
+#include "base/check.h"
+#include "base/text.h"
+
+namespace lowbit {
+namespace {
+
+enum class Kind : uint8_t { kValue, kNoEffect, kSwitch, kNoEffectSwitch, kRefused };
+
+struct Flag {
+  std::string_view name, canonical;
+  Kind kind = Kind::kNoEffect;
+  std::string_view why = "";
+};
+
+constexpr std::string_view kOneGpu = "the whole model is on one device";
+
+constexpr Flag kFlags[] = {
+    {"-m", "-m", Kind::kValue},
+    {"-p", "-p", Kind::kValue},
+    {"--n-prompt", "-p", Kind::kValue},
+    {"-n", "-n", Kind::kValue},
+    {"--n-gen", "-n", Kind::kValue},
+    {"-pg", "-pg", Kind::kValue},
+    {"-d", "-d", Kind::kValue},
+    {"--n-depth", "-d", Kind::kValue},
+    {"-r", "-r", Kind::kValue},
+    {"--repetitions", "-r", Kind::kValue},
+    {"-t", "-t", Kind::kValue},
+    {"-ctk", "-ctk", Kind::kValue},
+    {"--cache-type-k", "-ctk", Kind::kValue},
+    {"-ctv", "-ctv", Kind::kValue},
+    {"--cache-type-v", "-ctv", Kind::kValue},
+    {"-dev", "-dev", Kind::kValue},
+    {"-oe", "-oe", Kind::kValue},
+    {"--output-err", "-oe", Kind::kValue},
+    {"--no-warmup", "--no-warmup", Kind::kSwitch},
+    {"-hf", "-hf", Kind::kRefused, "lowbit downloads no models; fetch it and pass the file as -m"},
+    {"-hff", "-hff", Kind::kRefused, "lowbit downloads no models; pass the file as -m"},
+    {"-hft", "-hft", Kind::kRefused, "lowbit downloads no models; pass the file as -m"},
+    {"-rpc", "-rpc", Kind::kRefused, "a model runs in one process here"},
+    {"--rpc", "-rpc", Kind::kRefused, "a model runs in one process here"},
+    {"-embd", "-embd", Kind::kRefused, "embedding models are not supported"},
+    {"--embeddings", "-embd", Kind::kRefused, "embedding models are not supported"},
+    {"-b", "-b", Kind::kNoEffect, "a step takes 512 tokens at most"},
+    {"--batch-size", "-b", Kind::kNoEffect, "a step takes 512 tokens at most"},
+    {"-ub", "-ub", Kind::kNoEffect, "a step takes 512 tokens at most"},
+    {"--ubatch-size", "-ub", Kind::kNoEffect, "a step takes 512 tokens at most"},
+    {"-ngl", "-ngl", Kind::kNoEffect, kOneGpu},
+    {"--n-gpu-layers", "-ngl", Kind::kNoEffect, kOneGpu},
+    {"-ncmoe", "-ncmoe", Kind::kNoEffect, kOneGpu},
+    {"-sm", "-sm", Kind::kNoEffect, kOneGpu},
+    {"--split-mode", "-sm", Kind::kNoEffect, kOneGpu},
+    {"-mg", "-mg", Kind::kNoEffect, kOneGpu},
+    {"--main-gpu", "-mg", Kind::kNoEffect, kOneGpu},
+    {"-ts", "-ts", Kind::kNoEffect, kOneGpu},
+    {"--tensor-split", "-ts", Kind::kNoEffect, kOneGpu},
+    {"-ot", "-ot", Kind::kNoEffect, kOneGpu},
+    {"-nkvo", "-nkvo", Kind::kNoEffect, kOneGpu},
+    {"-nopo", "-nopo", Kind::kNoEffect, kOneGpu},
+    {"-fitt", "-fitt", Kind::kNoEffect, kOneGpu},
+    {"-fitc", "-fitc", Kind::kNoEffect, kOneGpu},
+    {"-fa", "-fa", Kind::kNoEffect, "there is one attention"},
+    {"--flash-attn", "-fa", Kind::kNoEffect, "there is one attention"},
+    {"-mmp", "-mmp", Kind::kNoEffect, "files are always mapped"},
+    {"--mmap", "-mmp", Kind::kNoEffect, "files are always mapped"},
+    {"--repack", "--repack", Kind::kNoEffect, "the planner decides the layout"},
+    {"--no-host", "--no-host", Kind::kNoEffect, kOneGpu},
+    {"-C", "-C", Kind::kNoEffect, "threads are not pinned; taskset does that"},
+    {"--cpu-mask", "-C", Kind::kNoEffect, "threads are not pinned; taskset does that"},
+    {"--cpu-strict", "--cpu-strict", Kind::kNoEffect, "threads are not pinned"},
+    {"--poll", "--poll", Kind::kNoEffect, "threads wait in their own way"},
+    {"--prio", "--prio", Kind::kNoEffect, "the priority is the process's; nice does that"},
+    {"--numa", "--numa", Kind::kNoEffect, "memory is not placed; numactl does that"},
+    {"--delay", "--delay", Kind::kNoEffect, "each test is a process of its own"},
+    {"--offline", "--offline", Kind::kNoEffectSwitch, "nothing is ever downloaded"},
+    {"--progress", "--progress", Kind::kNoEffectSwitch, "progress is always shown"},
+    {"-v", "-v", Kind::kNoEffectSwitch, "`lowbit inspect` shows what would run"},
+    {"--verbose", "-v", Kind::kNoEffectSwitch, "`lowbit inspect` shows what would run"},
+};
+
+void add(std::vector<int32_t>* to, bool first, const std::vector<int32_t>& values) {
+  if (first) to->clear();
+  to->insert(to->end(), values.begin(), values.end());
+}
+
+// "CUDA0" and "none" as they are called there.
+std::string device_name(const std::string& device) {
+  if (device == "CUDA0") return "cuda";
+  return device == "none" || device == "CPU" ? "cpu" : device;
+}
+
+bool is_set(const std::vector<std::string>& overrides, std::string_view key) {
+  return std::any_of(overrides.begin(), overrides.end(), [&](const std::string& item) {
+    return item.starts_with(std::string(key) + "=");
+  });
+}
+
+}  // namespace
+
+bool LlamaBenchFlags::take(const std::vector<std::string>& args, size_t* i) {
+  const std::string& arg = args[*i];
+  const size_t equals = arg.starts_with("--") ? arg.find('=') : std::string::npos;
+  const std::string word = arg.substr(0, equals);
+  const auto flag = std::find_if(std::begin(kFlags), std::end(kFlags),
+                                 [&](const Flag& f) { return f.name == word; });
+  if (flag == std::end(kFlags)) return false;
+  given_ = true;
+  if (flag->kind == Kind::kRefused) throw_error("{}: {}", word, flag->why);
+  const bool no_effect = flag->kind == Kind::kNoEffect || flag->kind == Kind::kNoEffectSwitch;
+  if (no_effect) remarks_.push_back(fmt::format("{}: no effect, {}", word, flag->why));
+  if (flag->kind == Kind::kSwitch) warm_up_ = false;
+  if (flag->kind == Kind::kSwitch || flag->kind == Kind::kNoEffectSwitch) return true;
+  std::string value;
+  if (equals != std::string::npos) {
+    value = arg.substr(equals + 1);
+  } else {
+    if (*i + 1 == args.size()) throw_error("{} needs a value", word);
+    value = args[++*i];
+  }
+  if (!no_effect) set(std::string(flag->canonical), value);
+  return true;
+}
+
+void LlamaBenchFlags::set(const std::string& flag, const std::string& value) {
+  std::vector<std::string> words;
+  for (const std::string_view word : split(value, ',')) words.emplace_back(trim(word));
+  if (flag == "-m") {
+    models_.insert(models_.end(), words.begin(), words.end());
+  } else if (flag == "-p") {
+    add(&prompts_, !prompts_given_, parse_llama_values(flag, value));
+    prompts_given_ = true;
+  } else if (flag == "-n") {
+    add(&gens_, !gens_given_, parse_llama_values(flag, value));
+    gens_given_ = true;
+  } else if (flag == "-pg") {
+    pairs_.push_back(parse_llama_pair(flag, value));
+  } else if (flag == "-d") {
+    add(&depths_, false, parse_llama_values(flag, value));
+  } else if (flag == "-t") {
+    add(&threads_, false, parse_llama_values(flag, value));
+  } else if (flag == "-r") {
+    const std::vector<int32_t> counts = parse_llama_values(flag, value);
+    if (counts.size() != 1 || counts[0] < 1) throw_error("-r {}: one number from 1 up", value);
+    repetitions_ = counts[0];
+  } else if (flag == "-dev") {
+    for (const std::string& word : words) devices_.push_back(device_name(word));
+  } else if (flag == "-oe") {
+    const std::vector<std::string> known = {"csv", "json", "jsonl", "md", "sql"};
+    if (std::find(known.begin(), known.end(), value) == known.end()) {
+      throw_error("-oe {}: must be one of {}", printable(value), join(known, ", "));
+    }
+    also_ = value;
+  } else if (caches_.empty() || caches_ == words) {
+    caches_ = words;
+  } else {
+    throw_error("-ctk {} and -ctv {}: keys and values have one format here", join(caches_, ","),
+                join(words, ","));
+  }
+}
+
+void LlamaBenchFlags::apply(BenchConfig* config, const std::vector<std::string>& overrides) const {
+  const auto take_over = [](auto* key, const auto& values) {
+    if (!values.empty()) *key = values;
+  };
+  take_over(&config->model, models_);
+  take_over(&config->depth, depths_);
+  take_over(&config->threads, threads_);
+  take_over(&config->kv_format, caches_);
+  take_over(&config->device, devices_);
+  if (!is_set(overrides, "format")) config->format = {"stored"};
+  if (!is_set(overrides, "quality") && config->text.empty()) config->quality = "none";
+  config->skip_first = warm_up_ ? 1 : 0;
+  config->active = repetitions_;
+  config->repeat = 1;
+}
+
+std::vector<BenchCase> LlamaBenchFlags::cases(const BenchConfig& config) const {
+  std::vector<LlamaTest> tests;
+  for (const int32_t prompt : prompts_) tests.push_back({prompt, 0});
+  for (const int32_t gen : gens_) tests.push_back({0, gen});
+  tests.insert(tests.end(), pairs_.begin(), pairs_.end());
+  std::vector<BenchCase> cases;
+  for (const LlamaTest& test : tests) {
+    if (test.prompt == 0 && test.gen == 0) continue;  // as -p 0 leaves that test out
+    BenchConfig one = config;
+    one.prompt_tokens = {test.prompt_tokens()};
+    one.new_tokens = {test.new_tokens()};
+    const std::vector<BenchCase> more = cases_of(one);
+    cases.insert(cases.end(), more.begin(), more.end());
+  }
+  if (cases.empty()) throw_error("-p 0 and -n 0: no test is left");
+  return cases;
+}
+
+std::string llama_bench_help() {
+  return "\nllama-bench's flags work too (any of them asks for its tests, table and defaults):\n"
+         "  -m MODEL       may be repeated\n"
+         "  -p N -n N      tests of a prompt, of generating (512 and 128; 0: none)\n"
+         "  -pg P,N        a test of both, one after the other\n"
+         "  -d N           tokens of context before the test\n"
+         "  -r N           repetitions (5, after one that is not counted; --no-warmup)\n"
+         "  -t N -ctk F -ctv F -dev D   threads, format of the cache, device\n"
+         "  -o md|csv|json|jsonl|sql, -oe: the same to standard error\n"
+         "N may be a list (1,2,4) or a range (1-64*2, 128-512+128); several values make a "
+         "product.\n"
+         "Its other flags are accepted, and say in one line that they have no effect.\n";
+}
+
+}  // namespace lowbit

@@ -1,0 +1,43 @@
+// llama-bench's flags for `lowbit bench`: which they are, and what they mean in our keys.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "bench/config.h"
+#include "bench/llama_bench.h"
+
+namespace lowbit {
+
+class LlamaBenchFlags {
+ public:
+  // Takes the flag at args[*i], with its value, if it is one of llama-bench's.
+  bool take(const std::vector<std::string>& args, size_t* i);
+
+  bool given() const { return given_; }
+  // The keys that were given, and llama-bench's defaults for what was not: weights as stored, one
+  // warm-up and 5 runs, no quality. A key that `overrides` sets is left alone.
+  void apply(BenchConfig* config, const std::vector<std::string>& overrides) const;
+  // Every case: each test with every combination of the other keys. Error: there is no test.
+  std::vector<BenchCase> cases(const BenchConfig& config) const;
+  // Flags that change nothing here, one line each.
+  const std::vector<std::string>& remarks() const { return remarks_; }
+  const std::string& also() const { return also_; }  // -oe: a form for standard error; "": none
+
+ private:
+  void set(const std::string& flag, const std::string& value);
+
+  bool given_ = false, prompts_given_ = false, warm_up_ = true;
+  std::vector<std::string> models_, caches_, devices_;
+  std::vector<int32_t> prompts_ = {512}, gens_ = {128}, depths_, threads_;
+  std::vector<LlamaTest> pairs_;
+  bool gens_given_ = false;
+  int32_t repetitions_ = 5;
+  std::string also_;
+  std::vector<std::string> remarks_;
+};
+
+std::string llama_bench_help();
+
+}  // namespace lowbit
