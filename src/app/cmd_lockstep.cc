@@ -92,8 +92,7 @@ int cmd_lockstep(const std::vector<std::string>& args) {
   const LockstepResult result =
       lockstep(*oracle.model, *oracle.backend, *tested.model, *tested.backend, tokens, c.step);
   if (result.difference) {
-    print(fmt::format("different after {} equal ops: {}\n", result.ops - 1,
-                      result.difference->text()));
+    print(fmt::format("different after {} equal ops: {}\n", result.ops, result.difference->text()));
     return 1;
   }
   print(

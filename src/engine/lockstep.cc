@@ -72,22 +72,29 @@ class Recorder final : public Trace {
   std::vector<Recorded> entries_;
 };
 
+// One row that an op wrote: [begin, begin + cols) of `values`.
+struct Row {
+  const std::vector<float>& values;
+  int64_t begin, cols;
+};
+
 // Rounding differs by summation order only: a few f32 roundings at the scale of the row, plus one
-// step of the output's own format. Codes of formats with scales are chosen from equal numbers and
-// must be equal.
-double tolerance(const std::vector<float>& expected, int64_t row_begin, int64_t cols, float value,
-                 FormatId format) {
+// step of the output's own format, plus twice u_x where the kernel rounds its input (LinearKernel).
+// Codes of formats with scales are chosen from equal numbers and must be equal.
+double tolerance(const Row& row, float value, FormatId format, double u_x) {
   double squares = 0;
-  for (int64_t c = 0; c < cols; ++c)
-    squares += double{expected[row_begin + c]} * expected[row_begin + c];
-  const double rms = std::sqrt(squares / static_cast<double>(cols));
+  for (int64_t c = row.begin; c < row.begin + row.cols; ++c) {
+    squares += double{row.values[static_cast<size_t>(c)]} * row.values[static_cast<size_t>(c)];
+  }
+  const double rms = std::sqrt(squares / static_cast<double>(row.cols));
   const double step = format == FormatId::kBF16 ? 0x1p-8 : format == FormatId::kF16 ? 0x1p-11 : 0;
-  return 2e-5 * (std::abs(value) + rms) + step * std::abs(value) + 1e-30;
+  return (2e-5 + 2 * u_x) * (std::abs(value) + rms) + step * std::abs(value) + 1e-30;
 }
 
 class Comparer final : public Trace {
  public:
-  Comparer(const Backend& backend, LockstepResult* result) : copy_(backend), result_(result) {}
+  Comparer(const Backend& backend, LockstepResult* result)
+      : copy_(backend), kernels_(backend.linear_kernels), result_(result) {}
   void expect(std::vector<Recorded> expected) {
     expected_ = std::move(expected);
     next_ = 0;
@@ -102,19 +109,26 @@ class Comparer final : public Trace {
       if (!result_->difference) compare(tag, kernel, out, expected.outputs[i]);
       copy_.in(expected.outputs[i], out);
     }
-    ++result_->ops;
+    if (!result_->difference) ++result_->ops;
   }
 
  private:
+  double u_x(std::string_view kernel) const {
+    for (const LinearKernel& row : kernels_) {
+      if (row.name == kernel) return row.u_x;
+    }
+    return 0;  // an op that is no Linear
+  }
   void compare(const OpTag& tag, std::string_view kernel, const OutBuffer& out,
                const QTensor& expected_codes) {
     const std::vector<float> expected = decode_rows(expected_codes),
                              actual = decode_rows(copy_.out(out));
     const size_t count = expected.size();
+    const double rounding = u_x(kernel);
     for (size_t i = 0; i < count; ++i) {
       const auto row = static_cast<int64_t>(i) / out.cols;
       const double allowed =
-          tolerance(expected, row * out.cols, out.cols, expected[i], out.values.format);
+          tolerance({expected, row * out.cols, out.cols}, expected[i], out.values.format, rounding);
       const double error = std::abs(double{actual[i]} - expected[i]) / allowed;
       if (error <= 1) {
         result_->worst = std::max(result_->worst, error);
@@ -128,6 +142,7 @@ class Comparer final : public Trace {
   }
 
   Copier copy_;
+  std::span<const LinearKernel> kernels_;
   LockstepResult* result_;
   std::vector<Recorded> expected_;
   size_t next_ = 0;

@@ -105,7 +105,7 @@ TEST(BenchModel, DepthIsContextThatIsReadButNotTimed) {
   EXPECT_EQ(deep.llama_bench.n_depth, 40);
   EXPECT_EQ(deep.llama_bench.n_prompt, 3);
   EXPECT_EQ(deep.fingerprint.logits_hash, flat.fingerprint.logits_hash);
-  const LoadedModel loaded = load("synthetic:tiny", ref_backend(), load_options(c));
+  const LoadedModel loaded = load("synthetic:tiny", ref_backend(), load_options(c, ref_backend()));
   const Stepper stepper(*loaded.model, ref_backend(), {.max_context = 8});
   EXPECT_EQ(deep.find("bytes_per_token")->median - flat.find("bytes_per_token")->median,
             40.0 * static_cast<double>(stepper.state().bytes_per_token()));
@@ -116,14 +116,14 @@ TEST(BenchModel, DepthIsContextThatIsReadButNotTimed) {
 TEST(BenchModel, ARunLeavesTheDepthForTheNextOne) {
   const LoadedModel loaded = load("synthetic:tiny", ref_backend(), {});
   SpeedOptions options{.prompt_tokens = 3, .new_tokens = 3, .depth = 10};
-  Stepper stepper(*loaded.model, ref_backend(), stepper_options(options));
-  const RunTiming first = time_run(stepper, ref_backend(), options);
+  Stepper stepper(*loaded.model, ref_backend(), stepper_options(options, StepPlan::kEager));
+  const RunTiming first = time_run(stepper, options);
   EXPECT_EQ(first.decode_steps, 2);
   EXPECT_EQ(stepper.length(0), 10);
-  time_run(stepper, ref_backend(), options);
+  time_run(stepper, options);
   EXPECT_EQ(stepper.length(0), 10);
   options.depth = 0;
-  time_run(stepper, ref_backend(), options);
+  time_run(stepper, options);
   EXPECT_EQ(stepper.length(0), 0);
 }
 
