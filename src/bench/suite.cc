@@ -160,7 +160,7 @@ std::string model_of(const std::string& id, const std::string& cache) {
   for (size_t at; (at = name.find('/')) != std::string::npos;) name.replace(at, 1, "--");
   const std::string folder = cache + "/" + name, main = folder + "/refs/main";
   if (file_exists(main)) {
-    const std::string snapshot = folder + "/snapshots/" + std::string(trim(map_file(main).text()));
+    std::string snapshot = folder + "/snapshots/" + std::string(trim(map_file(main).text()));
     if (is_directory(snapshot)) return snapshot;
   }
   throw_error(

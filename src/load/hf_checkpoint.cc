@@ -155,7 +155,7 @@ std::vector<SideFile> side_files_of(const Folder& folder) {
 std::vector<int32_t> folder_eos_ids(const Folder& folder, const Hyperparams& config) {
   if (const auto file = folder.find("generation_config.json")) {
     const std::string path = folder.path_of("generation_config.json");
-    const auto ids = read_eos_ids(Hyperparams::from_json(path, file->text()));
+    auto ids = read_eos_ids(Hyperparams::from_json(path, file->text()));
     if (!ids.empty()) return ids;
   }
   return read_eos_ids(config);
