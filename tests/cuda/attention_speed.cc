@@ -5,6 +5,7 @@
 
 #include <cmath>
 
+#include "cuda/graph_time.h"
 #include "cuda/on_gpu.h"
 #include "cuda/ops.h"
 #include "cuda/plain_read.h"
@@ -17,31 +18,7 @@ constexpr int32_t kHeads = 32, kKvHeads = 8, kDim = 128, kPage = 64, kLaunches =
 
 template <class Body>
 double microseconds(const Body& body) {
-  cudaStream_t stream = nullptr;
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t exec = nullptr;
-  cudaEvent_t begin = nullptr, end = nullptr;
-  LB_CUDA(cudaStreamCreate(&stream));
-  LB_CUDA(cudaEventCreate(&begin));
-  LB_CUDA(cudaEventCreate(&end));
-  LB_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  for (int i = 0; i < kLaunches; ++i) body(i, stream);
-  LB_CUDA(cudaStreamEndCapture(stream, &graph));
-  LB_CUDA(cudaGraphInstantiate(&exec, graph, 0));
-  float best = INFINITY;
-  for (int i = 0; i < 6; ++i) {
-    LB_CUDA(cudaEventRecord(begin, stream));
-    LB_CUDA(cudaGraphLaunch(exec, stream));
-    LB_CUDA(cudaEventRecord(end, stream));
-    LB_CUDA(cudaEventSynchronize(end));
-    float ms = 0;
-    LB_CUDA(cudaEventElapsedTime(&ms, begin, end));
-    best = std::min(best, ms);
-  }
-  LB_CUDA(cudaGraphExecDestroy(exec));
-  LB_CUDA(cudaGraphDestroy(graph));
-  LB_CUDA(cudaStreamDestroy(stream));
-  return double{best} * 1e3 / kLaunches;
+  return test::graph_microseconds(kLaunches, body);
 }
 
 // Random codes under scales near 1: what an arithmetic unit does with them is not timed wrongly by

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "cuda/backend.h"
+#include "cuda/graph_time.h"
 #include "cuda/on_gpu.h"
 #include "cuda/plain_read.h"
 #include "kernels/linear_setup.h"
@@ -32,35 +33,11 @@ constexpr Matrix kMatrices[] = {
     {"down", kHidden, kWide, Epilogue::kAdd, false},
 };
 
+// Four rounds over the layers.
 template <class Body>
 double microseconds(const Body& body) {
-  cudaStream_t stream = nullptr;
-  cudaGraph_t graph = nullptr;
-  cudaGraphExec_t exec = nullptr;
-  cudaEvent_t begin = nullptr, end = nullptr;
-  LB_CUDA(cudaStreamCreate(&stream));
-  LB_CUDA(cudaEventCreate(&begin));
-  LB_CUDA(cudaEventCreate(&end));
-  LB_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  for (int repeat = 0; repeat < 4; ++repeat) {
-    for (int layer = 0; layer < kLayers; ++layer) body(layer, stream);
-  }
-  LB_CUDA(cudaStreamEndCapture(stream, &graph));
-  LB_CUDA(cudaGraphInstantiate(&exec, graph, 0));
-  float best = INFINITY;
-  for (int i = 0; i < 6; ++i) {
-    LB_CUDA(cudaEventRecord(begin, stream));
-    LB_CUDA(cudaGraphLaunch(exec, stream));
-    LB_CUDA(cudaEventRecord(end, stream));
-    LB_CUDA(cudaEventSynchronize(end));
-    float ms = 0;
-    LB_CUDA(cudaEventElapsedTime(&ms, begin, end));
-    best = std::min(best, ms);
-  }
-  LB_CUDA(cudaGraphExecDestroy(exec));
-  LB_CUDA(cudaGraphDestroy(graph));
-  LB_CUDA(cudaStreamDestroy(stream));
-  return double{best} * 1e3 / (4 * kLayers);
+  return test::graph_microseconds(4 * kLayers,
+                                  [&](int i, cudaStream_t s) { body(i % kLayers, s); });
 }
 
 // Random codes under scales near 1: nothing is encoded on the host.

@@ -4,6 +4,7 @@
 
 #include <cmath>
 
+#include "cuda/graph_time.h"
 #include "cuda/on_gpu.h"
 #include "cuda/ops.h"
 #include "kernels/linear_setup.h"
@@ -15,29 +16,10 @@ using test::gaussian;
 
 template <class Body>
 void report(const std::string& what, const Body& body) {
-  constexpr int kLaunches = 50, kRounds = 5;
-  cudaStream_t stream;
-  cudaGraph_t graph;
-  cudaGraphExec_t exec;
-  cudaEvent_t begin, end;
-  LB_CUDA(cudaStreamCreate(&stream));
-  LB_CUDA(cudaEventCreate(&begin));
-  LB_CUDA(cudaEventCreate(&end));
-  LB_CUDA(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal));
-  for (int i = 0; i < kLaunches; ++i) body(stream);
-  LB_CUDA(cudaStreamEndCapture(stream, &graph));
-  LB_CUDA(cudaGraphInstantiate(&exec, graph, 0));
-  float best = INFINITY;
-  for (int i = 0; i < kRounds; ++i) {
-    LB_CUDA(cudaEventRecord(begin, stream));
-    LB_CUDA(cudaGraphLaunch(exec, stream));
-    LB_CUDA(cudaEventRecord(end, stream));
-    LB_CUDA(cudaEventSynchronize(end));
-    float ms = 0;
-    LB_CUDA(cudaEventElapsedTime(&ms, begin, end));
-    best = std::min(best, ms);
-  }
-  fmt::print("{:<40} {:8.2f} us\n", what, best * 1e3 / kLaunches);
+  constexpr int kLaunches = 50;
+  const double us =
+      test::graph_microseconds(kLaunches, [&](int, cudaStream_t stream) { body(stream); });
+  fmt::print("{:<40} {:8.2f} us\n", what, us);
 }
 
 void measure_rows(int32_t rows) {
