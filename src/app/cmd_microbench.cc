@@ -67,13 +67,15 @@ void print_tables(const std::vector<MicrobenchCase>& cases, const std::vector<Re
       "memory.\nMedian ± half of the 95 % interval; speedup against the unquantized weights.\n");
   print(format_table(microbench_own_rows(cases, records)));
   for (size_t i = 0; i < cases.size(); ++i) {
+    const MicrobenchCase& c = cases[i];
     const Record& r = records[i];
+    const std::string which =
+        fmt::format("{} {}({}, {}, {})", c.quantization,
+                    c.sparsity == "None" ? "" : c.sparsity + " ", c.m, c.k, c.n);
     if (r.status != Status::kOk) {
-      print(fmt::format("{}: {}: {}\n", cases[i].name, name(r.status), r.reason));
+      print(fmt::format("{}: {}: {}\n", which, name(r.status), r.reason));
     }
-    for (const std::string& why : r.unstable) {
-      print(fmt::format("{}: unstable: {}\n", cases[i].name, why));
-    }
+    for (const std::string& why : r.unstable) print(fmt::format("{}: unstable: {}\n", which, why));
   }
 }
 

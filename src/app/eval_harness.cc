@@ -141,15 +141,14 @@ std::string list_of(const std::vector<std::string>& names) {
 
 void print_request(const EvalHarnessConfig& c, const LoadedModel& loaded) {
   const auto or_none = [](int32_t value) { return value == 0 ? "None" : std::to_string(value); };
-  print(
-      fmt::format("\nEvaluating model {} on tasks: {}, limit: {}, device: {}, precision: {}, "
-                  "quantization: {}, compile: {}, max_length: {}, calibration_tasks: {}, "
-                  "calibration_seq_length: {}, pad_calibration_inputs: {}\n\n",
-                  loaded.checkpoint->source(), list_of(c.tasks), or_none(c.limit),
-                  loaded.backend->name, c.precision,
-                  c.quantization.empty() ? "None" : c.quantization, c.compile ? "True" : "False",
-                  or_none(c.max_length), list_of(c.calibration_tasks), c.calibration_seq_length,
-                  c.pad_calibration_inputs));
+  print(fmt::format(
+      "\nEvaluating model {} on tasks: {}, limit: {}, device: {}, precision: {}, "
+      "quantization: {}, compile: {}, max_length: {}, calibration_tasks: {}, "
+      "calibration_seq_length: {}, pad_calibration_inputs: {}\n\n",
+      loaded.checkpoint->source(), list_of(c.tasks), or_none(c.limit), loaded.backend->name,
+      c.precision, c.quantization.empty() ? "None" : c.quantization, c.compile ? "True" : "False",
+      or_none(c.max_length), list_of(c.calibration_tasks), c.calibration_seq_length,
+      c.pad_calibration_inputs));
 }
 
 // What stands before the first token of a page.
@@ -211,9 +210,9 @@ void print_results(const EvalHarnessConfig& c, const Totals& t) {
                   "'bits_per_byte_stderr,none': 'N/A'}}\n",
                   std::exp(t.nll / static_cast<double>(t.words)), std::exp(per_byte),
                   per_byte / std::log(2.0)));
-  print(
-      fmt::format("By lowbit's definition, per token: PPL = {:.4f} ({} pages, {} words, {} tokens)\n",
-                  std::exp(t.nll / static_cast<double>(t.tokens)), t.pages, t.words, t.tokens));
+  print(fmt::format(
+      "By lowbit's definition, per token: PPL = {:.4f} ({} pages, {} words, {} tokens)\n",
+      std::exp(t.nll / static_cast<double>(t.tokens)), t.pages, t.words, t.tokens));
 }
 
 }  // namespace

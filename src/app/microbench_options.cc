@@ -101,8 +101,8 @@ MicrobenchParams read_params(const json& tree) {
   if (!tree.contains("matrix_shapes")) return params;
   const std::vector<json> entries = entries_of(tree["matrix_shapes"]);
   for (size_t i = 0; i < entries.size(); ++i) {
-    params.matrix_shapes.push_back(with_context(fmt::format("matrix_shapes[{}]", i),
-                                                [&] { return read_shapes(entries[i]); }));
+    params.matrix_shapes.push_back(
+        with_context(fmt::format("matrix_shapes[{}]", i), [&] { return read_shapes(entries[i]); }));
   }
   return params;
 }
@@ -156,7 +156,8 @@ void resolve_devices(MicrobenchRequest* request) {
       find_backend(device);
       continue;
     }
-    std::string remark = fmt::format("device: there is no {} here; cpu, as torchao's suite", device);
+    std::string remark =
+        fmt::format("device: there is no {} here; cpu, as torchao's suite", device);
     device = "cpu";
     auto& remarks = request->remarks;
     if (std::find(remarks.begin(), remarks.end(), remark) == remarks.end()) {
@@ -212,7 +213,8 @@ Words split_words(const std::vector<std::string>& args) {
     if (arg == "--help" || arg == "-h") {
       words.help = true;
     } else if (word == "--config" || word == "--microbenchmarks" || !key.empty()) {
-      if (equals == std::string::npos && i + 1 == args.size()) throw_error("{} needs a value", word);
+      if (equals == std::string::npos && i + 1 == args.size())
+        throw_error("{} needs a value", word);
       const std::string value = equals == std::string::npos ? args[++i] : arg.substr(equals + 1);
       key.empty() ? set_file(value) : words.overrides.push_back(key + "=" + value);
     } else if (flag) {
@@ -244,7 +246,8 @@ std::string microbench_help() {
          "FILE]\n"
          "\nSingle Linears in every format, from configs of torchao's microbenchmarks. Also as\n"
          "`lowbit bench benchmark_runner --config FILE.yml`. Times are medians: warm as torchao\n"
-         "takes them, and cold, with weights that come from memory. A key on the command line wins\n"
+         "takes them, and cold, with weights that come from memory. A key on the command line "
+         "wins\n"
          "over the file; one of model_params is set in all its entries. Exit code 1 if a case\n"
          "failed.\n\nkeys:\n" +
          fields_help<MicrobenchConfig>("  ") + "  model_params: a list of\n" +

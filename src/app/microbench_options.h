@@ -16,7 +16,8 @@ struct MicrobenchRequest {
 
 std::string microbench_help();
 
-// Whether the arguments of `lowbit bench` are torchao's: its runner's name, or a file with its keys.
+// Whether the arguments of `lowbit bench` are torchao's: its runner's name, or a file with its
+// keys.
 bool is_microbench_command(const std::vector<std::string>& args);
 
 // nullopt: help was asked for. Error for anything that is not understood: file, entry and key.

@@ -61,9 +61,9 @@ DeviceTensor copy_of(const Backend& backend, const DeviceTensor& tensor) {
     backend.copy_in(copy.planes[i].data, host.data(), host.size(), stream);
   }
   // The view's pointers lie somewhere in the planes.
-  for (const void* WeightView::*member : {&WeightView::codes, &WeightView::scales,
-                                          &WeightView::zeros, &WeightView::meta,
-                                          &WeightView::outer}) {
+  for (const void* WeightView::*member :
+       {&WeightView::codes, &WeightView::scales, &WeightView::zeros, &WeightView::meta,
+        &WeightView::outer}) {
     const auto* at = static_cast<const std::byte*>(tensor.view.*member);
     for (size_t i = 0; at && i < tensor.planes.size(); ++i) {
       const auto* begin = static_cast<const std::byte*>(tensor.planes[i].data);
@@ -83,8 +83,7 @@ void fill(const Backend& backend, const Act& act, int64_t count, uint64_t seed) 
       values[static_cast<size_t>(i)] = rng.gaussian(static_cast<uint64_t>(i));
     }
   });
-  std::vector<std::byte> encoded(
-      static_cast<size_t>(row_bytes(format_of(act.format), count)));
+  std::vector<std::byte> encoded(static_cast<size_t>(row_bytes(format_of(act.format), count)));
   encode_plain(act.format, values.data(), count, encoded.data());
   backend.copy_in(act.data, encoded.data(), encoded.size(), stream_of(backend));
 }
@@ -107,9 +106,9 @@ Linear load_linear(const Backend& backend, const LinearProblem& p) {
 
 int64_t cold_bytes(int threads) {
   const std::vector<Level> levels = levels_of_host("/sys/devices/system/cpu", threads);
-  constexpr int64_t kUnknown = int64_t{128} << 20;
+  constexpr int64_t kLeast = int64_t{256} << 20;  // a guest may see less cache than there is
   const int64_t last = levels.size() < 2 ? 0 : levels[levels.size() - 2].bytes;
-  return last > 0 ? 2 * last : kUnknown;
+  return std::max(4 * last, kLeast);
 }
 
 std::string too_large(const LinearProblem& p, int64_t cold, int64_t free_bytes) {
@@ -132,8 +131,8 @@ LinearBench::LinearBench(const Backend& backend, const LinearProblem& problem)
   const Format& read = w.input.in(problem.m == 1);
   const size_t bytes = activation_bytes(read, problem.m, problem.k);
   input_ = backend.allocate(bytes);
-  act_ = ActivationSpace{static_cast<std::byte*>(input_.data), bytes}.as(read, problem.m,
-                                                                         problem.k);
+  act_ =
+      ActivationSpace{static_cast<std::byte*>(input_.data), bytes}.as(read, problem.m, problem.k);
   fill(backend, act_.made, int64_t{problem.m} * problem.k, problem.seed);
   output_ = backend.allocate(sizeof(float) * static_cast<size_t>(problem.m) *
                              static_cast<size_t>(problem.n));

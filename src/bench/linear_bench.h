@@ -12,7 +12,7 @@ namespace lowbit {
 
 struct LinearProblem {
   int32_t m = 1, k = 0, n = 0;  // y [m, n] = x [m, k] w [n, k]^T
-  LayerChoice choice;           // what random bf16 weights become
+  LayerChoice choice = {};      // what random bf16 weights become
   uint64_t seed = 0;
 };
 
@@ -21,7 +21,8 @@ struct LinearSampling {
   double max_seconds = 1, ci_width = 0.02;
 };
 
-// Bytes that time_cold() reads weights from: twice the last cache that `threads` threads have.
+// Bytes that time_cold() reads weights from: four times the last cache that `threads` threads have,
+// and at least 256 MiB.
 int64_t cold_bytes(int threads);
 
 // "" or why the problem does not fit into the memory that is free: weights as they are quantized,

@@ -158,7 +158,8 @@ inline constexpr Metric kMetrics[] = {
      "machine: 2 * 8-bit integer multiply-adds from registers / time, all threads", About::kCeiling,
      From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"linear_time", "one call", "s",
-     "one call of a Linear, rounding of its input included, weights from memory: copies larger than "
+     "one call of a Linear, rounding of its input included, weights from memory: copies larger "
+     "than "
      "the last cache in turn; the input is in a cache",
      About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, true},
     {"linear_time_warm", "warm", "s",

@@ -83,13 +83,13 @@ void visit(Visitor& v, MicrobenchConfig& c) {
 }
 
 struct MicrobenchCase {
-  std::string name, quantization, sparsity = "None";
-  std::string method;  // what to parse: "int8dq+semi-structured"
-  std::string skip;    // why it cannot be run; "": it can
-  std::string shape;   // "llama_attn.wqkv"
+  std::string name = {}, quantization = {}, sparsity = "None";
+  std::string method = {};  // what to parse: "int8dq+semi-structured"
+  std::string skip = {};    // why it cannot be run; "": it can
+  std::string shape = {};   // "llama_attn.wqkv"
   int32_t m = 0, k = 0, n = 0;
-  std::string dtype, dtype_format;  // "torch.bfloat16", "bf16"
-  std::string compile_mode, device, model_type, output_dir;
+  std::string dtype = {}, dtype_format = {};  // "torch.bfloat16", "bf16"
+  std::string compile_mode = {}, device = {}, model_type = {}, output_dir = {};
   bool profile = false, memory_stats = false;
 };
 

@@ -23,7 +23,8 @@ std::string microseconds(const Record& record, const char* tag) {
   const Estimate* e = record.status == Status::kOk ? record.find(tag) : nullptr;
   if (!e) return "-";
   const int decimals = e->median < 100e-6 ? 2 : 1;
-  const std::string half = e->n > 1 ? fmt::format(" ± {:.{}f}", e->half_width() * 1e6, decimals) : "";
+  const std::string half =
+      e->n > 1 ? fmt::format(" ± {:.{}f}", e->half_width() * 1e6, decimals) : "";
   return fmt::format("{:.{}f}{}", e->median * 1e6, decimals, half);
 }
 
@@ -111,7 +112,8 @@ std::string kernel_of(const Record& record) {
 
 Row own_fields(const MicrobenchCase& c, const Record& r) {
   Row row = {c.shape, std::string(name(r.status)), r.reason, join(r.unstable, "; ")};
-  row.insert(row.end(), {r.format, r.resident, kernel_of(r), std::to_string(r.fingerprint.threads)});
+  row.insert(row.end(),
+             {r.format, r.resident, kernel_of(r), std::to_string(r.fingerprint.threads)});
   row.push_back(number(r, "bits_per_weight", 1, 3));
   for (const OwnColumn& column : kOwn) {
     const Estimate* e = r.status == Status::kOk ? r.find(column.tag) : nullptr;
@@ -141,9 +143,9 @@ std::vector<Row> microbench_rows(std::span<const MicrobenchCase> cases,
     const std::string baseline = with_unit(number(r, "linear_baseline_warm", 1e6, 2), " µs");
     const std::string own = with_unit(number(r, "linear_time_warm", 1e6, 2), " µs");
     const std::string speedup = with_unit(number(r, "linear_speedup_warm", 1, 2), "x");
-    rows.push_back({c.name, c.quantization, c.sparsity,
-                    fmt::format("({}, {}, {})", c.m, c.k, c.n), baseline, own, speedup, baseline,
-                    own, speedup, with_unit(own_ratio(r), "x"), c.profile ? "True" : "False"});
+    rows.push_back({c.name, c.quantization, c.sparsity, fmt::format("({}, {}, {})", c.m, c.k, c.n),
+                    baseline, own, speedup, baseline, own, speedup, with_unit(own_ratio(r), "x"),
+                    c.profile ? "True" : "False"});
   }
   return rows;
 }
@@ -156,7 +158,8 @@ std::vector<Row> microbench_own_rows(std::span<const MicrobenchCase> cases,
     const MicrobenchCase& c = cases[i];
     const Record& r = records[i];
     const bool sparse = c.sparsity != "None";
-    const bool decoded = r.status == Status::kOk && r.resident != r.format.substr(0, r.format.find('+'));
+    const bool decoded =
+        r.status == Status::kOk && r.resident != r.format.substr(0, r.format.find('+'));
     rows.push_back({c.quantization + (sparse ? "+" + c.sparsity : ""), std::to_string(c.m),
                     std::to_string(c.k), std::to_string(c.n), microseconds(r, "linear_time"),
                     with_unit(number(r, "linear_speedup", 1, 2), "x"),

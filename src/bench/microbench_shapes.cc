@@ -20,11 +20,16 @@ constexpr ModelShape kLlama[] = {{"llama", "attn.wqkv", 8192, 1280},
 constexpr int32_t kLlamaTokens = 4 * 4096;
 
 constexpr ModelShape kModels[] = {
-    {"llama4", "FFN", 8192, 5120},           {"llama4", "QO_proj", 8192, 8192},
-    {"llama4", "KV_proj", 8192, 1024},       {"deepseek_v3_236b", "FFN", 1536, 5120},
-    {"deepseek_v3_236b", "QKVO_proj", 7168, 7168}, {"deepseek_v3_671b", "FFN", 2048, 7168},
-    {"deepseek_v3_671b", "QKVO_proj", 7168, 7168}, {"qwen3_32b", "QO_proj", 5120, 5120},
-    {"qwen3_32b", "KV_proj", 5120, 640},     {"gemma3_27b", "QO_proj", 4096, 4096},
+    {"llama4", "FFN", 8192, 5120},
+    {"llama4", "QO_proj", 8192, 8192},
+    {"llama4", "KV_proj", 8192, 1024},
+    {"deepseek_v3_236b", "FFN", 1536, 5120},
+    {"deepseek_v3_236b", "QKVO_proj", 7168, 7168},
+    {"deepseek_v3_671b", "FFN", 2048, 7168},
+    {"deepseek_v3_671b", "QKVO_proj", 7168, 7168},
+    {"qwen3_32b", "QO_proj", 5120, 5120},
+    {"qwen3_32b", "KV_proj", 5120, 640},
+    {"gemma3_27b", "QO_proj", 4096, 4096},
     {"gemma3_27b", "KV_proj", 4096, 1024},
 };
 constexpr int32_t kModelTokens[] = {16384, 128000};

@@ -69,14 +69,14 @@ std::vector<std::string> wikitext_pages(std::string_view text) {
 
 std::string wikitext_plain(std::string page) {
   constexpr std::pair<std::string_view, std::string_view> kMarks[] = {
-      {"s '", "s'"},   {" @-@ ", "-"}, {" @,@ ", ","}, {" @.@ ", "."}, {" : ", ": "},
-      {" ; ", "; "},   {" . ", ". "},  {" ! ", "! "},  {" ? ", "? "},  {" , ", ", "}};
+      {"s '", "s'"}, {" @-@ ", "-"}, {" @,@ ", ","}, {" @.@ ", "."}, {" : ", ": "},
+      {" ; ", "; "}, {" . ", ". "},  {" ! ", "! "},  {" ? ", "? "},  {" , ", ", "}};
   for (const auto& mark : kMarks) replace_all(&page, mark.first, mark.second);
   constexpr std::pair<char, char> kPairs[] = {
       {'(', ')'}, {'[', ']'}, {'{', '}'}, {'"', '"'}, {'\'', '\''}};
   for (const auto& pair : kPairs) tighten(&page, pair.first, pair.second);
   constexpr std::pair<std::string_view, std::string_view> kRest[] = {
-      {"= = = =", "===="}, {"= = =", "==="}, {"= =", "=="}, {" \u00b0 ", "\u00b0"},
+      {"= = = =", "===="}, {"= = =", "==="}, {"= =", "=="},  {" \u00b0 ", "\u00b0"},
       {" \n", "\n"},       {"\n ", "\n"},    {" N ", " 1 "}, {" 's", "'s"}};
   for (const auto& rest : kRest) replace_all(&page, rest.first, rest.second);
   return page;

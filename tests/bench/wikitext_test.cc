@@ -26,10 +26,11 @@ TEST(Wikitext, PagesBeginAtHeadingsOfTheFirstLevel) {
 }
 
 TEST(Wikitext, BlanksAroundMarksGo) {
-  EXPECT_EQ(wikitext_plain(" = = Early life = = \n He ( born 1 @,@ 990 ) said : \" yes \" , twice . "),
-            " == Early life ==\nHe (born 1,990) said: \"yes\", twice. ");
-  EXPECT_EQ(wikitext_plain("a well @-@ known dog 's 3 @.@ 5 \u00b0 C [ sic ] ; N men ' s"),
-            "a well-known dog's 3.5\u00b0C [sic]; 1 men's");
+  EXPECT_EQ(
+      wikitext_plain(" = = Early life = = \n He ( born 1 @,@ 990 ) said : \" yes \" , twice . "),
+      " == Early life ==\nHe (born 1,990) said: \"yes\", twice. ");
+  EXPECT_EQ(wikitext_plain("a well @-@ known dog 's 3 @.@ 5 \u00b0 C [ sic ] ; N dogs ' tails"),
+            "a well-known dog's 3.5\u00b0C [sic]; 1 dogs' tails");
   EXPECT_EQ(wikitext_plain("an open ( bracket"), "an open ( bracket");
 }
 
@@ -46,8 +47,8 @@ TEST(Wikitext, RollingWindowsScoreEveryTokenOnce) {
   constexpr int32_t kStart = 1, kLength = 8;
   std::vector<int32_t> tokens;
   for (uint64_t i = 0; i < 21; ++i) {
-    tokens.push_back(static_cast<int32_t>(rng.bits(i) % static_cast<uint64_t>(
-                                              loaded.model->vocab_size())));
+    tokens.push_back(
+        static_cast<int32_t>(rng.bits(i) % static_cast<uint64_t>(loaded.model->vocab_size())));
   }
   Stepper stepper(*loaded.model, *loaded.backend, {.max_context = 32});
   // -ln p of tokens[begin, end) after everything from `from` on, one forward pass.
