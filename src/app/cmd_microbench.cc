@@ -20,7 +20,7 @@ namespace {
 // output_dir/inference with what is in it, made now: its error before the work.
 std::string make_folder(const MicrobenchConfig& config) {
   if (config.output_dir.empty()) return "";
-  const std::string folder = config.output_dir + "/inference";
+  std::string folder = config.output_dir + "/inference";
   std::error_code error;
   std::filesystem::create_directories(folder + "/profiler", error);
   if (error) {
