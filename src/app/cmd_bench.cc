@@ -1,6 +1,8 @@
 // lowbit bench: runs the cases, shows how far it is, prints and stores what came out.
 #include "app/cmd_bench.h"
 
+#include <algorithm>
+
 #include "app/bench_options.h"
 #include "app/commands.h"
 #include "app/microbench_options.h"
@@ -110,6 +112,16 @@ void print_results(const BenchRequest& request, const std::vector<Record>& recor
   write_errors(records, request.run_folder);
 }
 
+// llama-bench's list of what a test can run on.
+void print_devices() {
+  print("Available devices:\n");
+  for (const Backend* backend : backends()) {
+    const DeviceInfo info = backend->info();
+    print(fmt::format("  {}: {} ({} threads, {})\n", backend->name, info.name, info.threads,
+                      format_bytes(static_cast<double>(info.memory_bytes))));
+  }
+}
+
 int import_results(const BenchRequest& request) {
   std::vector<Record> records;
   for (const std::string& path : request.imports) {
@@ -138,6 +150,9 @@ int import_results(const BenchRequest& request) {
 int cmd_bench(const std::vector<std::string>& args) {
   if (args.size() == 3 && args[0] == kCaseFlag) return run_one(args[1], args[2]);
   if (is_microbench_command(args)) return cmd_microbench(args);
+  if (std::find(args.begin(), args.end(), "--list-devices") != args.end()) {
+    return print_devices(), 0;
+  }
   std::optional<BenchRequest> request = parse_bench(args);
   if (!request) {
     print(bench_help());
