@@ -99,6 +99,10 @@ int cmd_microbench(const std::vector<std::string>& args) {
     write_file_atomically(path, microbench_csv(cases, records));
     note("results    " + path);
   }
+  if (!config.output_json_path.empty()) {
+    write_file_atomically(config.output_json_path, microbench_dashboard(cases, records));
+    print("Benchmark results saved to " + config.output_json_path + "\n");
+  }
   for (const Record& record : records) {
     if (record.status == Status::kFail) return 1;
   }
