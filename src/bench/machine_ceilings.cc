@@ -151,6 +151,14 @@ std::optional<Ceilings> stored_ceilings(const std::string& path, const Fingerpri
   return found;
 }
 
+std::optional<Ceilings> known_ceilings(const Fingerprint& machine) {
+  try {
+    return stored_ceilings(ceilings_path(), machine);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
+}
+
 void store_ceilings(const std::string& path, const Record& record) {
   std::error_code error;
   std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);

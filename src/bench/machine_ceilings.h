@@ -27,6 +27,7 @@ struct Ceilings {
   std::vector<Level> levels;                  // smallest first, the memory last
   double float_flops = 0, integer_flops = 0;  // operations per second
   std::string measured;                       // UTC; "" if they were given and not measured
+  std::vector<std::string> unstable = {};     // what disturbed the measurement
   bool operator==(const Ceilings&) const = default;
 
   // The smallest level that holds a working set of so many bytes.
@@ -54,6 +55,10 @@ std::string ceilings_path();
 
 // The last stored result of this machine with as many threads, if there is one.
 std::optional<Ceilings> stored_ceilings(const std::string& path, const Fingerprint& machine);
+
+// The same from ceilings_path(), nothing where the file cannot be read: `lowbit roofline` says what is
+// wrong with it.
+std::optional<Ceilings> known_ceilings(const Fingerprint& machine);
 
 // Appends; creates the folder. Error: it cannot be written.
 void store_ceilings(const std::string& path, const Record& record);

@@ -101,9 +101,12 @@ void check_device(const RooflineConfig& config, const DeviceInfo& device) {
 }
 
 Limit limit_of(const Work& work, double tokens, const Ceilings& ceilings) {
+  return limit_in(ceilings.level_of(work.bytes), work, tokens, ceilings);
+}
+
+Limit limit_in(const Level& level, const Work& work, double tokens, const Ceilings& ceilings) {
   Limit limit;
   limit.work = work;
-  const Level& level = ceilings.level_of(work.bytes);
   limit.memory_seconds = work.bytes / level.bytes_per_second;
   limit.compute_seconds =
       work.float_flops / ceilings.float_flops + work.integer_flops / ceilings.integer_flops;
