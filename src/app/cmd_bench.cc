@@ -139,7 +139,10 @@ std::vector<std::string> profiles_of(const BenchRequest& request,
     keys.folder = request.run_folder;
     if (!keys.folder.empty() && cases.size() > 1) {
       std::string name = fmt::format("{:02}_{}", i + 1, cases[i].format);
-      std::replace(name.begin(), name.end(), '/', '_');
+      const std::string_view kPlain = "abcdefghijklmnopqrstuvwxyz0123456789_-+.";
+      for (char& c : name) {
+        if (kPlain.find(c) == std::string_view::npos) c = '_';
+      }
       keys.folder += "/" + name;
       std::filesystem::create_directories(keys.folder);
     }

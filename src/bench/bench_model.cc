@@ -109,6 +109,7 @@ void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loade
   }
   c.phase("measuring the ceiling");
   const std::optional<Ceilings> known = known_ceilings(record->fingerprint);
+  const HostLoad before = host_load();
   Ceilings ceilings = known.value_or(Ceilings{});
   const auto measure = [&](double seconds) {
     ceilings.float_flops =
@@ -121,6 +122,7 @@ void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loade
   if (highest_share(runs, decode, prefill, ceilings) > 1) measure(1);
   add_work(record, runs, decode, prefill, ceilings);
   if (decodes) measure_read_ceiling(record, runs, decode.bytes, known);
+  record->roof_unstable = known ? known->unstable : disturbances(before, host_load());
 }
 
 // The times of a case, with what the device and its other users did meanwhile.

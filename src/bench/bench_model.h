@@ -24,8 +24,8 @@ struct CaseOptions {
   // Called with "loading", "measuring", "scoring" as they begin.
   std::function<void(std::string_view)> on_phase = [](std::string_view) {};
   // Folder where cases leave the text that a model has generated to those that follow; "": none.
-  std::string scratch;
-  ProfileKeys profile;
+  std::string scratch = {};
+  ProfileKeys profile = {};
   Profiler::OnText on_text = [](std::string_view) {};  // lines of the profiles' tables
 };
 

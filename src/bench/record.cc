@@ -272,6 +272,7 @@ std::string to_json_line(const Record& record) {
   }
   json["repro"] = record.repro;
   json["roof"] = record.roof;
+  json["roof_unstable"] = record.roof_unstable;
   json["token_seconds"] = record.token_seconds;
   json["not_measured"] = Json::object();
   for (const auto& missing : record.not_measured) {
@@ -310,6 +311,7 @@ Record parse_record(const std::string& source, std::string_view line) {
   read_values(reader, &record);
   reader.added("repro", record.repro);
   reader.added("roof", record.roof);
+  reader.added("roof_unstable", record.roof_unstable);
   reader.added("token_seconds", record.token_seconds);
   if (json.contains("not_measured")) {
     const Reader missing = reader.child("not_measured");

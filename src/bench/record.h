@@ -11,6 +11,7 @@
 //   samples       {tag: [one number per repetition]}
 //   repro         the command that runs this case again
 //   roof          what `ceiling` is the bandwidth of, and since when that is known
+//   roof_unstable what disturbed the measurement of the ceilings; [] if nothing did
 //   token_seconds 0, 1 ... 100 % quantiles of all decode steps of the case; [] without any
 //   not_measured  {tag: why it has no value here}
 //   memory        the timeline of oom_profile, as bench/memory_timeline.h has it; absent without
@@ -81,6 +82,7 @@ struct Record {
   std::optional<QualityText> quality;
   std::vector<Value> values;  // in the order they were measured
   std::string roof, repro;
+  std::vector<std::string> roof_unstable;
   std::vector<double> token_seconds;
   std::vector<MemoryEntry> memory;
   std::vector<std::pair<std::string, std::string>> not_measured;

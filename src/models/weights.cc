@@ -244,7 +244,8 @@ Linear WeightLoader::finish(const std::string& name, std::vector<Loaded> parts,
   result.weight = traced(options_.load_trace, LoadPhase::kPack, name, pack, bytes_of);
   whole.held.release();  // it is the weight now, or has been copied to it
   if (!bias.empty()) result.bias = upload_floats(bias);
-  take_weights(name, result.bytes());
+  const bool shared = table_codes_ && result.weight.view.codes == table_codes_;
+  if (!shared) take_weights(name, result.bytes());
   memory_.linears += result.bytes();
   memory_.per_step += result.bytes();
   return result;
@@ -268,6 +269,7 @@ DeviceTensor WeightLoader::table(const std::string& tensor, int64_t n, int64_t k
   DeviceTensor table = traced(options_.load_trace, LoadPhase::kPack, tensor, pack, bytes_of);
   loaded.held.release();
   take_weights(tensor, table.bytes());
+  table_codes_ = table.view.codes;
   memory_.embedding += table.bytes();
   return table;
 }

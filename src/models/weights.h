@@ -170,6 +170,7 @@ class WeightLoader {
   // rearranging blocks.
   std::string table_name_;
   QTensor table_{};
+  const void* table_codes_ = nullptr;  // on the device
   MemoryUse memory_;
   int64_t parameters_ = 0;
 };
