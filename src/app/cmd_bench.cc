@@ -128,8 +128,8 @@ void print_results(const BenchRequest& request, const std::vector<Record>& recor
   write_errors(records, request.run_folder);
 }
 
-// Which profiles each case takes, and where it leaves its files: in the run's folder, or if there are
-// several cases in one of its own there.
+// Which profiles each case takes, and where it leaves its files: in the run's folder, or if there
+// are several cases in one of its own there.
 std::vector<std::string> profiles_of(const BenchRequest& request,
                                      const std::vector<BenchCase>& cases) {
   std::vector<std::string> texts;

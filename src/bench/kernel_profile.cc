@@ -37,7 +37,8 @@ std::vector<Sum> sums_by(const StepProfile& step, const NameOf& name_of) {
   std::vector<Sum> sums;
   for (const KernelRow& row : step.rows) {
     const std::string name = name_of(row);
-    auto found = std::find_if(sums.begin(), sums.end(), [&](const Sum& s) { return s.name == name; });
+    auto found =
+        std::find_if(sums.begin(), sums.end(), [&](const Sum& s) { return s.name == name; });
     if (found == sums.end()) {
       found = sums.insert(sums.end(), Sum());
       found->name = name;

@@ -1,4 +1,5 @@
-// Where the time of a step goes, kernel by kernel, and how far each is from what the machine can do.
+// Where the time of a step goes, kernel by kernel, and how far each is from what the machine can
+// do.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,8 @@ namespace lowbit {
 
 struct KernelRow {
   std::string op, kernel;
-  int layer = -1;           // -1: outside the layers
-  double seconds = 0;       // median over the steps
+  int layer = -1;      // -1: outside the layers
+  double seconds = 0;  // median over the steps
   double bytes = 0, flops = 0;
   double least_seconds = 0;  // at the machine's ceilings; 0: they are not known
   std::string limit;         // what says so: "compute", or a level such as "L3"; "": not known

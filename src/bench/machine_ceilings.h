@@ -63,8 +63,8 @@ std::string ceilings_path();
 // nothing disturbed, or if there are none of all.
 std::optional<Ceilings> stored_ceilings(const std::string& path, const Fingerprint& machine);
 
-// The same from ceilings_path(), nothing where the file cannot be read: `lowbit roofline` says what is
-// wrong with it.
+// The same from ceilings_path(), nothing where the file cannot be read: `lowbit roofline` says what
+// is wrong with it.
 std::optional<Ceilings> known_ceilings(const Fingerprint& machine);
 
 // Appends; creates the folder. Error: it cannot be written.

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -29,14 +30,22 @@ double& taken(MemoryEntry* entry, MemoryPart part) {
 // The columns of numbers, as they are named in JSON.
 template <class Visitor>
 void visit_numbers(const Visitor& visit) {
-  visit("seconds", [](auto& e) -> auto& { return e.seconds; });
-  visit("weights", [](auto& e) -> auto& { return e.taken[0]; });
-  visit("state", [](auto& e) -> auto& { return e.taken[1]; });
-  visit("workspace", [](auto& e) -> auto& { return e.taken[2]; });
-  visit("temporary", [](auto& e) -> auto& { return e.taken[3]; });
-  visit("state_used", [](auto& e) -> auto& { return e.state_used; });
-  visit("temporary_used", [](auto& e) -> auto& { return e.temporary_used; });
-  visit("resident", [](auto& e) -> auto& { return e.resident; });
+  visit(
+      "seconds", [](auto& e) -> auto& { return e.seconds; });
+  visit(
+      "weights", [](auto& e) -> auto& { return e.taken[0]; });
+  visit(
+      "state", [](auto& e) -> auto& { return e.taken[1]; });
+  visit(
+      "workspace", [](auto& e) -> auto& { return e.taken[2]; });
+  visit(
+      "temporary", [](auto& e) -> auto& { return e.taken[3]; });
+  visit(
+      "state_used", [](auto& e) -> auto& { return e.state_used; });
+  visit(
+      "temporary_used", [](auto& e) -> auto& { return e.temporary_used; });
+  visit(
+      "resident", [](auto& e) -> auto& { return e.resident; });
 }
 
 const MemoryEntry* peak_of(const std::deque<MemoryEntry>& entries) {
@@ -57,7 +66,7 @@ double MemoryEntry::total() const {
 void MemoryTimeline::add(std::string event) {
   if (failure_) return;
   now_.event = std::move(event);
-  now_.seconds = timer_.seconds();
+  now_.seconds = std::round(timer_.seconds() * 1e6) * 1e-6;
   now_.resident = resident_bytes();
   entries_.push_back(now_);
   if (entries_.size() <= most_) return;
@@ -112,9 +121,8 @@ Json to_json(const std::vector<MemoryEntry>& entries) {
     for (const MemoryEntry& entry : entries) {
       const double value = number(entry);
       // Bytes are whole numbers, and shorter so.
-      json[key].push_back(std::string_view(key) == "seconds"
-                              ? Json(std::round(value * 1e6) / 1e6)
-                              : Json(static_cast<int64_t>(value)));
+      json[key].push_back(std::string_view(key) == "seconds" ? Json(value)
+                                                             : Json(static_cast<int64_t>(value)));
     }
   });
   return json;
@@ -123,7 +131,8 @@ Json to_json(const std::vector<MemoryEntry>& entries) {
 std::vector<MemoryEntry> parse_memory(const std::string& source, const Json& json) {
   const auto column = [&](const char* key) -> const Json& {
     const auto found = json.find(key);
-    if (found == json.end() || !found->is_array()) throw_error("{}: {}: must be a list", source, key);
+    if (found == json.end() || !found->is_array())
+      throw_error("{}: {}: must be a list", source, key);
     return *found;
   };
   std::vector<MemoryEntry> entries;

@@ -1,5 +1,5 @@
-// Memory by what it is taken for, from the first tensor that is loaded to the last step: as JSON, in
-// records, and as a picture.
+// Memory by what it is taken for, from the first tensor that is loaded to the last step: as JSON,
+// in records, and as a picture.
 #pragma once
 
 #include <array>
@@ -70,7 +70,8 @@ nlohmann::ordered_json to_json(const std::vector<MemoryEntry>& entries);
 std::vector<MemoryEntry> parse_memory(const std::string& source,
                                       const nlohmann::ordered_json& json);
 
-// The file of a snapshot: {"iteration", "peak": the entry with the most, "dropped", "failed": null or
+// The file of a snapshot: {"iteration", "peak": the entry with the most, "dropped", "failed": null
+// or
 // {"part", "what", "bytes"}, "entries": as above}.
 std::string snapshot_json(const MemoryTimeline& timeline, const std::string& iteration);
 

@@ -68,19 +68,28 @@ inline constexpr Metric kMetrics[] = {
      "time within which 50 % of the N - 1 decode steps of a run end; a step's time is from its "
      "token's id to the next one's on the host",
      About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, false},
-    {"token_p90", "token p90", "s", "the same for 90 % of a run's steps", About::kSpeed,
-     From::kMeasurement, Hint::kDuration, Better::kLower, false},
+    {"token_p90", "token p90", "s", "time within which 90 % of the N - 1 decode steps of a run end",
+     About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, false},
     {"token_p99", "token p99", "s",
-     "the same for 99 %; with fewer than 100 steps next to the slowest one", About::kSpeed,
-     From::kMeasurement, Hint::kDuration, Better::kLower, false},
-    {"load_time", "load", "s", "opening, reading, quantizing and packing the model", About::kSpeed,
-     From::kMeasurement, Hint::kDuration, Better::kLower, false},
+     "time within which 99 % of the N - 1 decode steps of a run end; with fewer than 100 steps "
+     "next "
+     "to the slowest one",
+     About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, false},
+    {"load_time", "load", "s",
+     "time from opening the model's files to weights that are ready to run: reading + quantizing + "
+     "packing; profile_compile=True says how much of it each takes",
+     About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, false},
     {"model_bytes", "weights", "bytes",
-     "all weights as resident on the device: codes, scales, zeros, embedding, norms",
+     "sum over all weights as resident on the device: codes + scales + zeros of Linears and "
+     "embedding, norms; a matrix that serves as both embedding and head counts once",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, true},
-    {"kv_bytes", "kv", "bytes", "KV cache and other state allocated for one sequence of P + N",
+    {"kv_bytes", "kv", "bytes",
+     "KV cache and other state allocated for one sequence of P + N tokens, in pages of 64: "
+     "kv_bytes_per_token * tokens of those pages",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, false},
-    {"kv_bytes_per_token", "kv/token", "bytes", "KV cache that one more token of context adds",
+    {"kv_bytes_per_token", "kv/token", "bytes",
+     "KV cache that one more token of context adds: 2 * layers * KV heads * bytes of a row of head "
+     "width, scales included",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, false},
     {"peak_memory", "peak", "bytes",
      "largest resident memory of the process while the case loaded and ran (VmHWM, reset before "
@@ -104,8 +113,10 @@ inline constexpr Metric kMetrics[] = {
      "2 * weights of all Linears + 4 * heads * head width * layers * mean context, P + N / 2",
      About::kSpeed, From::kCount, Hint::kFlops, Better::kNeither, false},
     {"prefill_flops", "prefill work", "FLOP",
-     "the same of all P tokens of the prompt, the head for the last one alone", About::kSpeed,
-     From::kCount, Hint::kFlops, Better::kNeither, false},
+     "2 * weights of all Linears * P, the head's for the last token alone + 4 * heads * head width "
+     "* "
+     "layers * positions that the P tokens attend to",
+     About::kSpeed, From::kCount, Hint::kFlops, Better::kNeither, false},
     {"flop_rate", "decode rate", "FLOP/s", "flops_per_token / tpot", About::kCeiling,
      From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"flop_ceiling", "decode FLOP ceiling", "FLOP/s",
@@ -118,8 +129,9 @@ inline constexpr Metric kMetrics[] = {
      "prefill_flops / time of the forward passes over the prompt", About::kCeiling,
      From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"prefill_flop_ceiling", "prefill FLOP ceiling", "FLOP/s",
-     "as flop_ceiling, of the prompt's work", About::kCeiling, From::kMeasurement, Hint::kFlopRate,
-     Better::kHigher, false},
+     "prefill_flops / the time that its multiply-adds take at float_ceiling and, where the kernel "
+     "multiplies integers, at integer_ceiling",
+     About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"prefill_flop_fraction", "prefill of ceiling", "fraction",
      "prefill_flop_rate / prefill_flop_ceiling", About::kCeiling, From::kMeasurement,
      Hint::kPercentage, Better::kHigher, false},
@@ -157,15 +169,19 @@ inline constexpr Metric kMetrics[] = {
     {"integer_ceiling", "int8", "OP/s",
      "machine: 2 * 8-bit integer multiply-adds from registers / time, all threads", About::kCeiling,
      From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
-    {"perplexity", "perplexity", "",
-     "exp(mean -ln p(token)) over the scored tokens of the text that the record names",
+    {"perplexity", "perplexity", "tokens",
+     "exp(mean -ln p(token)) over the scored tokens of the text that the record names: as if so "
+     "many "
+     "tokens were equally likely",
      About::kQuality, From::kMeasurement, Hint::kNumber, Better::kLower, true},
     {"kl_mean", "KL", "nats/token",
      "mean over the scored tokens of KL(as stored || this format) of the next-token distributions",
      About::kQuality, From::kMeasurement, Hint::kNats, Better::kLower, true},
-    {"kl_p99", "KL p99", "nats/token", "99th percentile of the same KL divergences",
-     About::kQuality, From::kMeasurement, Hint::kNats, Better::kLower, false},
-    {"kl_max", "KL max", "nats/token", "largest of the same KL divergences", About::kQuality,
+    {"kl_p99", "KL p99", "nats/token",
+     "99th percentile over the scored tokens of KL(as stored || this format)", About::kQuality,
+     From::kMeasurement, Hint::kNats, Better::kLower, false},
+    {"kl_max", "KL max", "nats/token",
+     "largest over the scored tokens of KL(as stored || this format)", About::kQuality,
      From::kMeasurement, Hint::kNats, Better::kLower, false},
     {"top1_agreement", "top-1", "fraction",
      "scored tokens where this format and the stored weights rank the same token first / all",

@@ -11,7 +11,7 @@ using Json = nlohmann::ordered_json;
 
 // Microseconds since the first op.
 Json slice(std::string_view name, std::string_view category, double begin, double end) {
-  return {{"name", name}, {"cat", category}, {"ph", "X"},   {"pid", 0},
+  return {{"name", name}, {"cat", category}, {"ph", "X"},         {"pid", 0},
           {"tid", 0},     {"ts", begin},     {"dur", end - begin}};
 }
 
@@ -53,8 +53,8 @@ std::string chrome_json(std::span<const TimedStep> steps) {
       if (enters && !step.name.empty()) {
         size_t last = i;
         while (last + 1 < step.ops.size() && step.ops[last + 1].layer == op.layer) ++last;
-        events.push_back(slice("layer." + std::to_string(op.layer), "layer", begin(op),
-                               end(step.ops[last])));
+        events.push_back(
+            slice("layer." + std::to_string(op.layer), "layer", begin(op), end(step.ops[last])));
       }
       events.push_back(slice(op.kernel, op.tag(), begin(op), end(op)));
       events.back()["args"] = {{"op", op.tag()}, {"bytes", op.bytes}, {"flops", op.flops}};

@@ -310,7 +310,7 @@ std::string timeline_plot(const Record& record) {
   for (size_t i = 0; i < entries.size(); ++i) {
     if (entries[i].resident > 0) resident.emplace_back(numbers[i], entries[i].resident * 1e-6);
   }
-  if (!resident.empty()) plot.line(resident, "roof2");
+  if (!resident.empty()) plot.line(resident, "process");
   const std::string most = format_bytes(entries[peak].total());
   plot.point(numbers[peak], entries[peak].total() * 1e-6, kDot, "peak",
              fmt::format("{} at {}", most, entries[peak].event));
@@ -326,7 +326,8 @@ std::string memory_timelines(Rows records) {
     if (record->memory.empty()) continue;
     const MemoryEntry& last = record->memory.back();
     std::string legend =
-        "Blue: weights; orange: state (KV); light: workspace; gray: temporary. Dashed: the process. "
+        "Blue: weights; orange: state (KV); light: workspace; gray: temporary. Dashed: the "
+        "process. "
         "Dot: the most.";
     if (record->status != Status::kOk) legend += fmt::format(" Last event: {}.", last.event);
     html += panel("Memory over time: " + row_name(*record), legend, timeline_plot(*record));

@@ -188,8 +188,8 @@ void Plot::area(std::span<const std::pair<double, double>> lower,
   };
   std::for_each(lower.begin(), lower.end(), add);
   std::for_each(upper.rbegin(), upper.rend(), add);
-  marks_ += fmt::format("<polygon class=\"{}\" points=\"{}\">{}</polygon>\n", style, path,
-                        tip_of(tip));
+  marks_ +=
+      fmt::format("<polygon class=\"{}\" points=\"{}\">{}</polygon>\n", style, path, tip_of(tip));
 }
 
 void Plot::label(double x, double y, const std::string& text, bool must) {

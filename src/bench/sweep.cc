@@ -59,8 +59,7 @@ Record run_in_child(const BenchCase& c, std::vector<std::string> command, double
     }
   };
   const ChildResult result = run_child(
-      command,
-      {.timeout = timeout, .on_line = on_line, .on_tick = [&] { listener.on_tick(); }});
+      command, {.timeout = timeout, .on_line = on_line, .on_tick = [&] { listener.on_tick(); }});
   std::string reason = failure(result, timeout);
   if (record && reason.empty()) return *std::move(record);
   Record failed = blank_record(c);

@@ -60,8 +60,7 @@ Stepper::Stepper(const Model& model, const Backend& backend, const StepperOption
                           {options.memory_trace, MemoryPart::kWorkspace, "kernels"})),
       batch_(allocate(backend, (3 * size_t(max_step_tokens_) + max_logit_rows_) * sizeof(int32_t),
                       {options.memory_trace, MemoryPart::kWorkspace, "tokens of a step"})),
-      logits_(allocate(backend,
-                       size_t(max_logit_rows_) * model.vocab_size() * sizeof(float),
+      logits_(allocate(backend, size_t(max_logit_rows_) * model.vocab_size() * sizeof(float),
                        {options.memory_trace, MemoryPart::kWorkspace, "logits"})),
       sampling_(allocate(backend,
                          sizeof(SampleParams) + 2 * sizeof(int32_t) +

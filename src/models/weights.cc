@@ -79,8 +79,7 @@ QTensor WeightLoader::quantize(const QTensor& source, const Format& target,
   return traced(options_.load_trace, LoadPhase::kQuantize, tensor, run, bytes_of);
 }
 
-WeightLoader::Loaded WeightLoader::stack(const std::string& name,
-                                         std::vector<Loaded> parts) const {
+WeightLoader::Loaded WeightLoader::stack(const std::string& name, std::vector<Loaded> parts) const {
   if (parts.size() == 1) return std::move(parts[0]);
   std::vector<QTensor> tensors;
   std::vector<int64_t> rows;
@@ -258,8 +257,7 @@ DeviceBytes WeightLoader::vector(const std::string& tensor, int64_t k) {
 }
 
 DeviceTensor WeightLoader::table(const std::string& tensor, int64_t n, int64_t k) {
-  Loaded loaded =
-      read_as_chosen({tensor, n, k, TensorRole::kTable, "embedding", {}, {}, ""});
+  Loaded loaded = read_as_chosen({tensor, n, k, TensorRole::kTable, "embedding", {}, {}, ""});
   const QTensor& values = loaded.tensor;
   if (values.format == uses_.back().stored) {
     table_name_ = tensor;

@@ -288,9 +288,8 @@ TEST(BenchSuites, ProfilesAreInTheRunFolderAndOnStandardOutput) {
     for (const auto& entry : std::filesystem::directory_iterator(made / name)) {
       names += entry.path().filename().string() + " ";
     }
-    for (const char* begin :
-         {"trace.json", "chrome_trace_", "kernel_profile_", "memory_snapshot_0_",
-          "memory_snapshot_1_", "profile_compile_"}) {
+    for (const char* begin : {"trace.json", "chrome_trace_", "kernel_profile_",
+                              "memory_snapshot_0_", "memory_snapshot_1_", "profile_compile_"}) {
       EXPECT_NE(names.find(begin), std::string::npos) << begin << " is not in " << names;
     }
   }

@@ -85,8 +85,7 @@ CeilingsFolder::CeilingsFolder() {
 }
 
 CeilingsFolder::~CeilingsFolder() {
-  before_.empty() ? ::unsetenv("XDG_CACHE_HOME")
-                  : ::setenv("XDG_CACHE_HOME", before_.c_str(), 1);
+  before_.empty() ? ::unsetenv("XDG_CACHE_HOME") : ::setenv("XDG_CACHE_HOME", before_.c_str(), 1);
 }
 
 void store_endless_ceilings() {
