@@ -26,6 +26,7 @@ constexpr Command kCommands[] = {
     {"generate", "continue a prompt", cmd_generate},
     {"eval", "perplexity, and distance to a reference model", cmd_eval},
     {"bench", "speed, memory and quality of models and formats", cmd_bench},
+    {"microbench", "speed of single Linears, by torchao's microbenchmark configs", cmd_microbench},
     {"compare", "two results side by side: what differs beyond noise", cmd_compare},
     {"report", "stored results as a page, table, spreadsheet or database", cmd_report},
     {"roofline", "the most that this machine can do with a model", cmd_roofline},
@@ -41,7 +42,7 @@ std::string help() {
       "lowbit runs Llama models in every low-bit number format.\n\n"
       "usage: lowbit COMMAND [OPTIONS]\n\ncommands:\n";
   for (const Command& command : kCommands) {
-    text += fmt::format("  {:<10}{}\n", command.name, command.summary);
+    text += fmt::format("  {:<11}{}\n", command.name, command.summary);
   }
   return text +
          "\n  --help      this text; `lowbit COMMAND --help` for a command's options\n"

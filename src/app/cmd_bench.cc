@@ -6,6 +6,8 @@
 #include <map>
 
 #include "app/bench_options.h"
+#include "app/commands.h"
+#include "app/microbench_options.h"
 #include "app/output.h"
 #include "app/sweep_progress.h"
 #include "backends.h"
@@ -178,6 +180,7 @@ int import_results(const BenchRequest& request) {
 
 int cmd_bench(const std::vector<std::string>& args) {
   if (args.size() >= 3 && args[0] == kCaseFlag) return run_one(args);
+  if (is_microbench_command(args)) return cmd_microbench(args);
   std::optional<BenchRequest> request = parse_bench(args);
   if (!request) {
     print(bench_help());

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
+#include "app/eval_harness.h"
 #include "app/model_options.h"
 #include "app/options.h"
 #include "app/output.h"
@@ -246,12 +247,14 @@ std::string report_text(const EvalConfig& c, const LoadedModel& loaded,
 }  // namespace
 
 int cmd_eval(const std::vector<std::string>& args) {
+  if (is_eval_harness_command(args)) return run_eval_harness(args);
   EvalConfig c;
   CLI::App app(
       "Perplexity of a model on a text, and its distance to a reference model. Windows "
       "are independent, probabilities in nats.",
       "eval");
   add_flags(app, c);
+  app.footer(eval_harness_help());
   app.add_option("-o,--output", c.output, "text, or json: one line")->type_name("TEXT");
   if (!parse_args(app, args)) return 0;
   check_flags(app, c);

@@ -15,6 +15,7 @@ int cmd_quality(const std::vector<std::string>& args);
 int cmd_quantize(const std::vector<std::string>& args);
 int cmd_report(const std::vector<std::string>& args);
 int cmd_roofline(const std::vector<std::string>& args);
+int cmd_microbench(const std::vector<std::string>& args);
 int cmd_lockstep(const std::vector<std::string>& args);
 
 }  // namespace lowbit

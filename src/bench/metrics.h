@@ -169,10 +169,40 @@ inline constexpr Metric kMetrics[] = {
     {"integer_ceiling", "int8", "OP/s",
      "machine: 2 * 8-bit integer multiply-adds from registers / time, all threads", About::kCeiling,
      From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
+    {"linear_time", "one call", "s",
+     "one call of a Linear, rounding of its input included, weights from memory: copies larger "
+     "than "
+     "the last cache in turn; the input is in a cache",
+     About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, true},
+    {"linear_time_warm", "warm", "s",
+     "one call of a Linear with the same weights again and again, as torchao's microbenchmarks "
+     "time "
+     "it: small weights come from a cache",
+     About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, true},
+    {"linear_baseline", "baseline", "s", "linear_time of the weights that are not quantized",
+     About::kSpeed, From::kMeasurement, Hint::kDuration, Better::kLower, false},
+    {"linear_baseline_warm", "baseline warm", "s",
+     "linear_time_warm of the weights that are not quantized", About::kSpeed, From::kMeasurement,
+     Hint::kDuration, Better::kLower, false},
+    {"linear_speedup", "speedup", "ratio", "linear_baseline / linear_time", About::kSpeed,
+     From::kMeasurement, Hint::kNumber, Better::kHigher, true},
+    {"linear_speedup_warm", "speedup warm", "ratio", "linear_baseline_warm / linear_time_warm",
+     About::kSpeed, From::kMeasurement, Hint::kNumber, Better::kHigher, false},
+    {"linear_memory", "memory", "bytes",
+     "weights, input, output and workspace of a Linear as they are allocated, without the copies "
+     "that linear_time reads in turn",
+     About::kMemory, From::kCount, Hint::kBytes, Better::kLower, false},
+    {"linear_bandwidth", "weights read", "bytes/s", "bytes of the weights / linear_time",
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, true},
+    {"linear_flop_rate", "work", "FLOP/s", "2 m k n / linear_time", About::kCeiling,
+     From::kMeasurement, Hint::kFlopRate, Better::kHigher, true},
+    {"linear_of_roof", "of roof", "fraction",
+     "the least time that a call can take here / linear_time: its weights at read_memory, or its "
+     "2 m k n operations at float_ceiling or integer_ceiling, whichever takes longer",
+     About::kCeiling, From::kMeasurement, Hint::kPercentage, Better::kHigher, true},
     {"perplexity", "perplexity", "tokens",
      "exp(mean -ln p(token)) over the scored tokens of the text that the record names: as if so "
-     "many "
-     "tokens were equally likely",
+     "many tokens were equally likely",
      About::kQuality, From::kMeasurement, Hint::kNumber, Better::kLower, true},
     {"kl_mean", "KL", "nats/token",
      "mean over the scored tokens of KL(as stored || this format) of the next-token distributions",

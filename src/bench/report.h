@@ -20,6 +20,7 @@ std::string report_markdown(std::span<const Record> records);
 // One row per record and the same columns for all files: what was run, then median, lo and hi of
 // every metric in the units of bench/metrics.h, empty where it was not measured (RFC 4180).
 std::string report_csv(std::span<const Record> records);
+std::string csv_field(const std::string& text);  // in quotes where it needs them (RFC 4180)
 
 // "812 ± 9", in the unit that fits the value: how a progress line shows one figure.
 std::string show(std::string_view tag, const Estimate& estimate);

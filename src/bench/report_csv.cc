@@ -5,13 +5,6 @@
 namespace lowbit {
 namespace {
 
-std::string quoted(const std::string& text) {
-  if (text.find_first_of("\",\r\n") == std::string::npos) return text;
-  std::string out = "\"";
-  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
-  return out + "\"";
-}
-
 constexpr const char* kFixed[] = {
     "kind",       "status",         "reason",    "unstable", "model",     "asked_format",
     "format",     "resident",       "device",    "threads",  "kv_format", "prompt_tokens",
@@ -42,6 +35,13 @@ std::vector<std::string> fixed_fields(const Record& r) {
 
 }  // namespace
 
+std::string csv_field(const std::string& text) {
+  if (text.find_first_of("\",\r\n") == std::string::npos) return text;
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + "\"";
+}
+
 std::string report_csv(std::span<const Record> records) {
   std::vector<std::string> header(std::begin(kFixed), std::end(kFixed));
   for (const Metric& metric : kMetrics) {
@@ -50,7 +50,7 @@ std::string report_csv(std::span<const Record> records) {
   std::string text = join(header, ",") + "\r\n";
   for (const Record& record : records) {
     std::vector<std::string> row;
-    for (const std::string& field : fixed_fields(record)) row.push_back(quoted(field));
+    for (const std::string& field : fixed_fields(record)) row.push_back(csv_field(field));
     for (const Metric& metric : kMetrics) {
       const Estimate* e = record.find(metric.tag);
       if (!e) {

@@ -80,9 +80,10 @@ std::string title_of(const Record& record) {
   if (f.model_n_params > 0) {
     title += fmt::format(" ({:.1f} M parameters)", static_cast<double>(f.model_n_params) / 1e6);
   }
-  return title + fmt::format(", {}, {} thread{}, KV {}; prompt {}, {} new tokens", f.backends,
-                             f.n_threads, f.n_threads == 1 ? "" : "s", f.type_k, f.n_prompt,
-                             f.n_gen + 1);
+  title += fmt::format(", {}, {} thread{}", f.backends, f.n_threads, f.n_threads == 1 ? "" : "s");
+  if (record.kind == "linear") return title;
+  return title +
+         fmt::format(", KV {}; prompt {}, {} new tokens", f.type_k, f.n_prompt, f.n_gen + 1);
 }
 
 bool comparable(const Record& a, const Record& b) {

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "app/microbench_options.h"
 #include "app/run_lowbit.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -49,8 +50,32 @@ bool has(const Args& args, const std::string& flag) {
   return std::find(args.begin(), args.end(), flag) != args.end();
 }
 
+// A config of torchao's microbenchmarks: two small Linears.
+constexpr const char* kMicrobench =
+    "quantization_config_recipe_names: [\"int8wo\", \"int8dq\"]\n"
+    "sparsity_config_recipe_names: [\"semi-structured\"]\n"
+    "output_dir: null\n"
+    "model_params:\n"
+    "  - name: \"micro\"\n"
+    "    matrix_shapes:\n"
+    "      - name: \"custom\"\n"
+    "        shapes: [[1, 64, 64], [2, 64, 96]]\n"
+    "    high_precision_dtype: \"torch.bfloat16\"\n"
+    "    torch_compile_mode: \"max-autotune\"\n"
+    "    device: \"cuda\"\n"
+    "    model_type: \"linear\"\n";
+
+bool is_micro(const Args& args) {
+  return args[0] == "microbench" || (args.size() > 1 && args[1].ends_with("benchmark_runner"));
+}
+
 // The line with few and short runs, where it does not say how many.
 Args shortened(Args args) {
+  if (args[0] == "eval") return args;
+  if (is_micro(args)) {
+    for (const char* key : {"max_seconds=0", "device=cpu"}) args.emplace_back(key);
+    return args;
+  }
   const Args small =
       args[0] == "generate" ? Args{"--num_samples", "1", "--max_new_tokens", "3"} : Args{"-r", "1"};
   for (size_t i = 0; i < small.size(); i += 2) {
@@ -68,8 +93,11 @@ std::string last_line(const std::string& text) {
 TEST(SuiteCommands, EveryLineRunsOrSaysWhyNot) {
   const TempFolder folder;
   folder.write("prompt.txt", "A man of the sea");
+  folder.write("micro.yml", kMicrobench);
+  folder.write("wiki.test.raw",
+               " = One = \n \n A man @-@ made sea . \n = Two = \n \n The sea . \n");
   const auto lines = lines_of(LB_SOURCE_DIR "/tests/app/suite_commands.txt", folder.path());
-  ASSERT_GE(lines.size(), 70u);
+  ASSERT_GE(lines.size(), 90u);
   for (const Line& line : lines) {
     SCOPED_TRACE(join(line.args, " "));
     const Outcome run = run_here(shortened(line.args));
@@ -195,6 +223,62 @@ TEST(SuiteCommands, AFolderThatWasNotConvertedIsUsedAsItIs) {
   EXPECT_EQ(run.code, 0) << run.err;
   EXPECT_NE(run.out.find("there is no model.pth; the weights of the folder"), std::string::npos);
   EXPECT_EQ(parse_harness_line("stdout", last_line(run.out)).model, "prose-7m");
+}
+
+TEST(SuiteCommands, ConfigsOfMicrobenchmarksAreReadWhole) {
+  const TempFolder folder;
+  const std::string file = folder.write("micro.yml", kMicrobench), out = folder.path() + "/out";
+  const Outcome run = run_here({"microbench", "--config", file, "max_seconds=0", "device=cpu",
+                                "enable_profiler=true", "enable_memory_profiler=true",
+                                "output_dir=" + out, "out=" + folder.path() + "/r.jsonl"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_NE(run.out.find("Eager vs Compile Speedup"), std::string::npos) << run.out;
+  EXPECT_NE(run.out.find("semi-structured (1, 64, 64): skip: 2:4 needs codes"), std::string::npos);
+  const auto trace = nlohmann::json::parse(
+      map_file(out + "/inference/profiler/micro_2_64_96_quant_int8dq_sparsity_None_profile.json")
+          .text());
+  EXPECT_EQ(trace["traceEvents"].size(), 6u);  // three calls, each rounds its input first
+  const size_t at = run.err.find("results    ");
+  ASSERT_NE(at, std::string::npos) << run.err;
+  const std::string csv(map_file(std::string(trim(run.err.substr(at + 11)))).text());
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 11);  // a header and 2 shapes of 5 rows
+  EXPECT_NE(csv.find("allocated: "), std::string::npos);
+  const std::string records = folder.path() + "/r.jsonl";
+  EXPECT_EQ(run_here({"compare", records, records}).code, 0);
+  const Outcome report = run_here({"report", records});
+  EXPECT_NE(report.out.find("linear custom, m 1, k 64, n 64, cpu"), std::string::npos)
+      << report.out;
+}
+
+TEST(SuiteCommands, MistakesInConfigsOfMicrobenchmarksAreNamed) {
+  const TempFolder folder;
+  const auto replace = [&](const std::string& from, const std::string& to) {
+    return folder.write("bad.yml", replaced(kMicrobench, from, to));
+  };
+  const std::pair<std::string, const char*> cases[] = {
+      {"model_type:", "model_params[0]: unknown key `model_tipe`, did you mean `model_type`"},
+      {"output_dir:", "unknown key `output_dri`, did you mean `output_dir`"},
+      {"shapes: [[1, 64, 64]", "matrix_shapes[0]: shapes[0]: "},
+      {"\"int8wo\"", "did you mean `int8wo`"},
+      {"device: \"cuda\"", "tpu"},
+  };
+  const char* wrong[] = {"model_tipe:", "output_dri:", "shapes: [[one, 64, 64]", "\"int8w0\"",
+                         "device: \"tpu\""};
+  for (size_t i = 0; i < std::size(wrong); ++i) {
+    const Outcome run = run_here({"microbench", replace(cases[i].first, wrong[i])});
+    EXPECT_EQ(run.code, 2) << run.out;
+    EXPECT_NE(run.err.find(cases[i].second), std::string::npos) << run.err;
+  }
+}
+
+TEST(SuiteCommands, CommittedMicrobenchmarksAreUnderstood) {
+  const auto folder = open_folder(LB_SOURCE_DIR "/configs/torchao-microbenchmarks");
+  ASSERT_GE(folder->names().size(), 3u);
+  for (const std::string& name : folder->names()) {
+    const auto request = parse_microbench({folder->path_of(name)});
+    ASSERT_TRUE(request);
+    EXPECT_GE(microbench_cases(request->config).size(), 4u) << name;
+  }
 }
 
 }  // namespace

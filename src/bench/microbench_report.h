@@ -1,0 +1,23 @@
+// Results of torchao's microbenchmarks in its columns, and ours beside them. Pure functions of
+// cases and their records, which are equally many.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bench/microbench.h"
+
+namespace lowbit {
+
+// Rows of text, the header first: torchao's columns, warm times in microseconds, then, as another
+// table, cold ones with their intervals, shares and kernels.
+std::vector<std::vector<std::string>> microbench_rows(std::span<const MicrobenchCase> cases,
+                                                      std::span<const Record> records);
+std::vector<std::vector<std::string>> microbench_own_rows(std::span<const MicrobenchCase> cases,
+                                                          std::span<const Record> records);
+
+// Their CSV, whose times are warm medians in milliseconds, then ours in the units of their names.
+std::string microbench_csv(std::span<const MicrobenchCase> cases, std::span<const Record> records);
+
+}  // namespace lowbit

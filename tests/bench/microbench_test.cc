@@ -1,0 +1,237 @@
+#include "bench/microbench.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "base/check.h"
+#include "base/text.h"
+#include "bench/microbench_report.h"
+#include "cpu/backend.h"
+#include "ref/backend.h"
+
+namespace lowbit {
+namespace {
+
+MicrobenchConfig config_of(std::vector<std::string> recipes, std::vector<int32_t> mkn) {
+  MicrobenchConfig config;
+  config.quantization_config_recipe_names = std::move(recipes);
+  config.output_dir.clear();
+  config.sampling.max_seconds = 0;
+  config.model_params.emplace_back();
+  config.model_params[0].matrix_shapes = {{.name = "custom", .shapes = {std::move(mkn)}}};
+  return config;
+}
+
+std::string error_of(const MicrobenchConfig& config) {
+  try {
+    microbench_cases(config);
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+TEST(Microbench, GeneratorsMakeTheShapesOfTheirNames) {
+  const std::pair<const char*, size_t> counts[] = {{"llama", 4},
+                                                   {"llama4", 6},
+                                                   {"deepseek_v3_236b", 4},
+                                                   {"deepseek_v3_671b", 4},
+                                                   {"qwen3_32b", 4},
+                                                   {"gemma3_27b", 4},
+                                                   {"pow2", 5},
+                                                   {"pow2_extended", 10},
+                                                   {"small_sweep", 35},
+                                                   {"sweep", 512}};
+  for (const auto& row : counts) EXPECT_EQ(shapes_of({.name = row.first}).size(), row.second);
+  const NamedShape wqkv = shapes_of({.name = "llama"})[0];
+  EXPECT_EQ(wqkv.name, "llama_attn.wqkv");
+  EXPECT_EQ((std::vector{wqkv.m, wqkv.k, wqkv.n}), (std::vector{16384, 8192, 1280}));
+  const NamedShape kv = shapes_of({.name = "qwen3_32b"})[3];
+  EXPECT_EQ((std::vector{kv.m, kv.k, kv.n}), (std::vector{128000, 5120, 640}));
+  const std::vector<NamedShape> halves =
+      shapes_of({.name = "pow2_extended", .min_power = 10, .max_power = 10});
+  EXPECT_EQ(halves[1].name, "pow2_extended_1");
+  EXPECT_EQ(halves[1].n, 1536);
+  for (const NamedShape& shape : shapes_of({.name = "small_sweep"})) {
+    EXPECT_LE(shape.m, shape.k);
+    EXPECT_LE(shape.k, shape.n);
+  }
+}
+
+TEST(Microbench, WhatNamesNothingIsRefusedWithASuggestion) {
+  const auto expect = [](const MicrobenchConfig& config, const std::string& part) {
+    EXPECT_NE(error_of(config).find(part), std::string::npos) << part << ": " << error_of(config);
+  };
+  expect(config_of({"int8w0"}, {1, 64, 64}), "did you mean `int8wo`");
+  expect(config_of({"autoquant"}, {1, 64, 64}), "autoquant is no format");
+  expect(config_of({"embed-int8wo"}, {1, 64, 64}), "only the token table is quantized");
+  expect(config_of({"int8wo"}, {1, 64}), "shapes[0]: must be [m, k, n]");
+  MicrobenchConfig config = config_of({}, {1, 64, 64});
+  config.sparsity_config_recipe_names = {"smei-structured"};
+  config.model_params[0].model_type = "linaer";
+  expect(config, "model_params[0]: model_type `linaer`: unknown, did you mean `linear`");
+  config.model_params[0].model_type = "linear";
+  expect(config, "did you mean `semi-structured`");
+  config.sparsity_config_recipe_names.clear();
+  config.model_params[0].high_precision_dtype = "torch.float64";
+  expect(config, "did you mean `torch.float");
+  config.benchmark_mode = "training";
+  expect(config, "benchmark_mode = `training`");
+  config = config_of({}, {1, 64, 64});
+  config.model_params[0].matrix_shapes[0].name = "lama";
+  expect(config, "did you mean `llama`");
+  config.model_params.clear();
+  expect(config, "model_params: is missing");
+}
+
+TEST(Microbench, RecipesArePairedWithSparsityAsThere) {
+  MicrobenchConfig config = config_of({"int8wo", "int8dq", "marlin"}, {1, 64, 64});
+  config.sparsity_config_recipe_names = {"semi-structured", "block"};
+  std::vector<std::string> rows;
+  for (const MicrobenchCase& c : microbench_cases(config)) {
+    rows.push_back(c.quantization + " " + c.sparsity + (c.skip.empty() ? "" : " skip"));
+  }
+  EXPECT_EQ(rows, (std::vector<std::string>{"baseline None", "baseline semi-structured skip",
+                                            "baseline block skip", "int8wo None", "int8dq None",
+                                            "int8dq semi-structured", "marlin semi-structured"}));
+}
+
+TEST(Microbench, ACaseHasTimesKernelAndTheSharedBaseline) {
+  const MicrobenchConfig config = config_of({"int8wo", "int4wo-32", "int8dq"}, {2, 64, 96});
+  const std::vector<MicrobenchCase> cases = microbench_cases(config);
+  Microbench bench(config);
+  std::vector<Record> records;
+  for (const MicrobenchCase& c : cases) records.push_back(bench.run(c, cpu_backend()));
+  ASSERT_EQ(records.size(), 4u);
+  for (const Record& record : records) {
+    ASSERT_EQ(record.status, Status::kOk) << record.reason;
+    EXPECT_EQ(record.kind, "linear");
+    EXPECT_GT(record.find("linear_time_warm")->median, 0);
+    EXPECT_TRUE(record.fingerprint.kernels.at(0).kernel.starts_with("cpu."));
+    EXPECT_EQ(record.find_value("linear_baseline_warm")->samples,
+              records[0].find_value("linear_time_warm")->samples);
+    EXPECT_EQ(parse_record("test", to_json_line(record)), record);
+  }
+  EXPECT_EQ(records[0].format, "bf16");
+  EXPECT_EQ(records[0].find("linear_speedup_warm")->median, 1);
+  EXPECT_EQ(records[1].find("model_bytes")->median, 96 * 64 + 96 * 2);
+  EXPECT_EQ(records[2].format, "int4-g32");
+  EXPECT_EQ(records[3].format, "int8-sbf16+int8");
+}
+
+TEST(Microbench, OneTokenOfAMixedRecipeReadsUnquantizedActivations) {
+  for (const int32_t m : {1, 2}) {
+    const MicrobenchConfig config =
+        config_of({"int8wo", "int8dq", "int8dq_prefill_wo_decode"}, {m, 64, 64});
+    Microbench bench(config);
+    std::vector<std::string> kernels;
+    for (const MicrobenchCase& c : microbench_cases(config)) {
+      const Record record = bench.run(c, cpu_backend());
+      ASSERT_EQ(record.status, Status::kOk) << record.reason;
+      kernels.push_back(record.fingerprint.kernels.at(0).kernel);
+    }
+    EXPECT_NE(kernels[1], kernels[2]);
+    EXPECT_EQ(kernels[3], m == 1 ? kernels[1] : kernels[2]);
+  }
+}
+
+TEST(Microbench, WhatCannotBeDoneIsARowWithItsReason) {
+  const auto run = [](MicrobenchConfig config) {
+    Microbench bench(config);
+    return bench.run(microbench_cases(config).back(), cpu_backend());
+  };
+  MicrobenchConfig block = config_of({}, {16, 64, 64});
+  block.model_params[0].model_type = "transformer_block";
+  EXPECT_EQ(run(block).status, Status::kSkip);
+  EXPECT_NE(run(block).reason.find("lowbit bench"), std::string::npos);
+  block.model_params[0].model_type = "ln_linear_gelu";
+  EXPECT_NE(run(block).reason.find("no LayerNorm"), std::string::npos);
+  EXPECT_NE(run(config_of({"int4wo-64-gptq"}, {1, 64, 64})).reason.find("calibration"),
+            std::string::npos);
+  EXPECT_EQ(run(config_of({"int4wo-64"}, {1, 65, 64})).status, Status::kOk);  // a short last group
+  const Record odd = run(config_of({"int4-24"}, {1, 65, 64}));
+  EXPECT_EQ(odd.status, Status::kFail);
+  EXPECT_NE(odd.reason.find("int4"), std::string::npos) << odd.reason;
+}
+
+TEST(Microbench, ShapesBeyondTheMemoryAreRefusedBeforeAnythingIsMade) {
+  const LinearProblem small{.m = 1, .k = 64, .n = 64};
+  const LinearProblem large{.m = 128000, .k = 8192, .n = 8192};
+  EXPECT_EQ(too_large(small, 1 << 20, int64_t{1} << 30), "");
+  EXPECT_EQ(too_large(large, 1 << 20, 0), "");  // not known
+  // x twice and y in f32, weights before, after and once more in bf16
+  EXPECT_EQ(too_large(large, 1 << 20, int64_t{4} << 30),
+            "needs about 13.0 GB of memory; 4.3 GB are free");
+}
+
+// The y that a call has written.
+class LastOutput final : public Trace {
+ public:
+  void begin(const OpTag&) override {}
+  void end(const OpTag&, std::string_view, const OpCost& cost) override {
+    const OutBuffer& y = cost.outputs.at(0);
+    const auto* data = static_cast<const float*>(y.values.data);
+    values.assign(data, data + y.rows * y.cols);
+  }
+  std::vector<float> values;
+};
+
+TEST(LinearBench, ColdWeightsAreCopiesThatGiveTheSameResult) {
+  for (const char* format : {"bf16", "int4-asym", "nvfp4", "int8-24"}) {
+    const LinearProblem problem{.m = 1, .k = 128, .n = 32, .choice = {parse_format(format)}};
+    LinearBench bench(cpu_backend(), problem);
+    const int64_t bytes = static_cast<int64_t>(bench.weights().bytes());
+    const std::vector<double> seconds = bench.time_cold({1, 0.0, 0.1}, 5 * bytes - 1);
+    EXPECT_FALSE(seconds.empty());
+    ASSERT_EQ(bench.sets().size(), 5u);
+    LastOutput first;
+    bench.call(bench.weights(), &first);
+    std::set<const void*> codes, scales;
+    for (const Linear& set : bench.sets()) {
+      LastOutput output;
+      bench.call(set, &output);
+      EXPECT_EQ(output.values, first.values) << format;
+      codes.insert(set.weight.view.codes);
+      scales.insert(set.weight.view.scales);
+    }
+    EXPECT_EQ(codes.size(), 5u);
+    EXPECT_EQ(scales.size(), format == std::string("bf16") ? 1u : 5u);
+  }
+}
+
+TEST(LinearBench, WeightsThatAlwaysStayInACacheHaveNoColdTime) {
+  LinearBench bench(ref_backend(), {.m = 1, .k = 8, .n = 8, .choice = {parse_format("int8")}});
+  EXPECT_TRUE(bench.time_cold({1, 0.0, 0.1}, int64_t{1} << 30).empty());
+  EXPECT_EQ(bench.sets().size(), 1u);
+}
+
+TEST(MicrobenchReport, ColumnsAreTheirsThenOursAndMillisecondsAreMilliseconds) {
+  const std::vector<MicrobenchCase> cases = {{.name = "a, b",
+                                              .quantization = "int8wo",
+                                              .m = 1,
+                                              .k = 2,
+                                              .n = 3,
+                                              .dtype = "torch.bfloat16"}};
+  std::vector<Record> records(1);
+  records[0].format = records[0].resident = "int8";
+  records[0].set("linear_time_warm", std::vector<double>(6, 250e-6));
+  records[0].set("linear_baseline_warm", std::vector<double>(6, 500e-6));
+  records[0].set("linear_speedup_warm", exact(2));
+  const std::string csv = microbench_csv(cases, records);
+  const auto lines = split(csv, '\n');
+  EXPECT_TRUE(lines[0].starts_with("name,quantization,sparsity,m,k,n,high_precision_dtype,"));
+  EXPECT_NE(lines[0].find(",eager vs compile speedup,profiler_json_path,"), std::string::npos);
+  EXPECT_NE(lines[0].find(",memory_stats,shape_name,status,"), std::string::npos);
+  EXPECT_TRUE(lines[1].starts_with("\"a, b\",int8wo,None,1,2,3,torch.bfloat16,")) << lines[1];
+  EXPECT_NE(lines[1].find(",0.500000,0.250000,0.500000,0.250000,2.00,2.00,1.00,"),
+            std::string::npos);
+  EXPECT_NE(lines[1].find(",250,250,250,500,500,500,2,2,2,"), std::string::npos) << lines[1];
+  EXPECT_EQ(microbench_rows(cases, records)[1][5], "250.00 µs");
+  records[0].status = Status::kSkip;
+  EXPECT_EQ(microbench_rows(cases, records)[1][5], "-");
+}
+
+}  // namespace
+}  // namespace lowbit
