@@ -200,7 +200,7 @@ inline constexpr Metric kMetrics[] = {
      "the least time that a call can take here / linear_time: its weights at read_memory, or its "
      "2 m k n operations at float_ceiling or integer_ceiling, whichever takes longer",
      About::kCeiling, From::kMeasurement, Hint::kPercentage, Better::kHigher, true},
-    {"perplexity", "perplexity", "tokens",
+    {"perplexity", "perplexity", "",
      "exp(mean -ln p(token)) over the scored tokens of the text that the record names: as if so "
      "many tokens were equally likely",
      About::kQuality, From::kMeasurement, Hint::kNumber, Better::kLower, true},

@@ -46,7 +46,7 @@ std::vector<size_t> shuffled(size_t n, uint64_t seed) {
   return order;
 }
 
-Record run_in_child(const BenchCase& c, std::vector<std::string> command, double timeout,
+Record run_in_child(const BenchCase& c, const std::vector<std::string>& command, double timeout,
                     SweepListener& listener) {
   std::optional<Record> record;
   const auto on_line = [&](std::string_view line) {
@@ -99,7 +99,7 @@ std::vector<Record> run_sweep(std::span<const BenchCase> cases, const SweepOptio
     std::vector<std::string> command = options.command;
     command.insert(command.end(), {case_text(cases[i]), scratch.path()});
     if (!options.extra.empty()) command.push_back(options.extra[i]);
-    rows[i] = run_in_child(cases[i], std::move(command), options.timeout, listener);
+    rows[i] = run_in_child(cases[i], command, options.timeout, listener);
     if (file) file->append(*rows[i]);
     listener.on_record(*rows[i]);
   }

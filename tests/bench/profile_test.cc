@@ -207,10 +207,11 @@ class ProfileOf : public testing::Test {
     const auto on_text = [&](std::string_view line) { text_ += std::string(line) + "\n"; };
     return run_case(case_, backend, {.scratch = "", .profile = keys, .on_text = on_text});
   }
-  // The one file whose name begins so; "" if there is none.
-  std::string file(const std::string& begin) const {
+  // The one file whose name begins and ends so; "" if there is none.
+  std::string file(const std::string& begin, const std::string& end = "") const {
     for (const auto& entry : std::filesystem::directory_iterator(folder_)) {
-      if (entry.path().filename().string().starts_with(begin)) {
+      const std::string name = entry.path().filename();
+      if (name.starts_with(begin) && name.ends_with(end)) {
         return std::string(map_file(entry.path()).text());
       }
     }
@@ -279,7 +280,7 @@ TEST_F(ProfileOf, TheLastEntriesAreKept) {
 TEST_F(ProfileOf, LoadingIsTheSumOfItsPhasesAndThePlanSaysWhyNot) {
   const Record record = run(cpu_backend(), {.load = true});
   ASSERT_EQ(record.status, Status::kOk) << record.reason;
-  const json profile = json::parse(file("profile_compile_"));
+  const json profile = json::parse(file("profile_compile_", ".json"));
   double sum = 0;
   for (const json& phase : profile["phases"]) sum += phase["seconds"].get<double>();
   EXPECT_GT(profile["phases"]["quantize"]["seconds"], 0);
