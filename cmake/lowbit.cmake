@@ -33,7 +33,7 @@ if(LB_BUILD_FUZZERS)
     message(FATAL_ERROR "LB_BUILD_FUZZERS needs clang (this is ${CMAKE_CXX_COMPILER_ID}): "
       "use the `fuzz` preset, or set CMAKE_CXX_COMPILER=clang++")
   endif()
-  list(APPEND lb_sanitizers fuzzer-no-link)
+  add_link_options(-fsanitize=fuzzer-no-link)
 endif()
 if(lb_sanitizers)
   list(JOIN lb_sanitizers "," lb_sanitizers)
@@ -44,9 +44,15 @@ if(lb_sanitizers)
   add_link_options(-fsanitize=${lb_sanitizers})
 endif()
 
+# What reads input and is fuzzed. Coverage costs time, so what only computes has none.
+set(lb_readers base formats tokenizer load bench options app)
+
 function(lb_library folder)
   add_library(lowbit_${folder} STATIC ${ARGN})
   target_link_libraries(lowbit_${folder} PUBLIC lb_options)
+  if(LB_BUILD_FUZZERS AND folder IN_LIST lb_readers)
+    target_compile_options(lowbit_${folder} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
   set_property(GLOBAL APPEND PROPERTY LB_LIBRARIES lowbit_${folder})
 endfunction()
 

@@ -25,6 +25,7 @@ struct Variant {
   std::string kv_format;
   LoadOptions options;
   MethodScope scope = {};  // of the name
+  std::string named = {};  // the name itself where it has a scope
 
   bool same_as(const Variant& other) const {
     return format == other.format && quantizer == other.quantizer && scope == other.scope &&
@@ -36,11 +37,9 @@ Variant weight_variant(const QualityConfig& config, const std::string& text) {
   const size_t at = text.find('@');
   Method method = parse_method(std::string_view(text).substr(0, at));
   if (at != std::string::npos) method.quantizer = &find_quantizer(text.substr(at + 1));
-  Variant variant{name(method.formats),
-                  std::string(method.quantizer->name),
-                  std::string(kDefaultKv),
-                  {},
-                  method.scope};
+  Variant variant{
+      name(method.formats), std::string(method.quantizer->name),      std::string(kDefaultKv), {},
+      method.scope,         method.scope == MethodScope{} ? "" : text};
   variant.options.policy = policy_of(method);
   LayerPolicy& policy = variant.options.policy;
   if (!config.head.empty()) policy.head = parse_tensor_policy(config.head);
@@ -105,6 +104,7 @@ Record record_of(const QualityConfig& config, const Variant& variant, const Back
                    {"kv_format", variant.kv_format},
                    {"head", config.head},
                    {"embedding", config.embedding}};
+  if (!variant.named.empty()) record.config["named"] = variant.named;
   return record;
 }
 
@@ -159,6 +159,46 @@ Batch load_some(const QualityConfig& config, const Backend& backend,
   return batch;
 }
 
+// Records of an earlier run on the same text.
+std::vector<Record> known_records(const QualityConfig& config, const ScoredText& text) {
+  std::vector<Record> records;
+  if (config.known.empty()) return records;
+  for (Record& record : read_records(config.known)) {
+    if (record.kind != "quality" || record.status != Status::kOk || !record.quality) continue;
+    if (record.quality->text != text.label || record.quality->ctx != text.ctx) {
+      throw_error("known = {}: is about {} in windows of {}, not {} in windows of {}", config.known,
+                  record.quality->text, record.quality->ctx, text.label, text.ctx);
+    }
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+// A record of the same variant of the same model, whatever else its run had.
+template <class Records>
+auto find_variant(Records& records, const Record& wanted) {
+  const auto same = [&](const Record& record) { return record.config == wanted.config; };
+  const auto at = std::find_if(records.begin(), records.end(), same);
+  return at == records.end() ? nullptr : &*at;
+}
+
+// `stored` is scored in every run: it says whether two runs can be compared.
+void check_same_figures(const QualityConfig& config, const std::vector<Record>& known,
+                        const Record& stored) {
+  if (known.empty()) return;
+  const Record* before = find_variant(known, stored);
+  if (before == nullptr) {
+    throw_error("known = {}: has no row of {} as stored, so nothing says that it is of this model",
+                config.known, config.model);
+  }
+  const double then = before->find("perplexity")->median, now = stored.find("perplexity")->median;
+  if (before->quality->tokens != stored.quality->tokens || !(std::abs(then / now - 1) < 1e-4)) {
+    throw_error(
+        "known = {}: the stored weights scored {:.4f} on {} tokens there, and {:.4f} on {} here",
+        config.known, then, before->quality->tokens, now, stored.quality->tokens);
+  }
+}
+
 class WindowListener final : public ScoreListener {
  public:
   explicit WindowListener(QualityListener* listener) : listener_(listener) {}
@@ -169,6 +209,38 @@ class WindowListener final : public ScoreListener {
  private:
   QualityListener* listener_;
 };
+
+// One record of each variant, as many at a time as the memory holds.
+std::vector<Record> score(const QualityConfig& config, const Backend& backend,
+                          std::span<const Variant> variants, const ScoredText& text,
+                          const Model& reference, QualityListener* listener) {
+  Stepper stored(reference, backend, {.max_context = text.ctx, .max_step_tokens = text.ctx});
+  std::vector<Record> records(variants.size());
+  for (size_t begin = 0; begin < variants.size();) {
+    const auto rest = variants.subspan(begin);
+    Batch batch =
+        load_some(config, backend, rest, text.ctx, std::span(records).subspan(begin), listener);
+    begin += batch.variants;
+    std::vector<Stepper*> steppers;
+    for (Subject& subject : batch.subjects) steppers.push_back(&*subject.stepper);
+    if (steppers.empty()) continue;
+    WindowListener windows(listener);
+    const std::vector<Scores> scores =
+        score_all(steppers, &stored, text.ids, {.ctx = text.ctx, .bos = text.bos}, &windows);
+    for (size_t i = 0; i < batch.subjects.size(); ++i) {
+      Record& record = *batch.subjects[i].record;
+      try {
+        add_quality(&record, scores[i]);
+        record.quality =
+            QualityText{text.label, "the weights as stored, KV " + std::string(kDefaultKv),
+                        text.ctx, static_cast<int64_t>(scores[i].nll.size())};
+      } catch (const Error& error) {
+        fail(&record, error);
+      }
+    }
+  }
+  return records;
+}
 
 }  // namespace
 
@@ -200,7 +272,6 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
     throw_error("{}: random weights have no quality to measure", config.model);
   }
   const ScoredText text = file_text(reference, config.text, config.ctx, config.tokens);
-  Stepper stored(*reference.model, backend, {.max_context = text.ctx, .max_step_tokens = text.ctx});
 
   std::optional<ScoredText> seen;
   std::optional<Calibration> calibration;
@@ -210,31 +281,20 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
                         CalibrateOptions{.ctx = seen->ctx, .bos = seen->bos, .hessians = true});
     for (Variant& variant : variants) variant.options.inputs = &*calibration;
   }
-  std::vector<Record> records(variants.size());
-  for (size_t begin = 0; begin < variants.size();) {
-    const auto rest = std::span(variants).subspan(begin);
-    Batch batch =
-        load_some(config, backend, rest, text.ctx, std::span(records).subspan(begin), listener);
-    begin += batch.variants;
-    std::vector<Stepper*> steppers;
-    for (Subject& subject : batch.subjects) steppers.push_back(&*subject.stepper);
-    if (steppers.empty()) continue;
-    WindowListener windows(listener);
-    const std::vector<Scores> scores =
-        score_all(steppers, &stored, text.ids, {.ctx = text.ctx, .bos = text.bos}, &windows);
-    for (size_t i = 0; i < batch.subjects.size(); ++i) {
-      Record& record = *batch.subjects[i].record;
-      try {
-        add_quality(&record, scores[i]);
-        record.quality =
-            QualityText{text.label, "the weights as stored, KV " + std::string(kDefaultKv),
-                        text.ctx, static_cast<int64_t>(scores[i].nll.size())};
-      } catch (const Error& error) {
-        fail(&record, error);
-      }
-    }
+  const std::vector<Record> known = known_records(config, text);
+  std::vector<Record> all;  // those that are known are complete
+  std::vector<Variant> wanted;
+  for (Variant& variant : variants) {
+    all.push_back(record_of(config, variant, backend));
+    const Record* found = wanted.empty() ? nullptr : find_variant(known, all.back());
+    if (found == nullptr) wanted.push_back(std::move(variant));
+    if (found != nullptr) all.back() = *found;
   }
-  return records;
+  for (Record& record : score(config, backend, wanted, text, *reference.model, listener)) {
+    *find_variant(all, record) = std::move(record);
+  }
+  check_same_figures(config, known, all[0]);
+  return all;
 }
 
 }  // namespace lowbit

@@ -47,9 +47,12 @@ Block first_grid(std::span<const float> w, float top, bool round_zero) {
   return {scale, round_zero ? std::nearbyint(zero) : zero};
 }
 
+// Powers are slow, and below this size nothing is left: 0.17 = (1 / beta) ^ (1 / (2 - p)).
+constexpr float kVanishes = 0.16f;
+
 float shrink(float x) {
   const float size = std::abs(x);
-  if (size == 0) return 0;  // the power is infinite
+  if (size < kVanishes) return 0;
   return std::copysign(std::max(0.0f, size - (1.0f / kBeta) * std::pow(size, kP - 1)), x);
 }
 
@@ -73,18 +76,18 @@ float torch_sum(std::span<const float> x) {
   return total;
 }
 
-// One round on one block: its new zero, and the sum of |error| before.
-double improve(const Matrix& m, std::span<const float> w, Block* block) {
+// One round on one block: its new zero, and the sum of |error| before. `zeros` is room for as many
+// numbers as the block has.
+double improve(const Matrix& m, std::span<const float> w, std::span<float> zeros, Block* block) {
   const Block b = *block;
   double errors = 0;
-  std::vector<float> zeros;
-  for (const float value : w) {
-    const float q = m.code(b, value);
-    const float x = value - (q - b.zero) / b.scale;
+  for (size_t i = 0; i < w.size(); ++i) {
+    const float q = m.code(b, w[i]);
+    const float x = w[i] - (q - b.zero) / b.scale;
     errors += std::abs(x);
-    zeros.push_back(q - (value - shrink(x)) * b.scale);
+    zeros[i] = q - (w[i] - shrink(x)) * b.scale;
   }
-  block->zero = torch_sum(zeros) / static_cast<float>(w.size());
+  block->zero = torch_sum(zeros.first(w.size())) / static_cast<float>(w.size());
   return errors;
 }
 
@@ -93,10 +96,12 @@ void optimize(Matrix* m) {
   std::vector<double> errors(static_cast<size_t>(m->n));  // of each row: sums in one order
   for (int round = 0; round < kRounds; ++round) {
     thread_pool().for_ranges(m->n, 1, [&](int64_t begin, int64_t end) {
+      std::vector<float> zeros(static_cast<size_t>(std::min(m->group, m->k)));
       for (int64_t n = begin; n < end; ++n) {
         double row = 0;
         for (int64_t b = 0; b < m->blocks; ++b) {
-          row += improve(*m, m->numbers(n, b), &m->grid[static_cast<size_t>(n * m->blocks + b)]);
+          row += improve(*m, m->numbers(n, b), zeros,
+                         &m->grid[static_cast<size_t>(n * m->blocks + b)]);
         }
         errors[static_cast<size_t>(n)] = row;
       }

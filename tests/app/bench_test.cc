@@ -27,8 +27,6 @@ using fixtures::run_here;
 using fixtures::TempFolder;
 using Args = std::vector<std::string>;
 
-const std::string kProse = std::string(LB_SOURCE_DIR) + "/models/prose-7m";
-
 // Twenty cases of a few milliseconds each.
 constexpr const char* kSweep = R"(format: [bf16, int8, int4, int2, fp8]
 prompt_tokens: [2, 3]
@@ -77,7 +75,7 @@ TEST(BenchSweep, KilledThreeTimesItEndsCompleteAndEqualToOneThatWasNot) {
   const std::string killed = folder.path() + "/killed.jsonl",
                     whole = folder.path() + "/whole.jsonl";
   const auto args = [&](const std::string& out) {
-    return Args{"bench", file, "model=" + kProse, "out=" + out, "--resume"};
+    return Args{"bench", file, "model=synthetic:tiny", "out=" + out, "--resume"};
   };
   const unsigned seed = std::random_device()();
   SCOPED_TRACE("seed of the moments: " + std::to_string(seed));
@@ -189,7 +187,7 @@ const std::string kConfigs = std::string(LB_SOURCE_DIR) + "/configs/";
 // One short run of each case of a file.
 Outcome run_short(Args args, const Args& more) {
   args.insert(args.begin(), "bench");
-  args.insert(args.end(), {"model=" + kProse, "new_tokens=3", "active=1", "warmup=0"});
+  args.insert(args.end(), {"model=synthetic:tiny", "new_tokens=3", "active=1", "warmup=0"});
   args.insert(args.end(), more.begin(), more.end());
   return run_here(args);
 }
@@ -210,8 +208,14 @@ constexpr const char* kSecond = "GPU util: FLOPs (total generate flops/latency):
 
 // Each command line of low-bit-inference: entry point, file, overrides as its documents have them.
 TEST(BenchSuites, EveryCommandLineOfLowBitInferenceRuns) {
-  const Args kSmall = {"skip_first=0", "wait=0",           "warmup=0",           "active=1",
-                       "repeat=1",     "max_new_tokens=3", "model_id=" + kProse, "tps_only=True"};
+  const Args kSmall = {"skip_first=0",
+                       "wait=0",
+                       "warmup=0",
+                       "active=1",
+                       "repeat=1",
+                       "max_new_tokens=3",
+                       "model_id=synthetic:tiny",
+                       "tps_only=True"};
   const std::string folder = kConfigs + "low-bit-inference/";
   const struct {
     const char *entry, *file;

@@ -113,6 +113,46 @@ TEST_F(QualityRun, AnImpossibleVariantIsAFailedRowAndTheOthersAreMeasured) {
   EXPECT_EQ(parse_record("test", to_json_line(records[1])), records[1]);
 }
 
+TEST_F(QualityRun, WhatAnEarlierRunScoredIsTakenOver) {
+  QualityConfig config;
+  config.text = path_.string();
+  config.formats = {"int8", "int2"};
+  std::vector<Record> first = measure_quality(config, cpu_backend());
+  const std::filesystem::path file =
+      std::filesystem::temp_directory_path() / "lowbit_quality_known.jsonl";
+  const auto keep = [&](std::span<const Record> records) {
+    std::ofstream out(file);
+    for (const Record& record : records) out << to_json_line(record) << "\n";
+  };
+  first[2].repro = "before";  // so that it can be told from a new one
+  keep(first);
+  config.known = file.string();
+  config.formats = {"int4", "int2", "bf16_int8"};
+  const std::vector<Record> second = measure_quality(config, cpu_backend());
+  ASSERT_EQ(second.size(), 4u);
+  EXPECT_EQ(second[2], first[2]);
+  EXPECT_EQ(second[1].format, "int4");
+  EXPECT_GT(second[1].find("kl_mean")->median, 0);
+  EXPECT_EQ(second[3].config_text("named"), "bf16_int8");
+
+  const auto error = [&] {
+    try {
+      measure_quality(config, cpu_backend());
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  first[0].set("perplexity", exact(1));
+  keep(first);
+  EXPECT_NE(error().find("the stored weights scored 1.0000 on"), std::string::npos) << error();
+  keep(std::span(first).last(1));
+  EXPECT_NE(error().find("has no row of"), std::string::npos) << error();
+  config.ctx = 16;
+  EXPECT_NE(error().find("in windows of"), std::string::npos) << error();
+  std::filesystem::remove(file);
+}
+
 TEST_F(QualityRun, NamesThatMeanTheSameAreOneRow) {
   QualityConfig config;
   config.text = path_.string();
