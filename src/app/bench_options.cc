@@ -128,7 +128,8 @@ BenchRequest suite_request(const Words& words) {
   BenchRequest request{.config = std::move(plan.bench),
                        .suite = true,
                        .remarks = std::move(plan.remarks),
-                       .run_folder = make_run_folder(config.profiling_dir)};
+                       .run_folder = make_run_folder(config.profiling_dir),
+                       .profile = plan.profile};
   if (request.config.out.empty() && !request.run_folder.empty()) {
     request.config.out = request.run_folder + "/results.jsonl";
   }

@@ -7,6 +7,7 @@
 
 #include "app/llama_bench_options.h"
 #include "bench/config.h"
+#include "bench/profiler.h"
 
 namespace lowbit {
 
@@ -16,6 +17,7 @@ struct BenchRequest {
   bool suite = false;                     // a config of low-bit-inference: its lines come first
   std::vector<std::string> remarks;       // what decided, and what has no effect here
   std::string run_folder;                 // made for this run; "": none
+  ProfileKeys profile = {};               // without a folder
   LlamaBenchFlags llama = {};             // llama-bench's way, if any of its flags was given
   std::vector<std::string> imports = {};  // files of the llama harness to read instead of running
 };

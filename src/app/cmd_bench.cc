@@ -2,6 +2,8 @@
 #include "app/cmd_bench.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <map>
 
 #include "app/bench_options.h"
 #include "app/commands.h"
@@ -26,15 +28,22 @@ namespace {
 // What the process of one case is started with, before the case and the scratch folder.
 constexpr const char* kCaseFlag = "--case";
 
-// Runs one case and tells the process that started this one.
-int run_one(const std::string& json, const std::string& scratch) {
-  const BenchCase c = parse_case(json);
+// Runs one case and tells the process that started this one. args: --case, the case, a scratch
+// folder and, where profiles are wanted, which.
+int run_one(const std::vector<std::string>& args) {
+  const BenchCase c = parse_case(args[1]);
   if (c.threads > 0) set_threads(c.threads);
   const auto on_phase = [](std::string_view phase) {
     print(fmt::format("phase {}\n", phase));
     flush_output();
   };
-  const Record record = run_case(c, find_backend(c.device), {on_phase, scratch});
+  const auto on_text = [](std::string_view line) { print(fmt::format("text {}\n", line)); };
+  const Record record =
+      run_case(c, find_backend(c.device),
+               {.on_phase = on_phase,
+                .scratch = args[2],
+                .profile = args.size() > 3 ? parse_profile(args[3]) : ProfileKeys(),
+                .on_text = on_text});
   print("record " + to_json_line(record) + "\n");
   return 0;
 }
@@ -51,6 +60,9 @@ class Listener final : public SweepListener {
   }
   void on_case(const BenchCase& c) override { progress_.start(c.model + " " + c.format); }
   void on_phase(std::string_view phase) override { progress_.phase(phase); }
+  void on_text(const BenchCase& c, std::string_view line) override {
+    texts_[case_text(c)] += std::string(line) + "\n";
+  }
   void on_tick() override { progress_.draw(); }
   void on_record(const Record& record) override {
     progress_.finish(record);
@@ -58,9 +70,15 @@ class Listener final : public SweepListener {
     print(to_json_line(record) + "\n");
     flush_output();
   }
+  // The tables of a case's profiles.
+  std::string text_of(const BenchCase& c) const {
+    const auto found = texts_.find(case_text(c));
+    return found == texts_.end() ? "" : found->second;
+  }
 
  private:
   SweepProgress progress_;
+  std::map<std::string, std::string> texts_;
   bool print_records_;
 };
 
@@ -122,6 +140,29 @@ void print_devices() {
   }
 }
 
+// Which profiles each case takes, and where it leaves its files: in the run's folder, or if there
+// are several cases in one of its own there.
+std::vector<std::string> profiles_of(const BenchRequest& request,
+                                     const std::vector<BenchCase>& cases) {
+  std::vector<std::string> texts;
+  if (!request.profile.any()) return texts;
+  for (size_t i = 0; i < cases.size(); ++i) {
+    ProfileKeys keys = request.profile;
+    keys.folder = request.run_folder;
+    if (!keys.folder.empty() && cases.size() > 1) {
+      std::string name = fmt::format("{:02}_{}", i + 1, cases[i].format);
+      const std::string_view kPlain = "abcdefghijklmnopqrstuvwxyz0123456789_-+.";
+      for (char& c : name) {
+        if (kPlain.find(c) == std::string_view::npos) c = '_';
+      }
+      keys.folder += "/" + name;
+      std::filesystem::create_directories(keys.folder);
+    }
+    texts.push_back(profile_text(keys));
+  }
+  return texts;
+}
+
 int import_results(const BenchRequest& request) {
   std::vector<Record> records;
   for (const std::string& path : request.imports) {
@@ -148,7 +189,7 @@ int import_results(const BenchRequest& request) {
 }  // namespace
 
 int cmd_bench(const std::vector<std::string>& args) {
-  if (args.size() == 3 && args[0] == kCaseFlag) return run_one(args[1], args[2]);
+  if (args.size() >= 3 && args[0] == kCaseFlag) return run_one(args);
   if (is_microbench_command(args)) return cmd_microbench(args);
   if (std::find(args.begin(), args.end(), "--list-devices") != args.end()) {
     return print_devices(), 0;
@@ -178,11 +219,18 @@ int cmd_bench(const std::vector<std::string>& args) {
                              .out = config.out,
                              .resume = request->resume,
                              .timeout = config.timeout,
-                             .seed = static_cast<uint64_t>(config.seed)};
+                             .seed = static_cast<uint64_t>(config.seed),
+                             .extra = profiles_of(*request, cases)};
   std::vector<Record> records;
   {
     Listener listener(cases.size(), config.output == "json" && !llama);
     records = run_sweep(cases, options, listener);
+    for (const BenchCase& c : cases) {
+      const std::string text = listener.text_of(c);
+      if (text.empty() || config.output == "json") continue;
+      if (cases.size() > 1) print(fmt::format("{} {}:\n", c.model, c.format));
+      print(text + "\n");
+    }
   }
   print_results(*request, records);
   for (const Record& record : records) {

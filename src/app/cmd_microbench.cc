@@ -10,6 +10,7 @@
 #include "backends.h"
 #include "base/check.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "base/thread_pool.h"
 #include "bench/microbench_report.h"
 #include "bench/result_file.h"
@@ -80,6 +81,9 @@ void print_tables(const std::vector<MicrobenchCase>& cases, const std::vector<Re
       print(fmt::format("{}: {}: {}\n", which, name(r.status), r.reason));
     }
     for (const std::string& why : r.unstable) print(fmt::format("{}: unstable: {}\n", which, why));
+    for (const std::string& why : r.roof_unstable) {
+      print(fmt::format("{}: `of roof` is to be distrusted: {}\n", which, why));
+    }
   }
 }
 

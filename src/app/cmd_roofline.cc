@@ -56,6 +56,14 @@ Ceilings ceilings_for(const RooflineConfig& config) {
   }
   try {
     store_ceilings(path, ceilings_record(ceilings, thread_pool().workers()));
+    const auto used = stored_ceilings(path, machine);
+    if (!ceilings.unstable.empty() && used && used->unstable.empty()) {
+      note(
+          fmt::format("roofline: the machine was busy ({}); the undisturbed result of {} stays in "
+                      "use",
+                      join(ceilings.unstable, "; "), used->measured));
+      return *used;
+    }
   } catch (const Error& error) {
     note(fmt::format("roofline: not kept: {}", error.what()));
   }

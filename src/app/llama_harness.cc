@@ -320,7 +320,7 @@ int run_harness(const std::vector<std::string>& args) {
     if (profiled) stepper.set_trace(&timeline);
     samples.push_back(run_sample(run, prompt, static_cast<uint64_t>(c.seed + i)));
     stepper.set_trace(nullptr);
-    if (profiled) write_file_atomically(c.profile + ".json", timeline.chrome_json());
+    if (profiled) write_file_atomically(c.profile + ".json", chrome_json(timeline.steps()));
     print_text(run, text, samples.back());
     print_sample(i, c, samples.back(), bytes);
   }

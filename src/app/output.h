@@ -2,9 +2,7 @@
 // the command quietly.
 #pragma once
 
-#include <string>
 #include <string_view>
-#include <vector>
 
 namespace lowbit {
 
@@ -13,14 +11,6 @@ struct OutputClosed {};
 
 void print(std::string_view text);
 void flush_output();
-
-// Rows as columns, left-aligned, two spaces between them.
-std::string format_table(const std::vector<std::vector<std::string>>& rows);
-
-// 1234567 -> "1.2 MB" (powers of 1000, as bandwidths are).
-std::string format_bytes(double bytes);
-// 8030261248 -> "8.03 G"
-std::string format_count(double count);
 
 bool stderr_is_terminal();
 

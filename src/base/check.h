@@ -25,6 +25,12 @@ class Error : public std::exception {
   std::string message_;
 };
 
+// Memory that cannot be had.
+class OutOfMemory final : public Error {
+ public:
+  using Error::Error;
+};
+
 // throw_error("{}: K = {} is not a multiple of {}", name, k, g)
 template <class... Args>
 [[noreturn]] void throw_error(fmt::format_string<Args...> format, Args&&... args) {

@@ -105,6 +105,14 @@ void release_pages(const Bytes& bytes) {
   if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
 }
 
+void read_pages(const Bytes& bytes) {
+  if (!bytes.mapped) return;
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  for (size_t at = 0; at < bytes.data.size(); at += page) {
+    static_cast<void>(*static_cast<const volatile std::byte*>(&bytes.data[at]));
+  }
+}
+
 Bytes Folder::open(const std::string& name) const {
   auto bytes = find(name);
   if (!bytes) throw_error("{}: no such file; the folder must contain it", path_of(name));

@@ -34,6 +34,9 @@ Bytes map_file(const std::string& path);
 // as resident memory; a later read brings them back. Does nothing to bytes that are not mapped.
 void release_pages(const Bytes& bytes);
 
+// Waits until the pages of a mapped file are in memory. Does nothing to bytes that are not mapped.
+void read_pages(const Bytes& bytes);
+
 // A model folder: on disk, or linked into the binary.
 class Folder {
  public:

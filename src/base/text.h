@@ -24,4 +24,12 @@ std::string suggestion(std::string_view name, const std::vector<std::string>& ca
 // and what is longer than `limit` bytes is cut with "...".
 std::string printable(std::string_view text, size_t limit = 60);
 
+// Rows as columns, left-aligned, two spaces between them.
+std::string format_table(const std::vector<std::vector<std::string>>& rows);
+
+// 1234567 -> "1.2 MB" (powers of 1000, as bandwidths are).
+std::string format_bytes(double bytes);
+// 8030261248 -> "8.03 G"
+std::string format_count(double count);
+
 }  // namespace lowbit

@@ -28,6 +28,7 @@ struct Case {
   const BenchCase& keys;
   const Backend& backend;
   const CaseOptions& options;
+  Profiler& profiler;
 
   void phase(std::string_view text) const { options.on_phase(text); }
 };
@@ -72,15 +73,6 @@ std::string count_text(int64_t count) {
                                 : fmt::format("{:.1f}M", number / 1e6);
 }
 
-// What `lowbit roofline` stored of this machine, if it did and the file can be read.
-std::optional<Ceilings> known_ceilings(const Record& record) {
-  try {
-    return stored_ceilings(ceilings_path(), record.fingerprint);
-  } catch (const Error&) {
-    return std::nullopt;  // `lowbit roofline` says what is wrong with it
-  }
-}
-
 // The read bandwidth that a decode step of this model can have at most on this machine.
 void measure_read_ceiling(Record* record, std::span<const RunTiming> runs, double bytes,
                           const std::optional<Ceilings>& known) {
@@ -116,7 +108,8 @@ void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loade
     return;
   }
   c.phase("measuring the ceiling");
-  const std::optional<Ceilings> known = known_ceilings(*record);
+  const std::optional<Ceilings> known = known_ceilings(record->fingerprint);
+  const HostLoad before = host_load();
   Ceilings ceilings = known.value_or(Ceilings{});
   const auto measure = [&](double seconds) {
     ceilings.float_flops =
@@ -129,6 +122,7 @@ void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loade
   if (highest_share(runs, decode, prefill, ceilings) > 1) measure(1);
   add_work(record, runs, decode, prefill, ceilings);
   if (decodes) measure_read_ceiling(record, runs, decode.bytes, known);
+  record->roof_unstable = known ? known->unstable : disturbances(before, host_load());
 }
 
 // The times of a case, with what the device and its other users did meanwhile.
@@ -156,7 +150,10 @@ std::vector<RunTiming> watched_runs(Record* record, const Case& c, Stepper& step
 
 void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool peak_is_ours) {
   const SpeedOptions options = speed_options(c.keys, loaded.tokenizer.get());
-  Stepper stepper(*loaded.model, c.backend, stepper_options(options, loaded.plan));
+  StepperOptions room = stepper_options(options, loaded.plan);
+  c.profiler.listen(&room);
+  Stepper stepper(*loaded.model, c.backend, room);
+  c.profiler.ready(loaded);
   describe(record, loaded, stepper);
   record->fingerprint.logits_hash = logits_hash(stepper);
   c.phase("measuring");
@@ -167,6 +164,10 @@ void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool pe
     record->not_measured.emplace_back("peak_memory", "/proc/self/clear_refs cannot be written");
   }
   measure_ceilings_of(record, c, loaded, runs, options);
+  if (c.options.profile.any()) {
+    c.phase("profiling");
+    c.profiler.run(loaded, stepper, options, record->fingerprint);
+  }
 }
 
 // The text that `reference` writes itself: what an earlier case left in the scratch folder, or new.
@@ -202,7 +203,9 @@ void run_quality(Record* record, const Case& c, const LoadedModel& loaded) {
 void run_loaded(Record* record, const Case& c) {
   c.phase("loading");
   const bool peak_is_ours = reset_peak_memory();
-  const LoadedModel loaded = load(c.keys.model, c.backend, load_options(c.keys, c.backend));
+  LoadOptions options = load_options(c.keys, c.backend);
+  c.profiler.listen(&options);
+  const LoadedModel loaded = load(c.keys.model, c.backend, options);
   record->random_weights = loaded.checkpoint->synthetic();
   run_speed(record, c, loaded, peak_is_ours);
   with_context("quality", [&] { run_quality(record, c, loaded); });
@@ -329,22 +332,27 @@ Record blank_record(const BenchCase& c) {
 Record run_case(const BenchCase& c, const Backend& backend, const CaseOptions& options) {
   Record record = blank_record(c);
   describe(&record, backend);
-  const auto fail = [&](const std::string& reason) {
+  Profiler profiler(options.profile, backend, options.on_text);
+  const auto fail = [&](const std::string& reason, bool out_of_memory) {
     record.status = Status::kFail;
     record.reason = reason;
+    profiler.failed(out_of_memory);
   };
   try {
     record.reason = reason_to_skip(c);
     if (!record.reason.empty()) {
       record.status = Status::kSkip;
     } else {
-      run_loaded(&record, {c, backend, options});
+      run_loaded(&record, {c, backend, options, profiler});
     }
+  } catch (const OutOfMemory& error) {
+    fail(error.what(), true);
   } catch (const Error& error) {
-    fail(error.what());
+    fail(error.what(), false);
   } catch (const std::bad_alloc&) {
-    fail("out of memory");
+    fail("out of memory", true);
   }
+  profiler.finish(&record);
   return record;
 }
 

@@ -7,6 +7,7 @@
 
 #include "bench/config.h"
 #include "bench/measure.h"
+#include "bench/profiler.h"
 #include "bench/record.h"
 #include "engine/loaded_model.h"
 #include "ops/backend.h"
@@ -23,7 +24,9 @@ struct CaseOptions {
   // Called with "loading", "measuring", "scoring" as they begin.
   std::function<void(std::string_view)> on_phase = [](std::string_view) {};
   // Folder where cases leave the text that a model has generated to those that follow; "": none.
-  std::string scratch;
+  std::string scratch = {};
+  ProfileKeys profile = {};
+  Profiler::OnText on_text = [](std::string_view) {};  // lines of the profiles' tables
 };
 
 // What goes wrong becomes the record's status and reason.

@@ -136,6 +136,7 @@ Ceiling read_ceiling(int64_t bytes, double seconds) {
   const int64_t repeats = std::max<int64_t>(1, kPassBytes / size);
   std::atomic<uint64_t> sink{0};  // keeps the loop alive
   Ceiling ceiling{0, size};
+  std::vector<double> rates;
   const Timer total;
   for (int pass = 0; pass < 4 || total.seconds() < seconds; ++pass) {
     const Timer timer;
@@ -148,8 +149,11 @@ Ceiling read_ceiling(int64_t bytes, double seconds) {
       sink.fetch_add(result, std::memory_order_relaxed);
     });
     const double rate = static_cast<double>(size) * static_cast<double>(repeats) / timer.seconds();
-    ceiling.bytes_per_second = std::max(ceiling.bytes_per_second, rate);
+    rates.push_back(rate);
   }
+  std::sort(rates.begin(), rates.end());
+  ceiling.bytes_per_second = rates.back();
+  ceiling.median = rates[rates.size() / 2];
   return ceiling;
 }
 

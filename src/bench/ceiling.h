@@ -10,6 +10,7 @@ namespace lowbit {
 struct Ceiling {
   double bytes_per_second = 0;
   int64_t bytes = 0;  // of the buffer that was read; the working set unless that is too large
+  double median = 0;  // bytes per second of the median pass
 };
 
 // Read bandwidth of the host with all threads of the pool over a buffer as large as the working

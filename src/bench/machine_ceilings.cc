@@ -11,7 +11,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "base/thread_pool.h"
-#include "bench/ceiling.h"
+#include "bench/host_load.h"
 #include "bench/result_file.h"
 
 namespace lowbit {
@@ -71,19 +71,34 @@ std::vector<Level> levels_of_host(const std::string& root, int threads) {
   return levels;
 }
 
+std::string spread_of(const std::string& level, const Ceiling& ceiling) {
+  constexpr double kMost = 0.2;
+  const double below = 1 - ceiling.median / ceiling.bytes_per_second;
+  if (below <= kMost) return "";
+  return fmt::format("passes over {} differed: the median was {:.0f} % below the best", level,
+                     below * 100);
+}
+
 Ceilings measure_ceilings(const std::function<void(std::string_view)>& on_phase) {
   Ceilings ceilings;
   ceilings.levels = levels_of_host("/sys/devices/system/cpu", thread_pool().workers());
+  const HostLoad before = host_load();
   int64_t last = 0;
   for (Level& level : ceilings.levels) {
     on_phase(level.name);
     const int64_t bytes = level.bytes > 0 ? level.bytes / 2 : std::max(4 * last, kLeastMemory);
-    level.bytes_per_second = read_ceiling(bytes, 0.4).bytes_per_second;
+    const Ceiling ceiling = read_ceiling(bytes, 0.4);
+    level.bytes_per_second = ceiling.bytes_per_second;
+    const std::string spread = spread_of(level.name, ceiling);
+    if (!spread.empty()) ceilings.unstable.push_back(spread);
     last = level.bytes;
   }
   on_phase("multiply-adds");
   ceilings.float_flops = compute_ceiling(Products::kFloat);
   ceilings.integer_flops = compute_ceiling(Products::kInteger);
+  for (std::string& text : disturbances(before, host_load())) {
+    ceilings.unstable.push_back(std::move(text));
+  }
   ceilings.measured = utc_now();
   return ceilings;
 }
@@ -93,6 +108,7 @@ Record ceilings_record(const Ceilings& ceilings, int32_t threads) {
   record.kind = "roofline";
   record.fingerprint = machine_fingerprint();
   record.fingerprint.threads = threads;
+  record.unstable = ceilings.unstable;
   record.llama_bench.test_time = ceilings.measured;
   record.llama_bench.cpu_info = record.fingerprint.cpu;
   record.llama_bench.n_threads = threads;
@@ -114,6 +130,7 @@ Ceilings ceilings_of(const Record& record) {
   };
   Ceilings ceilings;
   ceilings.measured = record.llama_bench.test_time;
+  ceilings.unstable = record.unstable;
   const auto levels = record.config.find("levels");
   if (levels == record.config.end() || !levels->is_object() || levels->empty()) {
     throw_error("a record of kind roofline has no config.levels");
@@ -146,9 +163,18 @@ std::optional<Ceilings> stored_ceilings(const std::string& path, const Fingerpri
                       print.cores == machine.cores && print.isa == machine.isa &&
                       print.threads == machine.threads &&
                       print.memory_bytes == machine.memory_bytes;
-    if (same) found = with_context(path, [&] { return ceilings_of(record); });
+    if (!same || (found && found->unstable.empty() && !record.unstable.empty())) continue;
+    found = with_context(path, [&] { return ceilings_of(record); });
   }
   return found;
+}
+
+std::optional<Ceilings> known_ceilings(const Fingerprint& machine) {
+  try {
+    return stored_ceilings(ceilings_path(), machine);
+  } catch (const Error&) {
+    return std::nullopt;
+  }
 }
 
 void store_ceilings(const std::string& path, const Record& record) {

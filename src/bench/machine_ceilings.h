@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/ceiling.h"
 #include "bench/record.h"
 #include "ops/linear.h"
 
@@ -27,6 +28,7 @@ struct Ceilings {
   std::vector<Level> levels;                  // smallest first, the memory last
   double float_flops = 0, integer_flops = 0;  // operations per second
   std::string measured;                       // UTC; "" if they were given and not measured
+  std::vector<std::string> unstable = {};     // what disturbed the measurement
   bool operator==(const Ceilings&) const = default;
 
   // The smallest level that holds a working set of so many bytes.
@@ -40,8 +42,13 @@ struct Ceilings {
 // them, smallest first and without speeds; then the memory.
 std::vector<Level> levels_of_host(const std::string& root, int threads);
 
+// "" or how far the median pass of a level fell below the best one: on a machine that is left alone
+// all passes are about as fast.
+std::string spread_of(const std::string& level, const Ceiling& ceiling);
+
 // Measures every level over a buffer of half its size (the memory: four times the last cache and
 // at least 256 MiB). `on_phase` hears what is measured. Takes about two seconds.
+// What disturbed it (other processes, the hypervisor, heat, passes that differ) is in `unstable`.
 Ceilings measure_ceilings(const std::function<void(std::string_view)>& on_phase);
 
 // As one record, kind "roofline", with the machine's fingerprint; and back.
@@ -52,8 +59,13 @@ Ceilings ceilings_of(const Record& record);
 // either.
 std::string ceilings_path();
 
-// The last stored result of this machine with as many threads, if there is one.
+// The last stored result of this machine with as many threads, if there is one: of those that
+// nothing disturbed, or if there are none of all.
 std::optional<Ceilings> stored_ceilings(const std::string& path, const Fingerprint& machine);
+
+// The same from ceilings_path(), nothing where the file cannot be read: `lowbit roofline` says what
+// is wrong with it.
+std::optional<Ceilings> known_ceilings(const Fingerprint& machine);
 
 // Appends; creates the folder. Error: it cannot be written.
 void store_ceilings(const std::string& path, const Record& record);

@@ -19,22 +19,6 @@ std::vector<int32_t> random_ids(int32_t vocab, uint64_t seed, int32_t count) {
   return ids;
 }
 
-std::vector<int32_t> prompt_of(int32_t vocab, const SpeedOptions& options) {
-  if (!options.prompt.empty()) return options.prompt;
-  return random_ids(vocab, options.seed, options.prompt_tokens);
-}
-
-// Leaves `depth` tokens in sequence 0; those of the run before, if they are still there.
-void fill_context(Stepper& stepper, const SpeedOptions& options) {
-  if (options.depth > 0 && stepper.length(0) >= options.depth) {
-    stepper.truncate(0, options.depth);
-    return;
-  }
-  stepper.truncate(0, 0);
-  if (options.depth == 0) return;
-  stepper.prefill(0, random_ids(stepper.vocab_size(), options.seed + 1, options.depth));
-}
-
 template <class Function>
 std::vector<double> each(std::span<const RunTiming> runs, Function function) {
   std::vector<double> values;
@@ -76,6 +60,21 @@ double flop_ceiling(const Work& work, const Ceilings& ceilings) {
 
 }  // namespace
 
+std::vector<int32_t> prompt_ids(int32_t vocab, const SpeedOptions& options) {
+  if (!options.prompt.empty()) return options.prompt;
+  return random_ids(vocab, options.seed, options.prompt_tokens);
+}
+
+void fill_context(Stepper& stepper, const SpeedOptions& options) {
+  if (options.depth > 0 && stepper.length(0) >= options.depth) {
+    stepper.truncate(0, options.depth);
+    return;
+  }
+  stepper.truncate(0, 0);
+  if (options.depth == 0) return;
+  stepper.prefill(0, random_ids(stepper.vocab_size(), options.seed + 1, options.depth));
+}
+
 RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
   const int64_t length = int64_t{options.depth} + options.prompt_tokens + options.new_tokens - 1;
   if (length > stepper.max_context()) {
@@ -83,7 +82,7 @@ RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
                 options.depth > 0 ? fmt::format("depth = {}, ", options.depth) : "",
                 options.prompt_tokens, options.new_tokens, length, stepper.max_context());
   }
-  const std::vector<int32_t> prompt = prompt_of(stepper.vocab_size(), options);
+  const std::vector<int32_t> prompt = prompt_ids(stepper.vocab_size(), options);
   const int32_t sequence = 0;
   fill_context(stepper, options);
   stepper.synchronize();

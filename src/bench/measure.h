@@ -51,6 +51,12 @@ struct SpeedOptions {
   std::function<void()> between_runs = [] {};  // before each run and after the last
 };
 
+// The ids of the prompt: those given, or random ones.
+std::vector<int32_t> prompt_ids(int32_t vocab, const SpeedOptions& options);
+
+// Leaves `depth` tokens in sequence 0; those of the run before, if they are still there.
+void fill_context(Stepper& stepper, const SpeedOptions& options);
+
 // Sequence 0 holds nothing, or the depth that a run with the same options left. Error: depth,
 // prompt and new tokens do not fit the stepper's context. No trace may be attached.
 RunTiming time_run(Stepper& stepper, const SpeedOptions& options);

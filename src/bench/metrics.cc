@@ -17,7 +17,8 @@ const Metric& find_metric(std::string_view tag) {
 std::string metrics_help() {
   std::string text;
   for (const Metric& metric : kMetrics) {
-    text += fmt::format("  {:<21} {:<11} {}\n", metric.tag, metric.unit, metric.help);
+    text += fmt::format("  {:<21} {:<11} {}\n", metric.tag,
+                        metric.unit.empty() ? "no unit" : metric.unit, metric.help);
   }
   return text;
 }

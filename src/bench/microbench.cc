@@ -181,11 +181,7 @@ std::vector<double> rates(const std::vector<double>& seconds, double amount) {
 // How near a call comes to what `lowbit roofline` has measured of this machine.
 void add_roof(Record* record, const std::vector<double>& cold, double bytes, double flops,
               Products products) {
-  std::optional<Ceilings> known;
-  try {
-    known = stored_ceilings(ceilings_path(), record->fingerprint);
-  } catch (const Error&) {  // `lowbit roofline` says what is wrong with it
-  }
+  const std::optional<Ceilings> known = known_ceilings(record->fingerprint);
   if (!known) {
     record->not_measured.emplace_back("linear_of_roof", "run `lowbit roofline` once before");
     return;
@@ -198,6 +194,7 @@ void add_roof(Record* record, const std::vector<double>& cold, double bytes, dou
     rate = std::max(rate, compute_ceiling(products, 1));
   }
   record->set("linear_of_roof", rates(cold, least()));
+  record->roof_unstable = known->unstable;
   const Estimate& share = record->values.back().estimate;
   if (share.lo <= 1) return;
   record->status = Status::kFail;
@@ -363,7 +360,7 @@ void Microbench::measure(Record* record, const MicrobenchCase& c, const Backend&
   OpTimeline timeline(backend);
   for (int i = 0; i < 3; ++i) bench.call(w, nullptr);
   for (int i = 0; i < 3; ++i) bench.call(w, &timeline);
-  write_file_atomically(microbench_trace_path(c), timeline.chrome_json());
+  write_file_atomically(microbench_trace_path(c), chrome_json(timeline.steps()));
 }
 
 Record Microbench::run(const MicrobenchCase& c, const Backend& backend) {

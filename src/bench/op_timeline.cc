@@ -5,28 +5,60 @@
 #include "base/timer.h"
 
 namespace lowbit {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Microseconds since the first op.
+Json slice(std::string_view name, std::string_view category, double begin, double end) {
+  return {{"name", name}, {"cat", category}, {"ph", "X"},         {"pid", 0},
+          {"tid", 0},     {"ts", begin},     {"dur", end - begin}};
+}
+
+}  // namespace
+
+double TimedStep::seconds() const {
+  return ops.empty() ? 0 : ops.back().begin + ops.back().seconds - ops.front().begin;
+}
 
 void OpTimeline::begin(const OpTag&) { begin_ = now_seconds(); }
 
-void OpTimeline::end(const OpTag& tag, std::string_view kernel, const OpCost& cost) {
+void OpTimeline::ran() {
   backend_.synchronize(nullptr);
-  events_.push_back({tag.text(), std::string(kernel), begin_, now_seconds() - begin_,
-                     cost.bytes_read + cost.bytes_written, cost.flops});
+  end_ = now_seconds();
 }
 
-std::string OpTimeline::chrome_json() const {
-  nlohmann::ordered_json json;
+void OpTimeline::end(const OpTag& tag, std::string_view kernel, const OpCost& cost) {
+  if (steps_.empty()) start_step("");
+  steps_.back().ops.push_back({tag.name, std::string(kernel), tag.layer, begin_, end_ - begin_,
+                               cost.bytes_read + cost.bytes_written, cost.flops});
+}
+
+std::string chrome_json(std::span<const TimedStep> steps) {
+  Json json;
   json["displayTimeUnit"] = "ms";
-  auto& events = json["traceEvents"] = nlohmann::ordered_json::array();
-  for (const Event& e : events_) {
-    events.push_back({{"name", e.kernel},
-                      {"cat", e.op},
-                      {"ph", "X"},
-                      {"pid", 0},
-                      {"tid", 0},
-                      {"ts", (e.begin - events_.front().begin) * 1e6},
-                      {"dur", e.seconds * 1e6},
-                      {"args", {{"op", e.op}, {"bytes", e.bytes}, {"flops", e.flops}}}});
+  Json& events = json["traceEvents"] = Json::array();
+  double origin = -1;
+  for (const TimedStep& step : steps) {
+    if (step.ops.empty()) continue;
+    if (origin < 0) origin = step.ops.front().begin;
+    const auto begin = [&](const TimedOp& op) { return (op.begin - origin) * 1e6; };
+    const auto end = [&](const TimedOp& op) { return (op.begin + op.seconds - origin) * 1e6; };
+    if (!step.name.empty()) {
+      events.push_back(slice(step.name, "step", begin(step.ops.front()), end(step.ops.back())));
+    }
+    for (size_t i = 0; i < step.ops.size(); ++i) {
+      const TimedOp& op = step.ops[i];
+      const bool enters = op.layer >= 0 && (i == 0 || step.ops[i - 1].layer != op.layer);
+      if (enters && !step.name.empty()) {
+        size_t last = i;
+        while (last + 1 < step.ops.size() && step.ops[last + 1].layer == op.layer) ++last;
+        events.push_back(
+            slice("layer." + std::to_string(op.layer), "layer", begin(op), end(step.ops[last])));
+      }
+      events.push_back(slice(op.kernel, op.tag(), begin(op), end(op)));
+      events.back()["args"] = {{"op", op.tag()}, {"bytes", op.bytes}, {"flops", op.flops}};
+    }
   }
   return json.dump();
 }

@@ -3,6 +3,8 @@
 // untraced run, above all on a GPU.
 #pragma once
 
+#include <cstddef>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -11,24 +13,43 @@
 
 namespace lowbit {
 
+// One call of an op. Seconds, of the steady clock.
+struct TimedOp {
+  std::string name, kernel;  // "qkv", "cpu.linear.int4.avx512"
+  int layer = -1;            // -1: outside the layers
+  double begin = 0, seconds = 0, bytes = 0, flops = 0;
+  std::string tag() const { return OpTag{name.c_str(), layer}.text(); }
+};
+
+// A forward pass with what is drawn after it.
+struct TimedStep {
+  std::string name;  // "prefill of 6 tokens", "decode at 7"
+  std::vector<TimedOp> ops;
+  // Between the start of the first op and the end of the last.
+  double seconds() const;
+};
+
 class OpTimeline final : public Trace {
  public:
   explicit OpTimeline(const Backend& backend) : backend_(backend) {}
 
+  // Ops belong to the step that was started last; those before any have one without a name.
+  void start_step(std::string name) { steps_.push_back({std::move(name), {}}); }
+
   void begin(const OpTag& tag) override;
+  void ran() override;
   void end(const OpTag& tag, std::string_view kernel, const OpCost& cost) override;
 
-  // {"traceEvents": [{"name": kernel, "cat": op, "ts", "dur" in microseconds, "args": ...}]}
-  std::string chrome_json() const;
+  std::span<const TimedStep> steps() const { return steps_; }
 
  private:
-  struct Event {
-    std::string op, kernel;
-    double begin, seconds, bytes, flops;
-  };
   const Backend& backend_;
-  double begin_ = 0;
-  std::vector<Event> events_;
+  double begin_ = 0, end_ = 0;
+  std::vector<TimedStep> steps_;
 };
+
+// {"traceEvents": [{"name", "cat", "ph": "X", "ts", "dur" in microseconds, "args": ...}]}: a slice
+// for every op, inside slices of its layer and of its step if that has a name.
+std::string chrome_json(std::span<const TimedStep> steps);
 
 }  // namespace lowbit

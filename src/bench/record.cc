@@ -272,11 +272,13 @@ std::string to_json_line(const Record& record) {
   }
   json["repro"] = record.repro;
   json["roof"] = record.roof;
+  json["roof_unstable"] = record.roof_unstable;
   json["token_seconds"] = record.token_seconds;
   json["not_measured"] = Json::object();
   for (const auto& missing : record.not_measured) {
     json["not_measured"][missing.first] = missing.second;
   }
+  if (!record.memory.empty()) json["memory"] = to_json(record.memory);
   json.update(fields_of(record.llama_bench));
   // A path may hold bytes that are no UTF-8.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -309,6 +311,7 @@ Record parse_record(const std::string& source, std::string_view line) {
   read_values(reader, &record);
   reader.added("repro", record.repro);
   reader.added("roof", record.roof);
+  reader.added("roof_unstable", record.roof_unstable);
   reader.added("token_seconds", record.token_seconds);
   if (json.contains("not_measured")) {
     const Reader missing = reader.child("not_measured");
@@ -316,6 +319,7 @@ Record parse_record(const std::string& source, std::string_view line) {
       missing.field(item.key().c_str(), record.not_measured.emplace_back(item.key(), "").second);
     }
   }
+  if (json.contains("memory")) record.memory = parse_memory(source + ": memory", json["memory"]);
   Reader llama_bench = reader;
   visit(llama_bench, record.llama_bench);
   return record;

@@ -11,8 +11,10 @@
 //   samples       {tag: [one number per repetition]}
 //   repro         the command that runs this case again
 //   roof          what `ceiling` is the bandwidth of, and since when that is known
+//   roof_unstable what disturbed the measurement of the ceilings; [] if nothing did
 //   token_seconds 0, 1 ... 100 % quantiles of all decode steps of the case; [] without any
 //   not_measured  {tag: why it has no value here}
+//   memory        the timeline of oom_profile, as bench/memory_timeline.h has it; absent without
 //   build_commit .. samples_ts   the same run under llama-bench's names and definitions
 #pragma once
 
@@ -25,6 +27,7 @@
 #include <vector>
 
 #include "bench/fingerprint.h"
+#include "bench/memory_timeline.h"
 #include "bench/stats.h"
 
 namespace lowbit {
@@ -79,7 +82,9 @@ struct Record {
   std::optional<QualityText> quality;
   std::vector<Value> values;  // in the order they were measured
   std::string roof, repro;
+  std::vector<std::string> roof_unstable;
   std::vector<double> token_seconds;
+  std::vector<MemoryEntry> memory;
   std::vector<std::pair<std::string, std::string>> not_measured;
   LlamaBenchFields llama_bench;
 

@@ -202,6 +202,12 @@ std::vector<std::string> notes_of(const Group& group) {
     if (record->status != Status::kOk || record->unstable.empty()) continue;
     add(fmt::format("{}: unstable: {}", record->format, join(record->unstable, "; ")));
   }
+  for (const Record* record : group.records) {
+    if (record->status != Status::kOk || record->roof_unstable.empty()) continue;
+    add(fmt::format(
+        "{}: percentages of ceilings are to be distrusted: those were measured while {}",
+        record->format, join(record->roof_unstable, "; ")));
+  }
   note_slower_than_bf16(group, &notes);
   return notes;
 }

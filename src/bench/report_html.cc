@@ -85,7 +85,7 @@ std::string group_html(const Group& group, Rows machine) {
   std::string html = "<h2>" + html_escaped(group.title) + "</h2>\n" + advice_html(group);
   const std::string plots = pareto_plot(group.records) + roofline_plot(group.records, machine) +
                             latency_chart(group.records) + memory_chart(group.records) +
-                            energy_chart(group.records);
+                            memory_timelines(group.records) + energy_chart(group.records);
   if (!plots.empty()) html += "<div class=\"plots\">\n" + plots + "</div>\n";
   html += table_html(group) + "<ul class=\"soft\">\n";
   for (const std::string& note : notes_of(group)) html += "<li>" + html_escaped(note) + "</li>\n";

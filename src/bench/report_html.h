@@ -33,6 +33,7 @@ std::string roofline_plot(std::span<const Record* const> records,
                           std::span<const Record* const> machine);
 std::string latency_chart(std::span<const Record* const> records);
 std::string memory_chart(std::span<const Record* const> records);
+std::string memory_timelines(std::span<const Record* const> records);
 std::string energy_chart(std::span<const Record* const> records);
 
 }  // namespace lowbit

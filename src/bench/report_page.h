@@ -33,6 +33,9 @@ svg .whisker{stroke:var(--text);stroke-width:1.5}svg .faint{stroke:var(--mute);s
 svg .also{stroke:var(--b);stroke-width:3}svg polyline{fill:none}
 svg .edge{stroke:var(--a);stroke-width:1.5}svg .roof{stroke:var(--text);stroke-width:1.5}
 svg .roof2{stroke:var(--mute);stroke-width:1.2;stroke-dasharray:5 4}
+svg .part0{fill:var(--a)}svg .part1{fill:var(--b)}svg .part2{fill:var(--a);opacity:.4}
+svg .part3{fill:var(--mute)}svg .peak{fill:var(--text)}
+svg .process{stroke:var(--text);stroke-width:1.2;stroke-dasharray:5 4}
 svg .thin{stroke:var(--mute);stroke-width:1.5}svg .thick{stroke:var(--a);stroke-width:6;opacity:.45}
 .scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;
 font-size:.88rem}

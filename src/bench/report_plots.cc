@@ -276,6 +276,65 @@ std::string memory_chart(Rows records) {
                bar_chart("Memory of each case", "MB", rows));
 }
 
+namespace {
+
+using Line = std::vector<std::pair<double, double>>;
+
+// One record's timeline: what is taken, part on part.
+std::string timeline_plot(const Record& record) {
+  const std::vector<MemoryEntry>& entries = record.memory;
+  std::vector<double> numbers, megabytes;
+  size_t peak = 0;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    numbers.push_back(static_cast<double>(i));
+    megabytes.push_back(std::max(entries[i].total(), entries[i].resident) * 1e-6);
+    if (entries[i].total() > entries[peak].total()) peak = i;
+  }
+  Plot plot("Memory of " + row_name(record) + " by what it is taken for, from loading to last step",
+            axis_over("event, from loading to the last step", numbers, /*log=*/false),
+            axis_over("MB", megabytes, /*log=*/false));
+  Line below(entries.size()), resident;
+  for (size_t i = 0; i < entries.size(); ++i) below[i] = {numbers[i], 0};
+  for (size_t part = 0; part < kMemoryParts; ++part) {
+    Line above = below;
+    double most = 0;
+    for (size_t i = 0; i < entries.size(); ++i) {
+      above[i].second += entries[i].taken[part] * 1e-6;
+      most = std::max(most, entries[i].taken[part]);
+    }
+    const auto part_name = name(static_cast<MemoryPart>(part));
+    plot.area(below, above, fmt::format("part{}", part),
+              fmt::format("{}: at most {}", part_name, format_bytes(most)));
+    below = std::move(above);
+  }
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (entries[i].resident > 0) resident.emplace_back(numbers[i], entries[i].resident * 1e-6);
+  }
+  if (!resident.empty()) plot.line(resident, "process");
+  const std::string most = format_bytes(entries[peak].total());
+  plot.point(numbers[peak], entries[peak].total() * 1e-6, kDot, "peak",
+             fmt::format("{} at {}", most, entries[peak].event));
+  plot.label(numbers[peak], entries[peak].total() * 1e-6, most, /*must=*/true);
+  return plot.svg();
+}
+
+}  // namespace
+
+std::string memory_timelines(Rows records) {
+  std::string html;
+  for (const Record* record : records) {
+    if (record->memory.empty()) continue;
+    const MemoryEntry& last = record->memory.back();
+    std::string legend =
+        "Blue: weights; orange: state (KV); light: workspace; gray: temporary. Dashed: the "
+        "process. "
+        "Dot: the most.";
+    if (record->status != Status::kOk) legend += fmt::format(" Last event: {}.", last.event);
+    html += panel("Memory over time: " + row_name(*record), legend, timeline_plot(*record));
+  }
+  return html;
+}
+
 std::string energy_chart(Rows records) {
   std::vector<BarRow> rows;
   double largest = 0;

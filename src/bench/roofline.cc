@@ -101,9 +101,12 @@ void check_device(const RooflineConfig& config, const DeviceInfo& device) {
 }
 
 Limit limit_of(const Work& work, double tokens, const Ceilings& ceilings) {
+  return limit_in(ceilings.level_of(work.bytes), work, tokens, ceilings);
+}
+
+Limit limit_in(const Level& level, const Work& work, double tokens, const Ceilings& ceilings) {
   Limit limit;
   limit.work = work;
-  const Level& level = ceilings.level_of(work.bytes);
   limit.memory_seconds = work.bytes / level.bytes_per_second;
   limit.compute_seconds =
       work.float_flops / ceilings.float_flops + work.integer_flops / ceilings.integer_flops;
@@ -161,12 +164,18 @@ std::string ceilings_text(const Ceilings& ceilings) {
   }
   text += fmt::format("f32 {} GFLOP/s, int8 {} GOP/s; ", number(ceilings.float_flops / 1e9),
                       number(ceilings.integer_flops / 1e9));
-  return text + (ceilings.measured.empty() ? "as given" : "measured " + ceilings.measured);
+  text += ceilings.measured.empty() ? "as given" : "measured " + ceilings.measured;
+  if (!ceilings.unstable.empty()) {
+    text += "\nto be distrusted, and so are percentages of it: " + join(ceilings.unstable, "; ") +
+            "; on a quiet machine: lowbit roofline fresh=true";
+  }
+  return text;
 }
 
 nlohmann::ordered_json roofline_json(std::span<const RooflineRow> rows, const Ceilings& ceilings) {
   nlohmann::ordered_json json;
   json["measured"] = ceilings.measured;
+  json["unstable"] = ceilings.unstable;
   for (const Level& level : ceilings.levels) {
     json["levels"].push_back({{"name", level.name},
                               {"bytes", level.bytes},

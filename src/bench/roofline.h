@@ -58,6 +58,8 @@ struct Limit {
 };
 
 Limit limit_of(const Work& work, double tokens, const Ceilings& ceilings);
+// The same where what is read lies in that level.
+Limit limit_in(const Level& level, const Work& work, double tokens, const Ceilings& ceilings);
 
 // The smallest batch at which computing takes longer than reading; 0: none up to `most`, because
 // each sequence reads as much state as it computes with.

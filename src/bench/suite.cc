@@ -106,6 +106,10 @@ void check_state(const Entry& entry, const SuiteConfig& c) {
   require(entry, "quantize", c.quantize, entry.quantize);
   if (entry.compile == Want::kNo) require(entry, "compile_prefill", c.compile_prefill, Want::kNo);
   if (!c.use_cache) throw_error("use_cache = false: decoding without a KV cache is not possible");
+  if (c.memory_snapshot_max_entries < 1) {
+    throw_error("memory_snapshot_max_entries = {}: must be at least 1",
+                c.memory_snapshot_max_entries);
+  }
   if (c.active < 1) throw_error("active = {}: must be at least 1, the runs that count", c.active);
 }
 
@@ -190,10 +194,9 @@ void add_remarks(const SuiteConfig& c, const Entry& entry, std::vector<std::stri
       "compile_decode, compile_prefill: kernels are compiled already; see plan in the results");
   add(entry.name == "torchinductor_tuned",
       "torchinductor_tuned: nothing is tuned at run time; the planner chooses the kernels");
-  add(!c.tps_only && c.kernel_profile, "kernel_profile: no profile is written yet; speed only");
-  add(!c.tps_only && c.oom_profile,
-      "oom_profile: no memory history is written yet; `peak` is the most that was in use");
-  add(c.profile_compile, "profile_compile: nothing is compiled; load_time is in the record");
+  add(c.tps_only && c.kernel_profile, "kernel_profile: no effect with tps_only=True");
+  add(c.tps_only && c.oom_profile, "oom_profile: no effect with tps_only=True");
+  add(c.profile_compile, "profile_compile: nothing is compiled; the profile is of loading");
   add(!c.chat_template.empty(), "chat_template: no effect, as in the suite");
   add(c.attn_implementation != "sdpa", "attn_implementation: no effect, there is one attention");
   add(c.cache_implementation != "static", "cache_implementation: no effect, the cache is paged");
@@ -257,6 +260,10 @@ SuitePlan plan_suite(std::string_view named, std::string_view file, const SuiteC
   SuitePlan plan{.bench = c.bench, .entry = std::string(entry.canonical), .remarks = {}};
   plan.remarks.push_back(fmt::format("entry point: {} ({})", entry.canonical, how));
   add_remarks(c, entry, &plan.remarks);
+  plan.profile = {.kernels = c.kernel_profile && !c.tps_only,
+                  .memory = c.oom_profile && !c.tps_only,
+                  .load = c.profile_compile,
+                  .max_entries = c.memory_snapshot_max_entries};
 
   BenchConfig& bench = plan.bench;
   const std::string dtype = dtype_format(c.compute_dtype);

@@ -178,6 +178,20 @@ void Plot::line(std::span<const std::pair<double, double>> points, std::string_v
   marks_ += fmt::format("<polyline class=\"{}\" points=\"{}\"/>\n", style, path);
 }
 
+void Plot::area(std::span<const std::pair<double, double>> lower,
+                std::span<const std::pair<double, double>> upper, std::string_view style,
+                const std::string& tip) {
+  std::string path;
+  const auto add = [&](const std::pair<double, double>& point) {
+    path += fmt::format("{}{:.1f},{:.1f}", path.empty() ? "" : " ", x_.at(point.first),
+                        y_.at(point.second));
+  };
+  std::for_each(lower.begin(), lower.end(), add);
+  std::for_each(upper.rbegin(), upper.rend(), add);
+  marks_ +=
+      fmt::format("<polygon class=\"{}\" points=\"{}\">{}</polygon>\n", style, path, tip_of(tip));
+}
+
 void Plot::label(double x, double y, const std::string& text, bool must) {
   const double px = x_.at(x), py = y_.at(y), width = characters(text) * kCharacter, gap = 7;
   struct Place {

@@ -42,6 +42,10 @@ class Plot {
   void whisker_x(double lo, double hi, double y, std::string_view style);
   void whisker_y(double x, double lo, double hi, std::string_view style);
   void line(std::span<const std::pair<double, double>> points, std::string_view style);
+  // Between two lines over the same x, the lower one given first.
+  void area(std::span<const std::pair<double, double>> lower,
+            std::span<const std::pair<double, double>> upper, std::string_view style,
+            const std::string& tip);
   // Beside a point where no other label is; left out where none fits, unless `must`.
   void label(double x, double y, const std::string& text, bool must = false);
   std::string svg() const;

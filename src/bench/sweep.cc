@@ -46,23 +46,21 @@ std::vector<size_t> shuffled(size_t n, uint64_t seed) {
   return order;
 }
 
-Record run_in_child(const BenchCase& c, const SweepOptions& options, const std::string& scratch,
+Record run_in_child(const BenchCase& c, const std::vector<std::string>& command, double timeout,
                     SweepListener& listener) {
-  std::vector<std::string> command = options.command;
-  command.push_back(case_text(c));
-  command.push_back(scratch);
   std::optional<Record> record;
   const auto on_line = [&](std::string_view line) {
     if (line.starts_with("phase ")) {
       listener.on_phase(line.substr(6));
+    } else if (line.starts_with("text ")) {
+      listener.on_text(c, line.substr(5));
     } else if (line.starts_with("record ")) {
       record = parse_record("a case", line.substr(7));
     }
   };
   const ChildResult result = run_child(
-      command,
-      {.timeout = options.timeout, .on_line = on_line, .on_tick = [&] { listener.on_tick(); }});
-  std::string reason = failure(result, options.timeout);
+      command, {.timeout = timeout, .on_line = on_line, .on_tick = [&] { listener.on_tick(); }});
+  std::string reason = failure(result, timeout);
   if (record && reason.empty()) return *std::move(record);
   Record failed = blank_record(c);
   failed.status = Status::kFail;
@@ -77,6 +75,7 @@ std::vector<Record> run_sweep(std::span<const BenchCase> cases, const SweepOptio
   std::map<std::string, size_t> index;  // of a case's JSON
   for (size_t i = 0; i < cases.size(); ++i) index.emplace(case_text(cases[i]), i);
   LB_CHECK(index.size() == cases.size(), "a case is listed twice");
+  LB_CHECK(options.extra.empty() || options.extra.size() == cases.size());
 
   std::vector<std::optional<Record>> rows(cases.size());
   std::optional<ResultFile> file;
@@ -97,7 +96,10 @@ std::vector<Record> run_sweep(std::span<const BenchCase> cases, const SweepOptio
   for (const size_t i : shuffled(cases.size(), options.seed)) {
     if (rows[i]) continue;
     listener.on_case(cases[i]);
-    rows[i] = run_in_child(cases[i], options, scratch.path(), listener);
+    std::vector<std::string> command = options.command;
+    command.insert(command.end(), {case_text(cases[i]), scratch.path()});
+    if (!options.extra.empty()) command.push_back(options.extra[i]);
+    rows[i] = run_in_child(cases[i], command, options.timeout, listener);
     if (file) file->append(*rows[i]);
     listener.on_record(*rows[i]);
   }

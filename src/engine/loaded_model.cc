@@ -14,6 +14,9 @@ LoadedModel load(const std::string& source, const Backend& backend, const LoadOp
   loaded.plan = options.plan;
   loaded.checkpoint = open_checkpoint(source);
   loaded.tokenizer = loaded.checkpoint->tokenizer();
+  if (options.load_trace) {
+    options.load_trace->spent(LoadPhase::kOpen, source, timer.seconds(), 0);
+  }
   loaded.model = load_model(*loaded.checkpoint, backend, options);
   loaded.load_seconds = timer.seconds();
   return loaded;

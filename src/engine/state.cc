@@ -7,10 +7,11 @@ namespace lowbit {
 namespace {
 
 // Rows of K (or of V) in one layer: a head of a token each.
-Act allocate_rows(const Backend& backend, const StateSpec& spec, int64_t rows,
+Act allocate_rows(const Backend& backend, const StateSpec& spec, int64_t rows, MemoryTrace* trace,
                   std::vector<DeviceBytes>* pools) {
   const auto take = [&](Plane plane) {
-    pools->push_back(backend.allocate(plane_shape(spec.format, plane, rows, spec.width).bytes()));
+    const size_t bytes = plane_shape(spec.format, plane, rows, spec.width).bytes();
+    pools->push_back(allocate(backend, bytes, {trace, MemoryPart::kState, spec.name}));
     return pools->back().data;
   };
   Act act = act_of(spec.format, spec.width);
@@ -27,7 +28,7 @@ size_t bytes_per_token(const StateSpec& spec) {
 }
 
 StateStore::StateStore(const Backend& backend, const std::vector<StateSpec>& specs,
-                       int32_t sequences, int32_t max_context)
+                       int32_t sequences, int32_t max_context, MemoryTrace* trace)
     : backend_(backend),
       max_context_(max_context),
       pages_per_sequence_((max_context + kPageTokens - 1) / kPageTokens),
@@ -44,8 +45,8 @@ StateStore::StateStore(const Backend& backend, const std::vector<StateSpec>& spe
     bytes_per_token_ += lowbit::bytes_per_token(spec);
     for (int32_t layer = 0; layer < spec.layers; ++layer) {
       const int64_t rows = pages * spec.heads * kPageTokens;
-      const Act k = allocate_rows(backend, spec, rows, &pools_);
-      const Act v = allocate_rows(backend, spec, rows, &pools_);
+      const Act k = allocate_rows(backend, spec, rows, trace, &pools_);
+      const Act v = allocate_rows(backend, spec, rows, trace, &pools_);
       views_.push_back({k, v, static_cast<const int32_t*>(device_table_.data), pages_per_sequence_,
                         kPageTokens});
     }
@@ -86,6 +87,12 @@ size_t StateStore::bytes() const {
   size_t total = 0;
   for (const DeviceBytes& pool : pools_) total += pool.size;
   return total;
+}
+
+size_t StateStore::used_bytes() const {
+  size_t pages = 0;
+  for (const int32_t held : pages_) pages += static_cast<size_t>(held);
+  return pages * kPageTokens * bytes_per_token_;
 }
 
 size_t StateStore::bytes_per_token() const { return bytes_per_token_; }

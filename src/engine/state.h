@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/model.h"
+#include "ops/memory_trace.h"
 
 namespace lowbit {
 
@@ -14,9 +15,9 @@ size_t bytes_per_token(const StateSpec& spec);
 
 class StateStore {
  public:
-  // Room for `sequences` sequences of up to `max_context` tokens each.
+  // Room for `sequences` sequences of up to `max_context` tokens each. `trace` may be null.
   StateStore(const Backend& backend, const std::vector<StateSpec>& specs, int32_t sequences,
-             int32_t max_context);
+             int32_t max_context, MemoryTrace* trace = nullptr);
 
   // Makes sure that positions [0, length) of a sequence have pages. Error when the pool is full or
   // the length exceeds max_context.
@@ -27,6 +28,7 @@ class StateStore {
 
   StateView view() const { return {views_}; }
   size_t bytes() const;            // of all pools
+  size_t used_bytes() const;       // of the pages that sequences hold
   size_t bytes_per_token() const;  // of all states
   static constexpr int32_t kPageTokens = 64;
 

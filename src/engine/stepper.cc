@@ -52,16 +52,23 @@ Stepper::Stepper(const Model& model, const Backend& backend, const StepperOption
       max_context_(checked_context(model, options.max_context)),
       max_step_tokens_(options.max_step_tokens),
       max_logit_rows_(std::max(options.max_sequences, logit_rows(model, options.max_step_tokens))),
-      state_(backend, model.state(), options.max_sequences, max_context_),
+      state_(backend, model.state(), options.max_sequences, max_context_, options.memory_trace),
       scratch_bytes_(model.scratch_bytes(max_step_tokens_, max_logit_rows_)),
-      scratch_(backend.allocate(scratch_bytes_)),
-      workspace_(backend.allocate(largest_workspace(model))),
-      batch_(backend.allocate((3 * size_t(max_step_tokens_) + max_logit_rows_) * sizeof(int32_t))),
-      logits_(backend.allocate(size_t(max_logit_rows_) * model.vocab_size() * sizeof(float))),
-      sampling_(backend.allocate(sizeof(SampleParams) + 2 * sizeof(int32_t) +
-                                 (size_t(model.vocab_size()) + 31) / 32 * sizeof(uint32_t))),
-      fed_(backend.allocate(size_t(options.max_sequences) *
-                            (sizeof(SampleParams) + 5 * sizeof(int32_t)))),
+      scratch_(allocate(backend, scratch_bytes_,
+                        {options.memory_trace, MemoryPart::kTemporary, "intermediates"})),
+      workspace_(allocate(backend, largest_workspace(model),
+                          {options.memory_trace, MemoryPart::kWorkspace, "kernels"})),
+      batch_(allocate(backend, (3 * size_t(max_step_tokens_) + max_logit_rows_) * sizeof(int32_t),
+                      {options.memory_trace, MemoryPart::kWorkspace, "tokens of a step"})),
+      logits_(allocate(backend, size_t(max_logit_rows_) * model.vocab_size() * sizeof(float),
+                       {options.memory_trace, MemoryPart::kWorkspace, "logits"})),
+      sampling_(allocate(backend,
+                         sizeof(SampleParams) + 2 * sizeof(int32_t) +
+                             (size_t(model.vocab_size()) + 31) / 32 * sizeof(uint32_t),
+                         {options.memory_trace, MemoryPart::kWorkspace, "sampling"})),
+      fed_(allocate(backend,
+                    size_t(options.max_sequences) * (sizeof(SampleParams) + 5 * sizeof(int32_t)),
+                    {options.memory_trace, MemoryPart::kWorkspace, "decoding"})),
       drawn_(backend, options.max_sequences),
       graphs_(options.plan == StepPlan::kGraph ? backend.graph : nullptr, backend) {
   LB_CHECK(plan_ == StepPlan::kEager || backend.graph, "{} captures nothing", backend.name);

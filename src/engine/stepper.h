@@ -17,6 +17,7 @@ struct StepperOptions {
   int32_t max_context = 0;  // 0: what the model was made for
   int32_t max_step_tokens = 512;
   StepPlan plan = StepPlan::kEager;  // kGraph: needs a backend with a GraphApi
+  MemoryTrace* memory_trace = nullptr;
 };
 
 // Tokens that one sequence adds in one step, and for how many of its last ones logits are wanted.
@@ -70,6 +71,7 @@ class Stepper {
   int32_t max_logit_rows() const { return max_logit_rows_; }
   const StateStore& state() const { return state_; }
   size_t scratch_bytes() const { return scratch_bytes_; }
+  size_t scratch_used() const { return scratch_.used(); }  // by the last step
   StepPlan plan() const { return plan_; }
   size_t captured() const { return graphs_.count(); }  // steps, as graphs
   // Traced steps run op by op.

@@ -96,7 +96,9 @@ Bytes allocate_bytes(size_t size, std::byte** writable) {
   if (size == 0) return {};
   // calloc gives large blocks as untouched zero pages: a big KV pool costs only what is used of it.
   void* memory = std::calloc(size + kAlign - 1, 1);
-  if (!memory) throw_error("out of memory: {} bytes for one tensor or buffer", size);
+  if (!memory) {
+    throw OutOfMemory(fmt::format("out of memory: {} bytes for one tensor or buffer", size));
+  }
   const auto address = (reinterpret_cast<uintptr_t>(memory) + kAlign - 1) / kAlign * kAlign;
   *writable = reinterpret_cast<std::byte*>(address);
   return {{*writable, size}, std::shared_ptr<const void>(memory, [](const void* p) {
@@ -214,6 +216,10 @@ QTensor permute_rows(const QTensor& t, std::span<const int64_t> order) {
 
 void release_pages(const QTensor& tensor) {
   for (const Plane plane : kPlanes) release_pages(tensor.plane(plane));
+}
+
+void read_pages(const QTensor& tensor) {
+  for (const Plane plane : kPlanes) read_pages(tensor.plane(plane));
 }
 
 }  // namespace lowbit

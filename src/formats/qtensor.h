@@ -76,5 +76,6 @@ Format stacked_format(const Format& format, std::span<const int64_t> part_rows);
 QTensor permute_rows(const QTensor& tensor, std::span<const int64_t> order);
 
 void release_pages(const QTensor& tensor);
+void read_pages(const QTensor& tensor);
 
 }  // namespace lowbit

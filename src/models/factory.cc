@@ -71,6 +71,8 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const Backend& b
     LoadOptions outline = options;
     outline.plan_only = true;
     outline.progress = nullptr;
+    outline.load_trace = nullptr;
+    outline.memory_trace = nullptr;
     check_policy(options.policy, *family.load(checkpoint, backend, outline));
   }
   std::unique_ptr<Model> model = family.load(checkpoint, backend, options);

@@ -18,6 +18,8 @@ const Packer* find_packer(const Backend& backend, LayoutId layout, const Format&
   return nullptr;
 }
 
+constexpr auto bytes_of = [](const auto& tensor) { return tensor.bytes(); };
+
 std::string all_reasons(const LinearPlan& plan) {
   std::string text;
   for (const Rejected& rejected : plan.rejected) {
@@ -28,50 +30,73 @@ std::string all_reasons(const LinearPlan& plan) {
 
 }  // namespace
 
+void WeightLoader::take_weights(std::string_view what, size_t bytes) const {
+  if (options_.memory_trace) options_.memory_trace->took(MemoryPart::kWeights, what, bytes);
+}
+
 QTensor WeightLoader::read(const TensorUse& use) {
   const auto same = [&](const TensorUse& other) { return other.tensor == use.tensor; };
   if (std::none_of(uses_.begin(), uses_.end(), same)) parameters_ += use.n * use.k;
   const bool kept = use.tensor == table_name_ && use.n == table_.n && use.k == table_.k;
-  QTensor tensor = kept                 ? table_
-                   : options_.plan_only ? checkpoint_.outline(use.tensor, use.n, use.k)
-                                        : checkpoint_.tensor(use.tensor, use.n, use.k);
+  const auto get = [&] {
+    QTensor found = kept                 ? table_
+                    : options_.plan_only ? checkpoint_.outline(use.tensor, use.n, use.k)
+                                         : checkpoint_.tensor(use.tensor, use.n, use.k);
+    if (options_.load_trace) read_pages(found);
+    return found;
+  };
+  QTensor tensor = traced(options_.load_trace, LoadPhase::kRead, use.tensor, get, bytes_of);
   uses_.push_back(use);
   uses_.back().stored = tensor.format;
   return tensor;
 }
 
-QTensor WeightLoader::read_as_chosen(TensorUse use) {
+WeightLoader::Loaded WeightLoader::read_as_chosen(TensorUse use) {
   use.choice = options_.policy.choose(use.layer);
-  QTensor stored = read(use);
+  QTensor tensor = read(use);
+  HeldMemory held(note(MemoryPart::kTemporary, use.tensor), tensor.bytes());
   const std::optional<Format>& format = use.choice.format;
-  if (!format || *format == stored.format) return stored;
+  if (!format || *format == tensor.format) return {std::move(tensor), std::move(held)};
   std::string reason = cannot_take(*format, use.n, use.k);
   if (!reason.empty()) {
     uses_.back().skipped = std::move(reason);
-    return stored;
+    return {std::move(tensor), std::move(held)};
   }
   check_quantizer(*use.choice.quantizer, *format, use.tensor, options_.inputs != nullptr);
-  QTensor quantized = quantize(stored, *format, *use.choice.quantizer, use.tensor);
-  release_pages(stored);
-  return quantized;
+  QTensor quantized = quantize(tensor, *format, *use.choice.quantizer, use.tensor);
+  HeldMemory held_quantized(note(MemoryPart::kTemporary, use.tensor), quantized.bytes());
+  release_pages(tensor);
+  return {std::move(quantized), std::move(held_quantized)};
 }
 
 QTensor WeightLoader::quantize(const QTensor& source, const Format& target,
                                const Quantizer& quantizer, const std::string& tensor) const {
   if (options_.plan_only) return {target, source.n, source.k};
   const bool ask = options_.inputs && quantizer.needs != Needs::kNothing;
-  return quantizer.run(source, target, {tensor, ask ? options_.inputs->find(tensor) : nullptr});
+  const auto run = [&] {
+    return quantizer.run(source, target, {tensor, ask ? options_.inputs->find(tensor) : nullptr});
+  };
+  return traced(options_.load_trace, LoadPhase::kQuantize, tensor, run, bytes_of);
 }
 
-QTensor WeightLoader::stack(std::span<const QTensor> parts) const {
-  if (!options_.plan_only || parts.size() == 1) return stack_rows(parts);
+WeightLoader::Loaded WeightLoader::stack(const std::string& name, std::vector<Loaded> parts) const {
+  if (parts.size() == 1) return std::move(parts[0]);
+  std::vector<QTensor> tensors;
   std::vector<int64_t> rows;
   int64_t n = 0;
-  for (const QTensor& part : parts) {
-    rows.push_back(part.n);
-    n += part.n;
+  for (const Loaded& part : parts) {
+    tensors.push_back(part.tensor);
+    rows.push_back(part.tensor.n);
+    n += part.tensor.n;
   }
-  return {stacked_format(parts[0].format, rows), n, parts[0].k};
+  if (options_.plan_only) {
+    return {{stacked_format(tensors[0].format, rows), n, tensors[0].k}, HeldMemory()};
+  }
+  const auto stack = [&] { return stack_rows(tensors); };
+  QTensor stacked = traced(options_.load_trace, LoadPhase::kPack, name, stack, bytes_of);
+  HeldMemory held(note(MemoryPart::kTemporary, name), stacked.bytes());
+  for (const QTensor& tensor : tensors) release_pages(tensor);
+  return {std::move(stacked), std::move(held)};
 }
 
 InputFormat WeightLoader::input(std::string_view layer) const {
@@ -153,10 +178,10 @@ Linear WeightLoader::load(const std::string& name, std::span<const LinearPart> p
                           bool gated) {
   bool has_bias = false;
   std::vector<float> bias;
-  std::vector<QTensor> tensors;
+  std::vector<Loaded> loaded;
   for (const LinearPart& part : parts) {
     has_bias |= !part.bias.empty();
-    tensors.push_back(
+    loaded.push_back(
         read_as_chosen({part.weight, part.n, k, TensorRole::kLinear, name, {}, {}, ""}));
     const std::vector<float> part_bias = part.bias.empty()
                                              ? std::vector<float>(static_cast<size_t>(part.n))
@@ -165,15 +190,13 @@ Linear WeightLoader::load(const std::string& name, std::span<const LinearPart> p
   }
   // A matrix has one format: runs of parts that the file stores in one are a piece.
   Linear result;
-  for (size_t begin = 0, end; begin < tensors.size(); begin = end) {
-    for (end = begin + 1; end < tensors.size() && tensors[end].format == tensors[begin].format;) {
-      ++end;
-    }
-    std::vector<QTensor> run;
+  for (size_t begin = 0, end; begin < loaded.size(); begin = end) {
+    const Format format = loaded[begin].tensor.format;
+    std::vector<Loaded> run;
     int64_t n = 0;
-    for (size_t i = begin; i < end; ++i) {
-      n += tensors[i].n;
-      run.push_back(std::exchange(tensors[i], {tensors[i].format}));
+    for (end = begin; end < loaded.size() && loaded[end].tensor.format == format; ++end) {
+      n += loaded[end].tensor.n;
+      run.push_back({std::exchange(loaded[end].tensor, {format}), std::move(loaded[end].held)});
     }
     const auto piece_bias =
         std::span(bias).subspan(static_cast<size_t>(result.n), static_cast<size_t>(n));
@@ -191,22 +214,24 @@ Linear WeightLoader::load(const std::string& name, std::span<const LinearPart> p
   return result;
 }
 
-Linear WeightLoader::finish(const std::string& name, std::vector<QTensor> tensors,
+Linear WeightLoader::finish(const std::string& name, std::vector<Loaded> parts,
                             std::span<const float> bias, bool gated) {
-  QTensor canonical = stack(tensors);
-  if (tensors.size() > 1) {
-    for (const QTensor& tensor : tensors) release_pages(tensor);
-  }
-  tensors.clear();
+  Loaded whole = stack(name, std::move(parts));
+  QTensor& canonical = whole.tensor;
   Linear result;
   result.name = name;
   result.activations = options_.policy.choose(name).activations;
   result.n = canonical.n;
   result.k = canonical.k;
   result.format = canonical.format;
+  const Timer planning;
   plan(&result, canonical.format, !bias.empty());
+  if (options_.load_trace) {
+    options_.load_trace->spent(LoadPhase::kPlan, name, planning.seconds(), 0);
+  }
   if (result.resident != canonical.format) {
     canonical = quantize(canonical, result.resident, quantizers()[0], name);
+    whole.held = HeldMemory(note(MemoryPart::kTemporary, name), canonical.bytes());
   }
   const Packer* packer = nullptr;
   const bool pairs = gated && can_pair(result);
@@ -214,8 +239,12 @@ Linear WeightLoader::finish(const std::string& name, std::vector<QTensor> tensor
     packer = find_packer(backend_, result.plan.layout, canonical.format);
     LB_CHECK(packer, "{} packs no {}", backend_.name, lowbit::name(result.plan.layout));
   }
-  result.weight = upload(canonical, packer, pairs);
+  const auto pack = [&] { return upload(canonical, packer, pairs); };
+  result.weight = traced(options_.load_trace, LoadPhase::kPack, name, pack, bytes_of);
+  whole.held.release();  // it is the weight now, or has been copied to it
   if (!bias.empty()) result.bias = upload_floats(bias);
+  const bool shared = table_codes_ && result.weight.view.codes == table_codes_;
+  if (!shared) take_weights(name, result.bytes());
   memory_.linears += result.bytes();
   memory_.per_step += result.bytes();
   return result;
@@ -228,13 +257,17 @@ DeviceBytes WeightLoader::vector(const std::string& tensor, int64_t k) {
 }
 
 DeviceTensor WeightLoader::table(const std::string& tensor, int64_t n, int64_t k) {
-  const QTensor values =
-      read_as_chosen({tensor, n, k, TensorRole::kTable, "embedding", {}, {}, ""});
+  Loaded loaded = read_as_chosen({tensor, n, k, TensorRole::kTable, "embedding", {}, {}, ""});
+  const QTensor& values = loaded.tensor;
   if (values.format == uses_.back().stored) {
     table_name_ = tensor;
     table_ = values;
   }
-  DeviceTensor table = upload(values, nullptr, false);
+  const auto pack = [&] { return upload(values, nullptr, false); };
+  DeviceTensor table = traced(options_.load_trace, LoadPhase::kPack, tensor, pack, bytes_of);
+  loaded.held.release();
+  take_weights(tensor, table.bytes());
+  table_codes_ = table.view.codes;
   memory_.embedding += table.bytes();
   return table;
 }
@@ -256,6 +289,7 @@ DeviceBytes WeightLoader::upload_floats(std::span<const float> values) {
   const Bytes bytes = allocate_bytes(values.size_bytes(), &copy);
   encode_plain(FormatId::kF32, values.data(), static_cast<int64_t>(values.size()), copy);
   memory_.other += values.size_bytes();
+  take_weights("norms and tables", values.size_bytes());
   if (options_.plan_only) return {nullptr, values.size_bytes(), {}};
   return backend_.upload(bytes);
 }

@@ -10,7 +10,9 @@
 
 #include "load/checkpoint.h"
 #include "models/layer_policy.h"
+#include "models/load_trace.h"
 #include "ops/exec.h"
+#include "ops/memory_trace.h"
 
 namespace lowbit {
 
@@ -26,6 +28,10 @@ struct LoadOptions {
   // Called after each tensor with bytes done and in total; may be null.
   void (*progress)(void* context, int64_t done, int64_t total) = nullptr;
   void* progress_context = nullptr;
+  // What a profile hears; null: nobody listens. With a load_trace a mapped tensor is read in full
+  // when it is asked for, so that the time of reading does not count as that of its first use.
+  LoadTrace* load_trace = nullptr;
+  MemoryTrace* memory_trace = nullptr;
 
   void set_format(const FormatPair& pair) {
     policy.all.format = pair.weights;
@@ -127,18 +133,27 @@ class WeightLoader {
   int64_t parameters() const { return parameters_; }
 
  private:
+  // A tensor on its way, and what its memory counts as meanwhile.
+  struct Loaded {
+    QTensor tensor;
+    HeldMemory held;
+  };
   QTensor read(const TensorUse& use);
   // The tensor in the format of its choice; notes why not where the format cannot take it.
-  QTensor read_as_chosen(TensorUse use);
+  Loaded read_as_chosen(TensorUse use);
   QTensor quantize(const QTensor& source, const Format& target, const Quantizer& quantizer,
                    const std::string& tensor) const;
-  QTensor stack(std::span<const QTensor> parts) const;
+  Loaded stack(const std::string& name, std::vector<Loaded> parts) const;
   // What the Linear `layer` reads. A head of its own format reads the engine's own activations.
   InputFormat input(std::string_view layer) const;
   Linear load(const std::string& name, std::span<const LinearPart> parts, int64_t k, bool gated);
   // Tensors of one format as one weight with its kernels.
-  Linear finish(const std::string& name, std::vector<QTensor> tensors, std::span<const float> bias,
+  Linear finish(const std::string& name, std::vector<Loaded> parts, std::span<const float> bias,
                 bool gated);
+  void take_weights(std::string_view what, size_t bytes) const;
+  MemoryNote note(MemoryPart part, std::string_view what) const {
+    return {options_.memory_trace, part, what};
+  }
   void plan(Linear* linear, const Format& format, bool has_bias) const;
   // False, and the reasons in the plan, if no kernels of one layout read weights of that format.
   bool plan_as(Linear* linear, const Format& resident, bool has_bias) const;
@@ -155,6 +170,7 @@ class WeightLoader {
   // rearranging blocks.
   std::string table_name_;
   QTensor table_{};
+  const void* table_codes_ = nullptr;  // on the device
   MemoryUse memory_;
   int64_t parameters_ = 0;
 };

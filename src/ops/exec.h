@@ -52,6 +52,8 @@ class Trace {
  public:
   virtual ~Trace() = default;
   virtual void begin(const OpTag& tag) = 0;
+  // The op's call has returned; its cost is counted after this.
+  virtual void ran() {}
   // `kernel`: the registry name of a Linear's kernel, or the op's name.
   virtual void end(const OpTag& tag, std::string_view kernel, const OpCost& cost) = 0;
 };
@@ -106,6 +108,7 @@ void run(Exec& x, const OpTag& tag, std::string_view kernel, void (*op)(const Ar
   if (!x.trace) return op(args, x.stream);
   x.trace->begin(tag);
   op(args, x.stream);
+  x.trace->ran();
   x.trace->end(tag, kernel, cost(args));
 }
 

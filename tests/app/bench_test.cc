@@ -77,7 +77,9 @@ TEST(BenchSweep, KilledThreeTimesItEndsCompleteAndEqualToOneThatWasNot) {
   const auto args = [&](const std::string& out) {
     return Args{"bench", file, "model=synthetic:tiny", "out=" + out, "--resume"};
   };
-  std::mt19937 random(static_cast<unsigned>(::getpid()));
+  const unsigned seed = std::random_device()();
+  SCOPED_TRACE("seed of the moments: " + std::to_string(seed));
+  std::mt19937 random(seed);
   for (int kills = 1; kills <= 3; ++kills) {
     const pid_t child = start(args(killed));
     // Somewhere within the next cases, never after the last one.
@@ -236,7 +238,7 @@ TEST(BenchSuites, EveryCommandLineOfLowBitInferenceRuns) {
        "profile_inductor_gemlite",
        {"tps_only=False", "quantization_method=mxfp8_mxfp8", "kernel_profile=True",
         "oom_profile=True", "repeat=5"},
-       "kernel_profile: "},
+       "without the trace"},
   };
   for (const auto& line : kLines) {
     Args args = {"bench"};
@@ -273,6 +275,32 @@ TEST(BenchSuites, ARunFolderHasTheResultsAndTheErrors) {
   const std::string made = std::filesystem::directory_iterator(log)->path();
   EXPECT_EQ(lines_of(made + "/results.jsonl"), 2);
   EXPECT_NE(map_file(made + "/error.txt").text().find("2048"), std::string_view::npos);
+}
+
+// The names that users of the suite look for.
+TEST(BenchSuites, ProfilesAreInTheRunFolderAndOnStandardOutput) {
+  const TempFolder folder;
+  const Outcome run = run_here({"bench", "torch_baseline", "model_id=synthetic:tiny", "device=cpu",
+                                "profiling_dir=" + folder.path() + "/log", "max_new_tokens=3,4",
+                                "kernel_profile=True", "oom_profile=True", "profile_compile=True",
+                                "memory_snapshot_max_entries=1000"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  const std::filesystem::path log(folder.path() + "/log");
+  const std::filesystem::path made = std::filesystem::directory_iterator(log)->path();
+  for (const char* name : {"01_bf16", "02_bf16"}) {
+    std::string names;
+    for (const auto& entry : std::filesystem::directory_iterator(made / name)) {
+      names += entry.path().filename().string() + " ";
+    }
+    for (const char* begin : {"trace.json", "chrome_trace_", "kernel_profile_",
+                              "memory_snapshot_0_", "memory_snapshot_1_", "profile_compile_"}) {
+      EXPECT_NE(names.find(begin), std::string::npos) << begin << " is not in " << names;
+    }
+  }
+  for (const char* part : {"quantize ", "decode at ", "most memory: ", "not chosen for "}) {
+    EXPECT_NE(run.out.find(part), std::string::npos) << part << run.out;
+  }
+  EXPECT_LT(run.out.find("most memory: "), run.out.find(kFirst)) << "the suite's lines come after";
 }
 
 TEST(BenchSuites, AnUnknownKeyOfAFileIsAnErrorWithASuggestion) {

@@ -1,7 +1,7 @@
 // `lowbit roofline` through the whole command line.
 #include <gtest/gtest.h>
 
-#include <cstdlib>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "app/run_lowbit.h"
@@ -10,16 +10,13 @@
 namespace lowbit {
 namespace {
 
+using fixtures::CeilingsFolder;
 using fixtures::Outcome;
 using fixtures::run_here;
-using fixtures::TempFolder;
 
-// Results are kept in a folder of the test's own.
 class RooflineCommand : public testing::Test {
  protected:
-  void SetUp() override { ::setenv("XDG_CACHE_HOME", folder_.path().c_str(), 1); }
-  void TearDown() override { ::unsetenv("XDG_CACHE_HOME"); }
-  TempFolder folder_;
+  CeilingsFolder folder_;
 };
 
 TEST_F(RooflineCommand, MeasuresOnceAndThenUsesWhatItStored) {
@@ -68,9 +65,8 @@ TEST_F(RooflineCommand, RefusesWhatItDoesNotKnowByName) {
 TEST_F(RooflineCommand, ABrokenStoreIsNamed) {
   std::string error;
   {
-    const TempFolder other;
-    ::setenv("XDG_CACHE_HOME", other.path().c_str(), 1);
-    ASSERT_EQ(run_here({"roofline", "synthetic:tiny", "format=int4"}).code, 0);
+    const CeilingsFolder other;
+    std::filesystem::create_directories(other.path() + "/lowbit");
     write_file_atomically(other.path() + "/lowbit/roofline.jsonl", "{}\n");
     error = run_here({"roofline", "synthetic:tiny", "format=int4"}).err;
   }

@@ -6,12 +6,16 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "app/app.h"
+#include "bench/machine_ceilings.h"
 
 namespace lowbit::fixtures {
 namespace {
@@ -72,6 +76,27 @@ TempFolder::TempFolder() {
 TempFolder::~TempFolder() {
   std::error_code error;
   std::filesystem::remove_all(path_, error);
+}
+
+CeilingsFolder::CeilingsFolder() {
+  const char* before = std::getenv("XDG_CACHE_HOME");
+  before_ = before ? before : "";
+  ::setenv("XDG_CACHE_HOME", folder_.path().c_str(), 1);
+}
+
+CeilingsFolder::~CeilingsFolder() {
+  before_.empty() ? ::unsetenv("XDG_CACHE_HOME") : ::setenv("XDG_CACHE_HOME", before_.c_str(), 1);
+}
+
+void store_endless_ceilings() {
+  const Ceilings endless = {.levels = {{"memory", 0, 1e18}},
+                            .float_flops = 1e21,
+                            .integer_flops = 1e21,
+                            .measured = "2026-01-01T00:00:00Z"};
+  const auto most = static_cast<int32_t>(std::max(4U, std::thread::hardware_concurrency()));
+  for (int32_t threads = 1; threads <= most; ++threads) {
+    store_ceilings(ceilings_path(), ceilings_record(endless, threads));
+  }
 }
 
 std::string TempFolder::write(const std::string& name, const std::string& content) const {

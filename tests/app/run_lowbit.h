@@ -31,4 +31,21 @@ class TempFolder {
   std::string path_;
 };
 
+// As long as it lives, results of `lowbit roofline` are kept in a fresh folder.
+class CeilingsFolder {
+ public:
+  CeilingsFolder();
+  ~CeilingsFolder();
+  CeilingsFolder(const CeilingsFolder&) = delete;
+  CeilingsFolder& operator=(const CeilingsFolder&) = delete;
+  const std::string& path() const { return folder_.path(); }
+
+ private:
+  TempFolder folder_;
+  std::string before_;
+};
+
+// Stores ceilings that nothing reaches, so that cases need not measure them.
+void store_endless_ceilings();
+
 }  // namespace lowbit::fixtures

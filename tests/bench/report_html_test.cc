@@ -77,6 +77,27 @@ TEST(HtmlReport, ShowsEveryCaseWithEveryFigureAndItsInterval) {
   EXPECT_FALSE(contains(html, "<RAPL>"));
 }
 
+TEST(HtmlReport, DrawsWhatMemoryWasTakenFor) {
+  const std::string html = report_html(sample_records());
+  EXPECT_EQ(count(html, "Memory over time: "), 1);  // the others have no timeline
+  EXPECT_EQ(count(html, "<polygon class=\"part"), 4);
+  EXPECT_TRUE(contains(html, "weights: at most 14.7 MB"));
+  EXPECT_TRUE(contains(html, "22.0 MB at decode at 4"));
+  std::vector<Record> failed = sample_records();
+  failed[0].status = Status::kFail;
+  failed[0].memory.back().event = "state: kv failed";
+  EXPECT_TRUE(contains(report_html(failed), "Last event: state: kv failed."));
+}
+
+TEST(HtmlReport, SaysThatCeilingsWereMeasuredOnABusyMachine) {
+  std::vector<Record> records = sample_records();
+  const char* note = "percentages of ceilings are to be distrusted: those were measured while x";
+  EXPECT_FALSE(contains(report_html(records), note));
+  records[0].roof_unstable = {"x"};
+  EXPECT_TRUE(contains(report_html(records), note));
+  EXPECT_TRUE(contains(report_table(records), note));
+}
+
 TEST(HtmlReport, TextFromRecordsCannotBecomeMarkup) {
   std::vector<Record> records = {sample_records()[0]};
   records[0].llama_bench.model_filename = "<script>alert(1)</script>";

@@ -68,6 +68,30 @@ TEST(Roofline, MachinesAreMeasuredOnceAndFoundAgain) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Roofline, AResultOfABusyMachineDoesNotReplaceAQuietOne) {
+  const std::string folder = temporary("busy"), path = folder + "/roofline.jsonl";
+  Ceilings busy = kMachine, quiet = kMachine;
+  busy.unstable = {"other processes kept 1.5 of 2 CPUs busy"};
+  quiet.float_flops = 150e9;
+  const Fingerprint machine = ceilings_record(kMachine, 3).fingerprint;
+  store_ceilings(path, ceilings_record(busy, 3));
+  EXPECT_EQ(stored_ceilings(path, machine), busy);  // better than nothing
+  EXPECT_NE(ceilings_text(busy).find("percentages of it: other processes kept 1.5"),
+            std::string::npos);
+  store_ceilings(path, ceilings_record(quiet, 3));
+  EXPECT_EQ(stored_ceilings(path, machine), quiet);
+  store_ceilings(path, ceilings_record(busy, 3));
+  EXPECT_EQ(stored_ceilings(path, machine), quiet);
+  EXPECT_EQ(ceilings_text(quiet).find("distrusted"), std::string::npos);
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Roofline, PassesThatDifferAreSaid) {
+  EXPECT_EQ(spread_of("L3", {.bytes_per_second = 100, .bytes = 1, .median = 85}), "");
+  EXPECT_EQ(spread_of("L3", {.bytes_per_second = 100, .bytes = 1, .median = 60}),
+            "passes over L3 differed: the median was 40 % below the best");
+}
+
 TEST(Roofline, ARecordThatLacksALevelIsAnError) {
   Record record = ceilings_record(kMachine, 3);
   record.config["levels"]["L3"] = 5;

@@ -1,11 +1,29 @@
 // Records with fixed numbers for the tests of what is written from records.
 #pragma once
 
+#include <algorithm>
+#include <string>
 #include <vector>
 
 #include "bench/measure.h"
 
 namespace lowbit {
+
+// Four layers that are loaded, then two steps.
+inline std::vector<MemoryEntry> sample_memory() {
+  std::vector<MemoryEntry> entries;
+  for (int i = 0; i < 6; ++i) {
+    MemoryEntry& entry = entries.emplace_back();
+    entry.event = i < 4 ? "weights: layers." + std::to_string(i) : "decode at " + std::to_string(i);
+    entry.seconds = 0.25 * i;
+    entry.taken = {3.67e6 * std::min(i + 1, 4), i < 4 ? 0 : 1.3e6, i < 4 ? 0 : 2e6,
+                   i < 4 ? 0.5e6 : 4e6};
+    entry.state_used = i < 4 ? 0 : 0.3e6;
+    entry.temporary_used = i < 4 ? 0 : 0.1e6;
+    entry.resident = 5e6 + 3e6 * i;
+  }
+  return entries;
+}
 
 // bf16 that ran, int4 that ran slower than bf16, one that was decoded to bf16, one that was
 // skipped, one that failed, and random weights in a table of their own.
@@ -67,6 +85,7 @@ inline std::vector<Record> sample_records() {
   };
   std::vector<Record> records;
   records.push_back(scored(measured(base("prose", "bf16"), 1, 14.68e6), 24.5, 0, 2048));
+  records.back().memory = sample_memory();
   records.push_back(scored(measured(base("prose", "int4"), 1.5, 4.13e6), 25.71, 0.0421, 1875));
   records.push_back(scored(measured(base("prose", "q4_0"), 1.0, 14.68e6), 25.9, 0.0512, 1850));
   records.back().resident = "bf16";

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
@@ -70,6 +71,22 @@ TEST(Suite, WithoutOneTheFileOrTheKeysDecideAndItIsSaid) {
             std::string::npos);
 }
 
+TEST(Suite, ProfilesAreTakenUnlessOnlySpeedIsWanted) {
+  const auto profile = [](const Strings& overrides) {
+    return plan_of("torch_baseline", overrides).profile;
+  };
+  EXPECT_FALSE(profile({}).any());
+  const Strings all = {"kernel_profile=True", "oom_profile=True", "profile_compile=True",
+                       "memory_snapshot_max_entries=7"};
+  EXPECT_EQ(profile(all), (ProfileKeys{true, true, true, 7, ""}));
+  Strings speed = all;
+  speed.emplace_back("tps_only=True");
+  EXPECT_EQ(profile(speed), (ProfileKeys{false, false, true, 7, ""}));
+  const Strings remarks = plan_of("torch_baseline", speed).remarks;
+  EXPECT_NE(std::find(remarks.begin(), remarks.end(), "oom_profile: no effect with tps_only=True"),
+            remarks.end());
+}
+
 TEST(Suite, EveryWrongStateOrValueNamesItsKey) {
   const struct {
     const char* entry;
@@ -79,6 +96,7 @@ TEST(Suite, EveryWrongStateOrValueNamesItsKey) {
       {"torch_baseline", {"compile_decode=True"}, "compile_decode = true: torch_baseline needs"},
       {"torch_baseline", {"compile_prefill=True"}, "compile_prefill = true"},
       {"baseline", {"quantize=True"}, "quantize = true: baseline needs quantize=false"},
+      {"torch_baseline", {"memory_snapshot_max_entries=0"}, "max_entries = 0: must be at least 1"},
       {"torchinductor", {}, "compile_decode = false: torchinductor needs"},
       {"torchinductor", kQuantized, "quantize = true"},
       {"torchao_exp", {"compile_decode=True"}, "quantize = false"},

@@ -1,0 +1,223 @@
+#include "bench/profiler.h"
+
+#include <algorithm>
+#include <array>
+#include <ctime>
+#include <nlohmann/json.hpp>
+
+#include "base/check.h"
+#include "base/file.h"
+#include "base/text.h"
+#include "bench/kernel_profile.h"
+#include "bench/work.h"
+
+namespace lowbit {
+namespace {
+
+// A kernel profile: generations until there are so many or so much time has passed.
+constexpr int kGenerations = 3;
+constexpr double kSeconds = 5;
+constexpr int32_t kDecodeSteps = 8;  // of each
+
+constexpr size_t kRecordEntries = 200;  // of a timeline, in the record
+
+// One key of a ProfileKeys that a config sets.
+struct Profile {
+  const char* key;
+  bool ProfileKeys::*wanted;
+};
+constexpr Profile kProfiles[] = {{"kernel_profile", &ProfileKeys::kernels},
+                                 {"oom_profile", &ProfileKeys::memory},
+                                 {"profile_compile", &ProfileKeys::load}};
+
+std::string local_stamp() {
+  const std::time_t now = std::time(nullptr);
+  std::tm local = {};
+  ::localtime_r(&now, &local);
+  std::array<char, 32> stamp{};
+  std::strftime(stamp.data(), stamp.size(), "%b_%d_%H_%M_%S", &local);
+  return stamp.data();
+}
+
+// One generation with `before` and `after` around each of its steps, by the step's name.
+template <class Before, class After>
+void generate(Stepper& stepper, const SpeedOptions& options, const Before& before,
+              const After& after) {
+  const int32_t sequence = 0;
+  fill_context(stepper, options);
+  const std::vector<int32_t> prompt = prompt_ids(stepper.vocab_size(), options);
+  std::string name = fmt::format("prefill of {} tokens", prompt.size());
+  before(name);
+  stepper.prefill(sequence, prompt);
+  stepper.start_decode({&sequence, 1}, {&options.sampling, 1});
+  stepper.drawn();
+  after(name);
+  for (int32_t drawn = 1; drawn < options.new_tokens; ++drawn) {
+    name = fmt::format("decode at {}", stepper.length(sequence) + 1);
+    before(name);
+    stepper.decode();
+    stepper.drawn();
+    after(name);
+  }
+  stepper.truncate(sequence, options.depth);
+}
+
+// The steps of all generations that stand at `begin` to `end` of each.
+std::vector<TimedStep> steps_at(std::span<const TimedStep> all, size_t per_generation, size_t begin,
+                                size_t end) {
+  std::vector<TimedStep> steps;
+  for (size_t i = 0; i < all.size(); ++i) {
+    const size_t at = i % per_generation;
+    if (begin <= at && at < end) steps.push_back(all[i]);
+  }
+  return steps;
+}
+
+}  // namespace
+
+std::string profile_text(const ProfileKeys& keys) {
+  nlohmann::ordered_json json;
+  for (const Profile& profile : kProfiles) json[profile.key] = keys.*profile.wanted;
+  json["memory_snapshot_max_entries"] = keys.max_entries;
+  json["folder"] = keys.folder;
+  return json.dump();
+}
+
+ProfileKeys parse_profile(const std::string& text) {
+  const auto json = nlohmann::json::parse(text);
+  ProfileKeys keys;
+  for (const Profile& profile : kProfiles) json.at(profile.key).get_to(keys.*profile.wanted);
+  json.at("memory_snapshot_max_entries").get_to(keys.max_entries);
+  json.at("folder").get_to(keys.folder);
+  return keys;
+}
+
+Profiler::Profiler(const ProfileKeys& keys, const Backend& backend, const OnText& on_text)
+    : keys_(keys), on_text_(on_text), stamp_(local_stamp()) {
+  if (backend.info().sm != 0) {
+    for (const Profile& profile : kProfiles) {
+      if (!(keys_.*profile.wanted)) continue;
+      say(fmt::format("{}: not available on {} yet; use device=cpu", profile.key, backend.name));
+      keys_.*profile.wanted = false;
+    }
+  }
+  if (keys_.load) load_ = std::make_unique<LoadProfile>();
+  if (keys_.memory) {
+    memory_ = std::make_unique<MemoryTimeline>(static_cast<size_t>(keys_.max_entries));
+  }
+}
+
+void Profiler::listen(LoadOptions* options) {
+  options->load_trace = load_.get();
+  options->memory_trace = memory_.get();
+}
+
+void Profiler::listen(StepperOptions* options) { options->memory_trace = memory_.get(); }
+
+void Profiler::ready(const LoadedModel& loaded) {
+  if (load_) {
+    const std::string report = load_report(*load_, loaded);
+    say(report);
+    write(fmt::format("profile_compile_{}.txt", stamp_), report);
+    write(fmt::format("profile_compile_{}.json", stamp_), load_json(*load_, loaded));
+  }
+  if (memory_) write_snapshot("0");
+}
+
+void Profiler::run(const LoadedModel& loaded, Stepper& stepper, const SpeedOptions& options,
+                   const Fingerprint& machine) {
+  if (keys_.kernels) run_kernels(loaded, stepper, options, machine);
+  if (keys_.memory) run_memory(stepper, options);
+}
+
+void Profiler::run_kernels(const LoadedModel& loaded, Stepper& stepper, const SpeedOptions& speed,
+                           const Fingerprint& machine) {
+  SpeedOptions options = speed;
+  options.new_tokens = std::min(speed.new_tokens, kDecodeSteps + 1);
+  const auto per_generation = static_cast<size_t>(options.new_tokens);
+  const RunTiming untraced = time_run(stepper, options);
+  OpTimeline timeline(*loaded.backend);
+  stepper.set_trace(&timeline);
+  const Timer timer;
+  for (int i = 0; i < kGenerations && (i == 0 || timer.seconds() < kSeconds); ++i) {
+    generate(
+        stepper, options, [&](const std::string& name) { timeline.start_step(name); },
+        [](const std::string&) {});
+  }
+  stepper.set_trace(nullptr);
+
+  const WorkCounter counter(loaded);
+  KernelLimits limits;
+  limits.kernels = loaded.backend->linear_kernels;
+  limits.ceilings = known_ceilings(machine);
+  limits.step_bytes = counter.prefill(options.prompt_tokens).bytes;
+  StepProfile prefill = profile_of(steps_at(timeline.steps(), per_generation, 0, 1), limits);
+  prefill.untraced_seconds = untraced.ttft;  // the draw is in it too
+  std::string summary = kernel_summary(prefill), every = every_kernel(prefill);
+  if (per_generation > 1) {
+    const double context = options.depth + options.prompt_tokens + options.new_tokens / 2.0;
+    limits.step_bytes = counter.decode(1, context).bytes;
+    const auto steps = steps_at(timeline.steps(), per_generation, 1, per_generation);
+    StepProfile decode = profile_of(steps, limits);
+    decode.untraced_seconds = untraced.decode / untraced.decode_steps;
+    summary += "\n" + kernel_summary(decode);
+    every += "\n" + every_kernel(decode);
+  }
+  std::string note;
+  if (!limits.ceilings) {
+    note = "of ceiling: not known; `lowbit roofline` measures and keeps this machine's ceilings\n";
+  } else if (!limits.ceilings->unstable.empty()) {
+    note = fmt::format("of ceiling: to be distrusted: the ceilings were measured while {}\n",
+                       join(limits.ceilings->unstable, "; "));
+  }
+  say(summary + note);
+  write(fmt::format("kernel_profile_{}.txt", stamp_), summary + note + "\n" + every);
+  const std::string trace = chrome_json(timeline.steps());
+  write(fmt::format("chrome_trace_{}.json", stamp_), trace);
+  write("trace.json", trace);
+}
+
+void Profiler::run_memory(Stepper& stepper, const SpeedOptions& options) {
+  generate(
+      stepper, options, [](const std::string&) {},
+      [&](const std::string& name) {
+        memory_->stepped(name, stepper.state().used_bytes(), stepper.scratch_used());
+      });
+  say(memory_text(*memory_));
+  write_snapshot("1");
+}
+
+void Profiler::failed(bool out_of_memory) {
+  if (!memory_) return;
+  if (out_of_memory && !memory_->failure()) {  // not through a call that the timeline hears
+    const std::string last =
+        memory_->entries().empty() ? "the first tensor" : memory_->entries().back().event;
+    memory_->failed(MemoryPart::kTemporary, "what followed " + last, 0);
+  }
+  if (!memory_->failure()) return;
+  say(memory_text(*memory_));
+  write_snapshot("OOM");
+}
+
+void Profiler::finish(Record* record) const {
+  if (memory_) record->memory = thinned(memory_->entries(), kRecordEntries);
+}
+
+void Profiler::say(std::string_view text) const {
+  while (!text.empty() && text.back() == '\n') text.remove_suffix(1);
+  for (const std::string_view line : split(text, '\n')) on_text_(line);
+}
+
+void Profiler::write(const std::string& name, const std::string& text) const {
+  if (keys_.folder.empty()) return;
+  const std::string path = keys_.folder + "/" + name;
+  write_file_atomically(path, text);
+  say("wrote " + path);
+}
+
+void Profiler::write_snapshot(const std::string& iteration) const {
+  write(fmt::format("memory_snapshot_{}_{}.json", iteration, stamp_),
+        snapshot_json(*memory_, iteration));
+}
+
+}  // namespace lowbit
