@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "base/text.h"
 #include "base/thread_pool.h"
 #include "bench/bench_model.h"
 #include "bench/harness_line.h"
