@@ -62,6 +62,12 @@ inline Floats spread(const float* values, int32_t k, int32_t log2_size) {
   return set(values[k >> log2_size]);
 }
 
+// `bytes` bytes (at most 64) and others of value `filler` after them.
+inline void pad_bytes(const uint8_t* at, int32_t bytes, int filler, uint8_t* room) {
+  __builtin_memset(room, filler, 64);
+  for (int32_t i = 0; i < bytes; ++i) room[i] = at[i];
+}
+
 inline Floats permute(Floats v, Ints index) { return _mm256_permutevar8x32_ps(v, index); }
 
 // 64 small floats (Minis in linear_tiles.inl): as halves, then as floats.

@@ -65,6 +65,14 @@ inline Floats spread(const float* values, int32_t k, int32_t log2_size) {
   return _mm512_insertf32x8(set(pair[0]), _mm256_set1_ps(pair[1]), 1);
 }
 
+// `bytes` bytes (at most 64) and others of value `filler` after them, stored at once: loads from
+// `room` need not wait for single bytes.
+inline void pad_bytes(const uint8_t* at, int32_t bytes, int filler, uint8_t* room) {
+  const __mmask64 present = bytes < 64 ? (uint64_t{1} << bytes) - 1 : ~uint64_t{0};
+  const Ints other = _mm512_set1_epi8(static_cast<char>(filler));
+  _mm512_storeu_si512(room, _mm512_mask_loadu_epi8(other, present, at));
+}
+
 inline Floats permute(Floats v, Ints index) { return _mm512_permutexvar_ps(index, v); }
 
 // 64 small floats (Minis in linear_tiles.inl): as halves, then as floats.

@@ -194,7 +194,7 @@ constexpr LinearKernel avx512(std::string_view name, bool (*weights)(const Forma
 }
 
 // `x_block`: the longest run of codes (linear_fixed.inl) that a vector of these codes makes.
-constexpr LinearKernel fixed_vnni(std::string_view name, bool (*weights)(const Format&),
+constexpr LinearKernel fixed_vnni(std::string_view name, bool (*weights)(const Format&), double u_x,
                                   int32_t x_block) {
   return {.name = name,
           .weights = weights,
@@ -202,7 +202,7 @@ constexpr LinearKernel fixed_vnni(std::string_view name, bool (*weights)(const F
           .m = {1, kFixedTokens},
           .rank = kRankAvx512 + kAboveF32,
           .u_acc = kSingle,
-          .u_x = 0x1.1p-22,
+          .u_x = u_x,
           .x_block = x_block,
           .zeros_apart = true,
           .products = Products::kInteger,
@@ -249,9 +249,9 @@ constexpr LinearKernel kKernels[] = {
                launch_codes<prepare_codes_vnni, linear_int8_codes_vnni>),
     int8_codes("cpu.linear.codes.int8.avx2", kRankAvx2, needs<kIsaAvx2>,
                launch_codes<prepare_codes_avx2, linear_int8_codes_avx2>),
-    fixed_vnni("cpu.linear.int8.vnni", fixed_bits<8>, 64),
-    fixed_vnni("cpu.linear.nibbles.vnni", fixed_bits<4>, 128),
-    fixed_vnni("cpu.linear.narrow.vnni", fixed_narrow, 512),
+    fixed_vnni("cpu.linear.int8.vnni", fixed_bits<8>, 0x1.1p-22, 64),
+    fixed_vnni("cpu.linear.nibbles.vnni", fixed_bits<4>, 0x1.1p-15, 128),
+    fixed_vnni("cpu.linear.narrow.vnni", fixed_narrow, 0x1.1p-15, 512),
     avx512<linear_f32_avx512>("cpu.linear.f32.avx512", has_code<Code::kF32>),
     avx512<linear_f16_avx512>("cpu.linear.f16.avx512", has_code<Code::kF16>),
     avx512<linear_bf16_avx512>("cpu.linear.bf16.avx512", has_code<Code::kBF16>),

@@ -47,7 +47,7 @@ Floats narrow_scales(const uint8_t* at) {
 }
 
 // kLanes entries from `at` on.
-inline Floats scales_from(Scale type, const uint8_t* at) {
+__attribute__((always_inline)) inline Floats scales_from(Scale type, const uint8_t* at) {
   switch (type) {
     case Scale::kNone:
       return set(1);
@@ -75,14 +75,13 @@ inline Floats scales_from(Scale type, const uint8_t* at) {
 
 // Entries [first, first + count) of a plane's row, count <= kLanes, and any numbers after them.
 // Entries narrower than a byte: `first` is a multiple of 8.
-inline Floats scales_at(Scale type, const uint8_t* row, int64_t first, int32_t count) {
+__attribute__((always_inline)) inline Floats scales_at(Scale type, const uint8_t* row,
+                                                       int64_t first, int32_t count) {
   const int bits = bits_of(type);
   const uint8_t* at = row + first * bits / 8;
   if (count >= kLanes) return scales_from(type, at);
   alignas(64) uint8_t padded[64];
-  __builtin_memset(padded, 1, sizeof padded);  // nothing subnormal, infinite or NaN
-  const int32_t bytes = (count * bits + 7) / 8;
-  for (int32_t i = 0; i < bytes; ++i) padded[i] = at[i];
+  pad_bytes(at, (count * bits + 7) / 8, 1, padded);  // nothing subnormal, infinite or NaN
   return scales_from(type, padded);
 }
 
@@ -99,8 +98,8 @@ inline Floats outer_at(const WeightView& w, int64_t n, int32_t first, int32_t co
 
 inline Floats bytes_at(const uint8_t* at, int32_t count) {
   if (count >= kLanes) return to_floats(widen_bytes(at));
-  alignas(64) uint8_t padded[kLanes] = {};
-  for (int32_t i = 0; i < count; ++i) padded[i] = at[i];
+  alignas(64) uint8_t padded[64];
+  pad_bytes(at, count, 0, padded);
   return to_floats(widen_bytes(padded));
 }
 
@@ -196,11 +195,13 @@ inline void write(const LinearArgs& a, int32_t t, int32_t n, float value) {
   y = a.epilogue == Epilogue::kAdd ? y + value : value;
 }
 
-// Where `from + bytes` may lie outside the matrix: a prefetch of nothing does nothing.
+// Into L2: a line on its way to L1 takes one of its few miss buffers all the time, and a core can
+// then ask memory for half of what it could. Where `from + bytes` may lie outside the matrix: a
+// prefetch of nothing does nothing.
 inline void prefetch(const uint8_t* from, int64_t bytes) {
   _mm_prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(from) +
                                              static_cast<uintptr_t>(bytes)),
-               _MM_HINT_T0);
+               _MM_HINT_T1);
 }
 
 }  // namespace

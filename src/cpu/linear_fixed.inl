@@ -3,7 +3,8 @@
 // included its vectors (avx2.inl or avx512.inl) and linear_blocks.inl; it provides, in the
 // anonymous namespace,
 //
-//   kDigitBits, kXBits       bits of a digit of x, and of x
+//   kDigitBits, kXBits       bits of a digit of x, and of x beside codes of 8 bits
+//   kNarrowDigits, kNarrowXBits   digits and bits of x beside narrower codes
 //   kCodeDigits              digits of an 8-bit code of x
 //   dot(acc, u, s)           acc[lane] += sum over the lane's 4 bytes of unsigned u * signed s
 //   add_ints, sub_ints, up_digit, sum_lanes, store_ints
@@ -11,8 +12,9 @@
 //   lookup16, shift_right, load_some, Narrow
 //
 // x is cut into runs. In a run, x[i] = step * (q[i] + r), |r| <= 1/2, step a power of two, |q| <
-// 2^kXBits; q has three signed digits, each a plane of bytes. A code is an unsigned byte u, its
-// number (u - bias) * unit + center. A lane's part of a run of codes is the integer
+// 2^kXBits; q has three signed digits, each a plane of bytes, of which the highest is 0 and not
+// read where two are enough. A code is an unsigned byte u, its number (u - bias) * unit + center. A
+// lane's part of a run of codes is the integer
 //
 //   sum (u - bias) q = ((sum u q2) * 2^kDigitBits + sum u q1) * 2^kDigitBits + sum u q0 - bias sum
 //   q
@@ -72,7 +74,7 @@ struct Run {
 };
 
 // Fills run->q and returns the step, NaN for a run that has a number without a value.
-inline float round_run(Run* run, int count) {
+inline float round_run(Run* run, int count, int x_bits) {
   uint32_t top = 0;
   for (int i = 0; i < count; ++i) {
     uint32_t bits;
@@ -86,8 +88,8 @@ inline float round_run(Run* run, int count) {
   uint32_t bits;
   __builtin_memcpy(&bits, &amax, sizeof bits);
   const uint32_t exponent = bits >> 23 > 40 ? bits >> 23 : 40;
-  const uint32_t step_bits = (exponent - (kXBits - 1)) << 23;
-  const uint32_t inverse_bits = (254 + (kXBits - 1) - exponent) << 23;
+  const uint32_t step_bits = (exponent - (x_bits - 1)) << 23;
+  const uint32_t inverse_bits = (254 + (x_bits - 1) - exponent) << 23;
   float step, inverse;
   __builtin_memcpy(&step, &step_bits, sizeof step);
   __builtin_memcpy(&inverse, &inverse_bits, sizeof inverse);
@@ -337,7 +339,7 @@ void multiply(const Job& job, const uint8_t* x, Rows rows, Span runs, const floa
   const auto step = [&](int32_t bytes) {
     const Ints start = load_ints(starts);
     for (int r = 0; r < kRows; ++r) {
-      if (W::kBits < 8) prefetch(from + r * stride, kAhead);  // bytes: slower with it
+      prefetch(from + r * stride, kAhead);
       const Ints raw = W::raw(from + r * stride, bytes, book);
       Ints high = {}, middle = {}, low = start;
       for (int p = 0; p < W::kPlanes; ++p) {
@@ -403,13 +405,14 @@ void fixed_linear(const Job& job, int32_t n0, int32_t n1) {
 
 inline void fixed_prepare(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
   const Shape s = shape_of(a.w, a.k);
+  const int x_bits = a.w.bits < 8 ? kNarrowXBits : kXBits;
   const int bias = book_of(a.w).bias;
   for (int32_t t = t0; t < t1; ++t) {
     const float* x = static_cast<const float*>(a.x.data) + t * a.x.ld;
     const auto load_run = [&](int32_t from, int32_t count, Run* run) {
       __builtin_memcpy(run->x, x + from, static_cast<size_t>(count) * sizeof(float));
       for (int j = count; j < s.run; ++j) run->x[j] = 0;
-      return round_run(run, s.run);
+      return round_run(run, s.run, x_bits);
     };
     prepare_token(load_run, s, bias, static_cast<uint8_t*>(out) + (t - t0) * s.token_bytes);
   }
@@ -449,22 +452,22 @@ inline void fixed_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
   float_fields(a.w.code, &exponent, &mantissa);
   switch (a.w.bits) {
     case 1:
-      return in_planes ? fixed_linear<InPlanes<1, false>>(job, n0, n1)
-                       : fixed_linear<InOrder<1>>(job, n0, n1);
+      return in_planes ? fixed_linear<InPlanes<1, false>, kNarrowDigits>(job, n0, n1)
+                       : fixed_linear<InOrder<1>, kNarrowDigits>(job, n0, n1);
     case 2:
-      return in_planes ? fixed_linear<InPlanes<2, false>>(job, n0, n1)
-                       : fixed_linear<InOrder<2>>(job, n0, n1);
+      return in_planes ? fixed_linear<InPlanes<2, false>, kNarrowDigits>(job, n0, n1)
+                       : fixed_linear<InOrder<2>, kNarrowDigits>(job, n0, n1);
     case 3:
-      return fixed_linear<InOrder<3>>(job, n0, n1);
+      return fixed_linear<InOrder<3>, kNarrowDigits>(job, n0, n1);
     case 4:
-      return exponent > 0 ? fixed_linear<InPlanes<4, true>>(job, n0, n1)
-                          : fixed_linear<InPlanes<4, false>>(job, n0, n1);
+      return exponent > 0 ? fixed_linear<InPlanes<4, true>, kNarrowDigits>(job, n0, n1)
+                          : fixed_linear<InPlanes<4, false>, kNarrowDigits>(job, n0, n1);
     case 5:
-      return fixed_linear<InOrder<5>>(job, n0, n1);
+      return fixed_linear<InOrder<5>, kNarrowDigits>(job, n0, n1);
     case 6:
-      return fixed_linear<InOrder<6>>(job, n0, n1);
+      return fixed_linear<InOrder<6>, kNarrowDigits>(job, n0, n1);
     case 7:
-      return fixed_linear<InOrder<7>>(job, n0, n1);
+      return fixed_linear<InOrder<7>, kNarrowDigits>(job, n0, n1);
     default:
       return fixed_linear<InPlanes<8, false>>(job, n0, n1);
   }

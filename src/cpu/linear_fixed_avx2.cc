@@ -12,6 +12,7 @@ namespace {
 constexpr int kDigitBits = 7;
 constexpr int kCodeDigits = 2;
 constexpr int kXBits = 20;
+constexpr int kNarrowDigits = 3, kNarrowXBits = kXBits;  // two digits are 14 bits: too few
 
 typedef uint16_t Words __attribute__((vector_size(32)));
 

@@ -11,6 +11,8 @@ namespace {
 constexpr int kDigitBits = 8;
 constexpr int kCodeDigits = 1;
 constexpr int kXBits = 22;  // 4 * 128 * 2^22 is the largest sum of a lane, of int8 codes
+// Finer than f16 is for the largest x of a run, and a third fewer products than with three digits.
+constexpr int kNarrowDigits = 2, kNarrowXBits = 15;
 
 typedef uint16_t Words __attribute__((vector_size(64)));
 
