@@ -14,6 +14,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/process.h"
+#include "base/text.h"
 #include "base/thread_pool.h"
 #include "bench/bench_model.h"
 #include "bench/harness_line.h"
@@ -130,6 +131,16 @@ void print_results(const BenchRequest& request, const std::vector<Record>& recor
   write_errors(records, request.run_folder);
 }
 
+// llama-bench's list of what a test can run on.
+void print_devices() {
+  print("Available devices:\n");
+  for (const Backend* backend : backends()) {
+    const DeviceInfo info = backend->info();
+    print(fmt::format("  {}: {} ({} threads, {})\n", backend->name, info.name, info.threads,
+                      format_bytes(static_cast<double>(info.memory_bytes))));
+  }
+}
+
 // Which profiles each case takes, and where it leaves its files: in the run's folder, or if there
 // are several cases in one of its own there.
 std::vector<std::string> profiles_of(const BenchRequest& request,
@@ -181,6 +192,9 @@ int import_results(const BenchRequest& request) {
 int cmd_bench(const std::vector<std::string>& args) {
   if (args.size() >= 3 && args[0] == kCaseFlag) return run_one(args);
   if (is_microbench_command(args)) return cmd_microbench(args);
+  if (std::find(args.begin(), args.end(), "--list-devices") != args.end()) {
+    return print_devices(), 0;
+  }
   std::optional<BenchRequest> request = parse_bench(args);
   if (!request) {
     print(bench_help());

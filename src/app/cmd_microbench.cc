@@ -41,8 +41,9 @@ std::string csv_path(const std::string& folder) {
   return fmt::format("{}/results_{}.csv", folder, stamp.data());
 }
 
+// `csv`: where the table of the cases so far is kept, so that a run may be stopped; "": nowhere.
 std::vector<Record> run_all(const MicrobenchConfig& config,
-                            const std::vector<MicrobenchCase>& cases) {
+                            const std::vector<MicrobenchCase>& cases, const std::string& csv) {
   std::optional<ResultFile> file;
   if (!config.out.empty()) file.emplace(config.out, /*resume=*/false);
   Microbench bench(config);
@@ -53,6 +54,9 @@ std::vector<Record> run_all(const MicrobenchConfig& config,
                     c.name);
     records.push_back(bench.run(c, find_backend(c.device)));
     if (file) file->append(records.back());
+    if (!csv.empty()) {
+      write_file_atomically(csv, microbench_csv(std::span(cases).first(records.size()), records));
+    }
     if (config.output != "json") continue;
     print(to_json_line(records.back()) + "\n");
     flush_output();
@@ -95,13 +99,14 @@ int cmd_microbench(const std::vector<std::string>& args) {
     config.output == "table" ? print(remark + "\n") : note(remark);
   }
   const std::string folder = make_folder(config);
-  const std::vector<Record> records = run_all(config, cases);
+  const std::string path = folder.empty() ? "" : csv_path(folder);
+  const std::vector<Record> records = run_all(config, cases, path);
   if (config.output == "table") print_tables(cases, records);
   if (config.output == "csv") print(microbench_csv(cases, records));
-  if (!folder.empty()) {
-    const std::string path = csv_path(folder);
-    write_file_atomically(path, microbench_csv(cases, records));
-    note("results    " + path);
+  if (!path.empty()) note("results    " + path);
+  if (!config.output_json_path.empty()) {
+    write_file_atomically(config.output_json_path, microbench_dashboard(cases, records));
+    print("Benchmark results saved to " + config.output_json_path + "\n");
   }
   for (const Record& record : records) {
     if (record.status == Status::kFail) return 1;

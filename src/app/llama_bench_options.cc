@@ -25,6 +25,7 @@ constexpr Flag kFlags[] = {
     {"-n", "-n", Kind::kValue},
     {"--n-gen", "-n", Kind::kValue},
     {"-pg", "-pg", Kind::kValue},
+    {"-gp", "-gp", Kind::kValue},
     {"-d", "-d", Kind::kValue},
     {"--n-depth", "-d", Kind::kValue},
     {"-r", "-r", Kind::kValue},
@@ -41,6 +42,12 @@ constexpr Flag kFlags[] = {
     {"-hf", "-hf", Kind::kRefused, "lowbit downloads no models; fetch it and pass the file as -m"},
     {"-hff", "-hff", Kind::kRefused, "lowbit downloads no models; pass the file as -m"},
     {"-hft", "-hft", Kind::kRefused, "lowbit downloads no models; pass the file as -m"},
+    {"-hfr", "-hf", Kind::kRefused, "lowbit downloads no models; fetch it and pass the file as -m"},
+    {"--hf-repo", "-hf", Kind::kRefused,
+     "lowbit downloads no models; fetch it and pass the file as -m"},
+    {"--hf-file", "-hff", Kind::kRefused, "lowbit downloads no models; pass the file as -m"},
+    {"--hf-token", "-hft", Kind::kRefused, "lowbit downloads no models; pass the file as -m"},
+    {"-tgb", "-tgb", Kind::kRefused, "prompt and decode run with the same threads: -t"},
     {"-rpc", "-rpc", Kind::kRefused, "a model runs in one process here"},
     {"--rpc", "-rpc", Kind::kRefused, "a model runs in one process here"},
     {"-embd", "-embd", Kind::kRefused, "embedding models are not supported"},
@@ -52,6 +59,7 @@ constexpr Flag kFlags[] = {
     {"-ngl", "-ngl", Kind::kNoEffect, kOneGpu},
     {"--n-gpu-layers", "-ngl", Kind::kNoEffect, kOneGpu},
     {"-ncmoe", "-ncmoe", Kind::kNoEffect, kOneGpu},
+    {"--n-cpu-moe", "-ncmoe", Kind::kNoEffect, kOneGpu},
     {"-sm", "-sm", Kind::kNoEffect, kOneGpu},
     {"--split-mode", "-sm", Kind::kNoEffect, kOneGpu},
     {"-mg", "-mg", Kind::kNoEffect, kOneGpu},
@@ -59,14 +67,25 @@ constexpr Flag kFlags[] = {
     {"-ts", "-ts", Kind::kNoEffect, kOneGpu},
     {"--tensor-split", "-ts", Kind::kNoEffect, kOneGpu},
     {"-ot", "-ot", Kind::kNoEffect, kOneGpu},
+    {"--override-tensor", "-ot", Kind::kNoEffect, kOneGpu},
     {"-nkvo", "-nkvo", Kind::kNoEffect, kOneGpu},
+    {"--no-kv-offload", "-nkvo", Kind::kNoEffect, kOneGpu},
     {"-nopo", "-nopo", Kind::kNoEffect, kOneGpu},
+    {"--no-op-offload", "-nopo", Kind::kNoEffect, kOneGpu},
     {"-fitt", "-fitt", Kind::kNoEffect, kOneGpu},
+    {"--fit-target", "-fitt", Kind::kNoEffect, kOneGpu},
     {"-fitc", "-fitc", Kind::kNoEffect, kOneGpu},
+    {"--fit-ctx", "-fitc", Kind::kNoEffect, kOneGpu},
     {"-fa", "-fa", Kind::kNoEffect, "there is one attention"},
     {"--flash-attn", "-fa", Kind::kNoEffect, "there is one attention"},
     {"-mmp", "-mmp", Kind::kNoEffect, "files are always mapped"},
     {"--mmap", "-mmp", Kind::kNoEffect, "files are always mapped"},
+    {"-dio", "-dio", Kind::kNoEffect, "files are always mapped"},
+    {"--direct-io", "-dio", Kind::kNoEffect, "files are always mapped"},
+    {"-rtr", "-rtr", Kind::kNoEffect, "the planner decides the layout"},
+    {"-thp", "-thp", Kind::kNoEffect, "large pages are the system's choice"},
+    {"-fmoe", "-fmoe", Kind::kNoEffect, "there are no experts to fuse"},
+    {"-mla", "-mla", Kind::kNoEffect, "there is one attention"},
     {"--repack", "--repack", Kind::kNoEffect, "the planner decides the layout"},
     {"--no-host", "--no-host", Kind::kNoEffect, kOneGpu},
     {"-C", "-C", Kind::kNoEffect, "threads are not pinned; taskset does that"},
@@ -104,12 +123,13 @@ bool is_set(const std::vector<std::string>& overrides, std::string_view key) {
 bool LlamaBenchFlags::take(const std::vector<std::string>& args, size_t* i) {
   const std::string& arg = args[*i];
   const size_t equals = arg.starts_with("--") ? arg.find('=') : std::string::npos;
-  const std::string word = arg.substr(0, equals);
+  std::string word = arg.substr(0, equals);
+  if (word.starts_with("--")) std::replace(word.begin(), word.end(), '_', '-');  // as there
   const auto flag = std::find_if(std::begin(kFlags), std::end(kFlags),
                                  [&](const Flag& f) { return f.name == word; });
   if (flag == std::end(kFlags)) return false;
   given_ = true;
-  if (flag->kind == Kind::kRefused) throw_error("{}: {}", word, flag->why);
+  const bool refused = flag->kind == Kind::kRefused;
   const bool no_effect = flag->kind == Kind::kNoEffect || flag->kind == Kind::kNoEffectSwitch;
   if (no_effect) remarks_.push_back(fmt::format("{}: no effect, {}", word, flag->why));
   if (flag->kind == Kind::kSwitch) warm_up_ = false;
@@ -121,7 +141,8 @@ bool LlamaBenchFlags::take(const std::vector<std::string>& args, size_t* i) {
     if (*i + 1 == args.size()) throw_error("{} needs a value", word);
     value = args[++*i];
   }
-  if (!no_effect) set(std::string(flag->canonical), value);
+  if (refused && !value.empty() && value != "0") throw_error("{}: {}", word, flag->why);
+  if (!no_effect && !refused) set(std::string(flag->canonical), value);
   return true;
 }
 
@@ -138,6 +159,8 @@ void LlamaBenchFlags::set(const std::string& flag, const std::string& value) {
     gens_given_ = true;
   } else if (flag == "-pg") {
     pairs_.push_back(parse_llama_pair(flag, value));
+  } else if (flag == "-gp") {
+    deep_.push_back(parse_llama_pair(flag, value));
   } else if (flag == "-d") {
     add(&depths_, false, parse_llama_values(flag, value));
   } else if (flag == "-t") {
@@ -180,18 +203,22 @@ void LlamaBenchFlags::apply(BenchConfig* config, const std::vector<std::string>&
 
 std::vector<BenchCase> LlamaBenchFlags::cases(const BenchConfig& config) const {
   std::vector<LlamaTest> tests;
-  for (const int32_t prompt : prompts_) tests.push_back({prompt, 0});
-  for (const int32_t gen : gens_) tests.push_back({0, gen});
-  tests.insert(tests.end(), pairs_.begin(), pairs_.end());
   std::vector<BenchCase> cases;
-  for (const LlamaTest& test : tests) {
-    if (test.prompt == 0 && test.gen == 0) continue;  // as -p 0 leaves that test out
+  const auto add = [&](const LlamaTest& test, const std::vector<int32_t>& depths) {
     BenchConfig one = config;
     one.prompt_tokens = {test.prompt_tokens()};
     one.new_tokens = {test.new_tokens()};
+    one.depth = depths;
     const std::vector<BenchCase> more = cases_of(one);
     cases.insert(cases.end(), more.begin(), more.end());
+  };
+  for (const int32_t prompt : prompts_) tests.push_back({prompt, 0});
+  for (const int32_t gen : gens_) tests.push_back({0, gen});
+  tests.insert(tests.end(), pairs_.begin(), pairs_.end());
+  for (const LlamaTest& test : tests) {
+    if (test.prompt > 0 || test.gen > 0) add(test, config.depth);  // -p 0 leaves that test out
   }
+  for (const LlamaTest& test : deep_) add({0, test.gen}, {test.prompt});
   if (cases.empty()) throw_error("-p 0 and -n 0: no test is left");
   return cases;
 }
@@ -202,6 +229,7 @@ std::string llama_bench_help() {
          "  -p N -n N      tests of a prompt, of generating (512 and 128; 0: none)\n"
          "  -pg P,N        a test of both, one after the other\n"
          "  -d N           tokens of context before the test\n"
+         "  -gp P,N        a test of generating N with P tokens of context\n"
          "  -r N           repetitions (5, after one that is not counted; --no-warmup)\n"
          "  -t N -ctk F -ctv F -dev D   threads, format of the cache, device\n"
          "  -o md|csv|json|jsonl|sql, -oe: the same to standard error\n"

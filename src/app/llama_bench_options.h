@@ -31,7 +31,7 @@ class LlamaBenchFlags {
   bool given_ = false, prompts_given_ = false, warm_up_ = true;
   std::vector<std::string> models_, caches_, devices_;
   std::vector<int32_t> prompts_ = {512}, gens_ = {128}, depths_, threads_;
-  std::vector<LlamaTest> pairs_;
+  std::vector<LlamaTest> pairs_, deep_;  // -pg; -gp: prompt is the depth
   bool gens_given_ = false;
   int32_t repetitions_ = 5;
   std::string also_;

@@ -81,7 +81,7 @@ void check(const HarnessConfig& c) {
 ModelOptions model_options(const HarnessConfig& c) {
   ModelOptions options;
   options.model = checkpoint_of(c);
-  options.quantize.format = method_name(c);
+  options.quantize.format = parse_format_flag("--quantization", method_name(c)).asked;
   options.device = c.device;
   options.kv_format = c.kv_cache_quantization ? "int8" : precision_format(c.precision);
   options.threads = c.threads;

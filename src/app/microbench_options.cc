@@ -15,12 +15,13 @@ namespace {
 
 using nlohmann::json;
 
-constexpr std::string_view kRunner = "benchmark_runner";
-constexpr std::string_view kPackage = "benchmarks.microbenchmarks.";
-
+// Its runners as modules; the second writes rows for a dashboard.
 bool is_runner(std::string_view word) {
-  if (word.starts_with(kPackage)) word.remove_prefix(kPackage.size());
-  return word == kRunner;
+  return word == "benchmark_runner" || word == "benchmarks.microbenchmarks.benchmark_runner";
+}
+bool is_dashboard_runner(std::string_view word) {
+  return word == "ci_microbenchmark_runner" ||
+         word == "benchmarks.dashboard.ci_microbenchmark_runner";
 }
 
 bool is_yaml(std::string_view word) { return word.ends_with(".yaml") || word.ends_with(".yml"); }
@@ -180,7 +181,9 @@ void check(const MicrobenchConfig& c) {
     throw_error("output = `{}`: must be one of {}{}", printable(c.output), join(outputs, ", "),
                 suggestion(c.output, outputs));
   }
-  if (!c.out.empty()) check_can_write(c.out);
+  for (const std::string& path : {c.out, c.output_json_path}) {
+    if (!path.empty()) check_can_write(path);
+  }
 }
 
 // "--config", "-o", "--output", "--out", "--benchmark_mode", "-m" as keys; "" for others.
@@ -200,6 +203,8 @@ struct Words {
 
 Words split_words(const std::vector<std::string>& args) {
   Words words;
+  const bool dashboard = !args.empty() && is_dashboard_runner(args[0]);
+  if (dashboard) words.overrides.emplace_back("output_json_path=benchmark_results.json");
   const auto set_file = [&](const std::string& file) {
     if (!words.file.empty()) throw_error("{}: only one file can be given", printable(file));
     words.file = file;
@@ -209,7 +214,7 @@ Words split_words(const std::vector<std::string>& args) {
     const bool flag = arg.starts_with("-");
     const size_t equals = arg.find('=');
     const std::string word = arg.substr(0, flag ? equals : std::string::npos);
-    const std::string key = key_of(word);
+    const std::string key = dashboard && word == "--output" ? "output_json_path" : key_of(word);
     if (arg == "--help" || arg == "-h") {
       words.help = true;
     } else if (word == "--config" || word == "--microbenchmarks" || !key.empty()) {
@@ -222,7 +227,7 @@ Words split_words(const std::vector<std::string>& args) {
                   printable(arg), suggestion(word, {"--config", "--output", "--out", "--device"}));
     } else if (equals != std::string::npos) {
       words.overrides.push_back(arg);
-    } else if (!(i == 0 && is_runner(arg))) {
+    } else if (i > 0 || !(is_runner(arg) || dashboard)) {
       set_file(arg);
     }
   }
@@ -257,7 +262,7 @@ std::string microbench_help() {
 }
 
 bool is_microbench_command(const std::vector<std::string>& args) {
-  if (!args.empty() && is_runner(args[0])) return true;
+  if (!args.empty() && (is_runner(args[0]) || is_dashboard_runner(args[0]))) return true;
   for (const std::string& arg : args) {
     if (arg == "--microbenchmarks" || arg.starts_with("--microbenchmarks=")) return true;
     if (!is_yaml(arg) || arg.find('=') != std::string::npos || !file_exists(arg)) continue;

@@ -80,6 +80,14 @@ std::string no_such_sparsity(const std::string& sparsity) {
   return "2:4 needs codes here: int8dq, float8dq or marlin, or a format like int4-24";
 }
 
+void check_compile_mode(const std::string& mode) {
+  const std::vector<std::string> known = {"default", "reduce-overhead", "max-autotune",
+                                          "max-autotune-no-cudagraphs"};
+  if (std::find(known.begin(), known.end(), mode) != known.end()) return;
+  throw_error("torch_compile_mode `{}`: unknown{}; known: {}", printable(mode),
+              suggestion(mode, known), join(known, ", "));
+}
+
 // Baseline first, each once.
 std::vector<std::string> recipes_of(const MicrobenchConfig& config) {
   std::vector<std::string> recipes = {std::string(kBaseline)};
@@ -247,6 +255,7 @@ std::vector<MicrobenchCase> microbench_cases(const MicrobenchConfig& config) {
     const MicrobenchParams& params = config.model_params[i];
     with_context(fmt::format("model_params[{}]", i), [&] {
       check_model_type(params.model_type);
+      check_compile_mode(params.torch_compile_mode);
       if (params.matrix_shapes.empty()) throw_error("matrix_shapes: is missing");
       for (const MicrobenchShapes& entry : params.matrix_shapes) {
         for (const NamedShape& shape : shapes_of(entry)) add_cases(config, params, shape, &cases);

@@ -62,7 +62,7 @@ struct MicrobenchConfig {
   int32_t threads = 0;
   int64_t seed = 0;
   LinearSampling sampling = {};
-  std::string out, output = "table";
+  std::string output_json_path, out, output = "table";
 };
 
 template <class Visitor>
@@ -78,6 +78,7 @@ void visit(Visitor& v, MicrobenchConfig& c) {
   v.field("min_samples", c.sampling.min_samples, "samples at least, time permitting");
   v.field("max_seconds", c.sampling.max_seconds, "of samples per figure; one call always ends");
   v.field("ci_width", c.sampling.ci_width, "stop when the 95 % interval is this narrow");
+  v.field("output_json_path", c.output_json_path, "file for the rows of torchao's dashboard");
   v.field("out", c.out, "file for a record of each case: JSON lines, or .sqlite");
   v.field("output", c.output, "table, csv or json");
 }

@@ -1,5 +1,7 @@
 #include "bench/microbench_report.h"
 
+#include <nlohmann/json.hpp>
+
 #include "base/check.h"
 #include "base/text.h"
 #include "bench/report.h"
@@ -62,7 +64,9 @@ Row their_fields(const MicrobenchCase& c, const Record& r) {
           c.profile && r.status == Status::kOk ? microbench_trace_path(c) : "",
           "",
           "",
-          c.memory_stats && !memory.empty() ? "allocated: " + memory + " MB" : ""};
+          c.memory_stats && !memory.empty()
+              ? fmt::format("{{'allocated_bytes.all.peak': {}}}", memory)
+              : ""};
 }
 
 constexpr const char* kTheirs[] = {"name",
@@ -189,6 +193,49 @@ std::string microbench_csv(std::span<const MicrobenchCase> cases, std::span<cons
     text += line_of(row);
   }
   return text;
+}
+
+std::string microbench_dashboard(std::span<const MicrobenchCase> cases,
+                                 std::span<const Record> records) {
+  struct Shown {
+    const char *name, *tag;
+    double factor;
+    const char* unit;
+  };
+  constexpr Shown kShown[] = {{"Fwd Speedup (x)", "linear_speedup_warm", 1, "x"},
+                              {"Bfloat16 Fwd Time (ms)", "linear_baseline_warm", 1e3, "ms"},
+                              {"Quantized Fwd Time (ms)", "linear_time_warm", 1e3, "ms"},
+                              {"Allocated Memory (MB)", "linear_memory", 1e-6, "MB"},
+                              {"Quantized Fwd Time, cold (ms)", "linear_time", 1e3, "ms"}};
+  nlohmann::ordered_json rows = nlohmann::ordered_json::array();
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const MicrobenchCase& c = cases[i];
+    if (records[i].status != Status::kOk) continue;
+    for (const Shown& shown : kShown) {
+      const Estimate* e = records[i].find(shown.tag);
+      if (!e) continue;
+      nlohmann::ordered_json row;
+      row["benchmark"] = {{"name", "micro-benchmark api"},
+                          {"mode", "inference"},
+                          {"dtype", c.quantization},
+                          {"extra_info",
+                           {{"device", c.device},
+                            {"arch", records[i].fingerprint.cpu},
+                            {"torch_compile_mode", c.compile_mode},
+                            {"sparsity", c.sparsity}}}};
+      row["model"] = {{"name", fmt::format("{}-{}-{}", c.m, c.k, c.n)},
+                      {"type", "micro-benchmark custom layer"},
+                      {"origins", {"lowbit"}}};
+      row["metric"] = {{"name", shown.name},
+                       {"benchmark_values", {e->median * shown.factor}},
+                       {"target_value", 0.0},
+                       {"extra_info", {{"unit", shown.unit}}}};
+      row["runners"] = nlohmann::ordered_json::array();
+      row["dependencies"] = nlohmann::ordered_json::object();
+      rows.push_back(std::move(row));
+    }
+  }
+  return rows.dump(2) + "\n";
 }
 
 }  // namespace lowbit

@@ -20,4 +20,9 @@ std::vector<std::vector<std::string>> microbench_own_rows(std::span<const Microb
 // Their CSV, whose times are warm medians in milliseconds, then ours in the units of their names.
 std::string microbench_csv(std::span<const MicrobenchCase> cases, std::span<const Record> records);
 
+// The rows that torchao's dashboard takes (benchmarks/dashboard): four metrics of each case that
+// ran, its times warm medians in milliseconds, and the cold one as a fifth.
+std::string microbench_dashboard(std::span<const MicrobenchCase> cases,
+                                 std::span<const Record> records);
+
 }  // namespace lowbit

@@ -81,7 +81,20 @@ void require(const Entry& entry, const char* key, bool value, Want want) {
   throw_error("{} = {}: {} needs {}={}", key, value, entry.name, key, want == Want::kYes);
 }
 
+void check_choice(const char* key, const std::string& value,
+                  const std::vector<std::string>& known) {
+  if (std::find(known.begin(), known.end(), value) != known.end()) return;
+  throw_error("{} = `{}`: unknown{}; known: {}", key, printable(value), suggestion(value, known),
+              join(known, ", "));
+}
+
 void check_state(const Entry& entry, const SuiteConfig& c) {
+  check_choice("attn_implementation", c.attn_implementation,
+               {"sdpa", "flex_attention", "flash_attention_2", "eager"});
+  check_choice("cache_implementation", c.cache_implementation,
+               {"static", "dynamic", "offloaded", "offloaded_static", "sliding_window", "hybrid",
+                "quantized"});
+  check_choice("padding_side", c.padding_side, {"left", "right"});
   if (entry.canonical == "torchao_autoquant") {
     throw_error(
         "{}: choosing a format for each layer by measuring is not there yet; torchao_exp with "

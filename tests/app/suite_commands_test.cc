@@ -242,12 +242,29 @@ TEST(SuiteCommands, ConfigsOfMicrobenchmarksAreReadWhole) {
   ASSERT_NE(at, std::string::npos) << run.err;
   const std::string csv(map_file(std::string(trim(run.err.substr(at + 11)))).text());
   EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 11);  // a header and 2 shapes of 5 rows
-  EXPECT_NE(csv.find("allocated: "), std::string::npos);
+  EXPECT_NE(csv.find("allocated_bytes.all.peak"), std::string::npos);
   const std::string records = folder.path() + "/r.jsonl";
   EXPECT_EQ(run_here({"compare", records, records}).code, 0);
   const Outcome report = run_here({"report", records});
   EXPECT_NE(report.out.find("linear custom, m 1, k 64, n 64, cpu"), std::string::npos)
       << report.out;
+}
+
+TEST(SuiteCommands, TheDashboardRunnerWritesRowsOfItsDatabase) {
+  const TempFolder folder;
+  const std::string path = folder.path() + "/rows.json";
+  const Outcome run =
+      run_here({"bench", "benchmarks.dashboard.ci_microbenchmark_runner", "--config",
+                folder.write("micro.yml", kMicrobench), "--output", path, "max_seconds=0",
+                "device=cpu", "sparsity_config_recipe_names="});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const auto rows = nlohmann::json::parse(map_file(path).text());
+  ASSERT_EQ(rows.size(), 24u);  // 2 shapes, 3 recipes, 4 metrics: too small for a cold time
+  EXPECT_EQ(rows[0]["model"]["name"], "1-64-64");
+  EXPECT_EQ(rows[0]["benchmark"]["dtype"], "baseline");
+  EXPECT_EQ(rows[0]["metric"]["name"], "Fwd Speedup (x)");
+  EXPECT_EQ(rows[0]["metric"]["benchmark_values"][0], 1.0);
+  EXPECT_EQ(rows[3]["metric"]["extra_info"]["unit"], "MB");
 }
 
 TEST(SuiteCommands, MistakesInConfigsOfMicrobenchmarksAreNamed) {

@@ -77,6 +77,8 @@ TEST(Microbench, WhatNamesNothingIsRefusedWithASuggestion) {
   config.sparsity_config_recipe_names.clear();
   config.model_params[0].high_precision_dtype = "torch.float64";
   expect(config, "did you mean `torch.float");
+  config.model_params[0].torch_compile_mode = "max-autotun";
+  expect(config, "did you mean `max-autotune`");
   config.benchmark_mode = "training";
   expect(config, "benchmark_mode = `training`");
   config = config_of({}, {1, 64, 64});

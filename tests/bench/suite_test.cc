@@ -161,6 +161,19 @@ TEST(Suite, AHuggingFaceIdIsFoundInItsCache) {
   std::filesystem::remove_all(cache);
 }
 
+TEST(Suite, ValuesWithoutEffectAreCheckedAllTheSame) {
+  EXPECT_EQ(error_of("torch_baseline", {"attn_implementation=flash_attention_2",
+                                        "cache_implementation=dynamic", "padding_side=right"}),
+            "");
+  EXPECT_NE(error_of("torch_baseline", {"attn_implementation=flash_atention_2"})
+                .find("did you mean `flash_attention_2`"),
+            std::string::npos);
+  EXPECT_NE(error_of("torch_baseline", {"cache_implementation=statik"}).find("`static`"),
+            std::string::npos);
+  EXPECT_NE(error_of("torch_baseline", {"padding_side=up"}).find("known: left, right"),
+            std::string::npos);
+}
+
 TEST(Suite, AnUnknownKeyIsAnErrorWithASuggestion) {
   try {
     config_of({"max_new_token=3"});

@@ -12,6 +12,7 @@
 #include "base/rng.h"
 #include "base/thread_pool.h"
 #include "base/timer.h"
+#include "bench/ceiling.h"
 #include "bench/linear_cases.h"
 #include "cpu/backend.h"
 #include "ops/view.h"
@@ -19,8 +20,8 @@
 namespace lowbit {
 namespace {
 
-constexpr size_t kColdBytes = 256u << 20;  // far above any L3 that a few cores share
-constexpr double kSeconds = 0.4;           // spent on each figure
+constexpr int64_t kColdBytes = 256u << 20;  // far above any L3 that a few cores share
+constexpr double kSeconds = 0.4;            // spent on each figure
 
 constexpr const char* kFormats[] = {
     "f32",      "f16",      "bf16",         "int8",       "int8-g64", "int8-asym", "q8_0",
@@ -30,8 +31,6 @@ constexpr const char* kFormats[] = {
     "fp8-e5m2", "fp8-g128", "fp8-b128x128", "mxfp8",      "fp6",      "fp6-e2m3",  "mxfp6",
     "fp5",      "fp4",      "fp4-e3m0",     "mxfp4",      "nvfp4",    "fp3",       "int4-24",
     "fp8-24",   "q6_k",     "q5_k",         "q4_k",       "q3_k",     "q2_k",      "tq2_0"};
-
-volatile uint64_t sink;
 
 // The shortest of the calls body(0), body(1), ... body(count - 1), body(0), ... made within
 // kSeconds: a machine that is busy with something else now and then does not change it.
@@ -45,22 +44,6 @@ double best_seconds(size_t count, const Body& body) {
     best = std::min(best, timer.seconds());
   }
   return best;
-}
-
-// Bytes per second of summing 64-bit words with all threads, in pieces of the size of a matrix.
-double read_bandwidth(const std::vector<uint64_t>& memory) {
-  constexpr size_t kPiece = (4u << 20) / sizeof(uint64_t);
-  const double seconds = best_seconds(memory.size() / kPiece, [&](size_t piece) {
-    const uint64_t* data = memory.data() + piece * kPiece;
-    thread_pool().for_ranges(kPiece, 4096, [&](int64_t begin, int64_t end) {
-      uint64_t sum[32] = {};
-      for (int64_t i = begin; i < end; i += 32) {
-        for (int64_t j = 0; j < 32; ++j) sum[j] += data[i + j];
-      }
-      for (const uint64_t part : sum) sink = sink + part;
-    });
-  });
-  return kPiece * sizeof(uint64_t) / seconds;
 }
 
 // Random codes; scales of 1 (the speed does not depend on them).
@@ -77,13 +60,12 @@ QTensor any_weights(const Format& format, int64_t n, int64_t k, uint64_t seed) {
   return w.tensor;
 }
 
-void measure(const LinearKernel& kernel, const Format& format, int32_t n, int32_t k,
-             const std::vector<uint64_t>& memory) {
+void measure(const LinearKernel& kernel, const Format& format, int32_t n, int32_t k) {
   std::vector<QTensor> sets;
-  size_t bytes = 0;
+  int64_t bytes = 0;
   while (bytes < kColdBytes) {
     sets.push_back(any_weights(format, n, k, sets.size()));
-    bytes += sets.back().bytes();
+    bytes += static_cast<int64_t>(sets.back().bytes());
   }
   constexpr int32_t kTokens = 128;
   std::vector<float> x(static_cast<size_t>(kTokens) * k, 1.0f), y(static_cast<size_t>(kTokens) * n);
@@ -103,7 +85,7 @@ void measure(const LinearKernel& kernel, const Format& format, int32_t n, int32_
                   nullptr);
   };
   // Beside each figure, since other work on the machine changes both.
-  const double bandwidth = read_bandwidth(memory);
+  const double bandwidth = read_ceiling(kColdBytes, kSeconds).bytes_per_second;
   const double decode = best_seconds(sets.size(), [&](size_t i) { run(1, sets[i]); });
   const double warm = best_seconds(1, [&](size_t) { run(1, sets[0]); });
   const double prefill = best_seconds(1, [&](size_t) { run(kTokens, sets[0]); });
@@ -120,8 +102,7 @@ int run(int argc, char** argv) {
   const std::string filter = argc > 3 ? argv[3] : "";
   if (argc > 4) set_threads(std::atoi(argv[4]));
   const std::string wanted = argc > 5 ? argv[5] : "";
-  const std::vector<uint64_t> memory(kColdBytes / sizeof(uint64_t), 1);
-  const double bandwidth = read_bandwidth(memory);
+  const double bandwidth = read_ceiling(kColdBytes, kSeconds).bytes_per_second;
   const DeviceInfo device = cpu_backend().info();
   fmt::print("{}, {} threads, plain reads {:.2f} GB/s, n {} k {}\n", device.name, device.threads,
              bandwidth * 1e-9, n, k);
@@ -133,7 +114,7 @@ int run(int argc, char** argv) {
     for (const char* text : kFormats) {
       const Format format = parse_format(text);
       if (!wanted.empty() && wanted != text) continue;
-      if (kernel.weights(format)) measure(kernel, format, n, k, memory);
+      if (kernel.weights(format)) measure(kernel, format, n, k);
     }
   }
   return 0;
