@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "bench/kernel_profile.h"
+#include "bench/stats.h"
 #include "bench/work.h"
 
 namespace lowbit {
@@ -135,16 +136,19 @@ void Profiler::run_kernels(const LoadedModel& loaded, Stepper& stepper, const Sp
   SpeedOptions options = speed;
   options.new_tokens = std::min(speed.new_tokens, kDecodeSteps + 1);
   const auto per_generation = static_cast<size_t>(options.new_tokens);
-  const RunTiming untraced = time_run(stepper, options);
   OpTimeline timeline(*loaded.backend);
-  stepper.set_trace(&timeline);
+  std::vector<double> untraced_prefill, untraced_decode;
   const Timer timer;
   for (int i = 0; i < kGenerations && (i == 0 || timer.seconds() < kSeconds); ++i) {
+    const RunTiming untraced = time_run(stepper, options);  // in turns, for comparison
+    untraced_prefill.push_back(untraced.ttft);              // the draw is in it too
+    untraced_decode.insert(untraced_decode.end(), untraced.steps.begin(), untraced.steps.end());
+    stepper.set_trace(&timeline);
     generate(
         stepper, options, [&](const std::string& name) { timeline.start_step(name); },
         [](const std::string&) {});
+    stepper.set_trace(nullptr);
   }
-  stepper.set_trace(nullptr);
 
   const WorkCounter counter(loaded);
   KernelLimits limits;
@@ -152,14 +156,14 @@ void Profiler::run_kernels(const LoadedModel& loaded, Stepper& stepper, const Sp
   limits.ceilings = known_ceilings(machine);
   limits.step_bytes = counter.prefill(options.prompt_tokens).bytes;
   StepProfile prefill = profile_of(steps_at(timeline.steps(), per_generation, 0, 1), limits);
-  prefill.untraced_seconds = untraced.ttft;  // the draw is in it too
+  prefill.untraced_seconds = median(untraced_prefill);
   std::string summary = kernel_summary(prefill), every = every_kernel(prefill);
   if (per_generation > 1) {
     const double context = options.depth + options.prompt_tokens + options.new_tokens / 2.0;
     limits.step_bytes = counter.decode(1, context).bytes;
     const auto steps = steps_at(timeline.steps(), per_generation, 1, per_generation);
     StepProfile decode = profile_of(steps, limits);
-    decode.untraced_seconds = untraced.decode / untraced.decode_steps;
+    decode.untraced_seconds = median(untraced_decode);
     summary += "\n" + kernel_summary(decode);
     every += "\n" + every_kernel(decode);
   }
