@@ -124,7 +124,8 @@ inline BlockRow block_row(const WeightView& w, int64_t n) {
 }
 
 // Blocks [first, first + count) of a row, count <= kLanes.
-inline Params params_at(const WeightView& w, const BlockRow& row, int32_t first, int32_t count) {
+__attribute__((always_inline)) inline Params params_at(const WeightView& w, const BlockRow& row,
+                                                       int32_t first, int32_t count) {
   const auto* outer = static_cast<const float*>(w.outer);
   Params p = {scales_at(w.scale, row.scales, first, count), set(0), set(0)};
   switch (w.zero) {
