@@ -136,6 +136,16 @@ TEST(Rtn, ANumberBeyondAPlainFormatIsAnError) {
             (std::vector<float>{65504.0f, -65504.0f}));
 }
 
+// As torchao has it: one group is no group, and nothing is rounded between the two scales.
+TEST(Rtn, QqqOfOneGroupIsThatOfRows) {
+  const int64_t n = 7, k = 128;
+  const QTensor w = tensor_of(gaussian(n * k, 0.02f, 5), n, k);
+  const QTensor group = quantize_rtn(w, parse_format("qqq"), {"w"});
+  EXPECT_EQ(decode_rows(group), decode_rows(quantize_rtn(w, parse_format("qqq-row"), {"w"})));
+  const QTensor twice = quantize_rtn(tensor_of(decode_rows(group), n, k), group.format, {"w"});
+  EXPECT_GT(sqnr_db(decode_rows(group), decode_rows(twice)), 60);
+}
+
 TEST(Rtn, NanAndInfinityAreReportedByTensorAndRow) {
   std::vector<float> w(3 * 64, 1.0f);
   w[64 + 5] = std::numeric_limits<float>::quiet_NaN();
