@@ -100,16 +100,6 @@ ExportReport quantize(const QuantizeConfig& c, ExportOptions options) {
   return export_model(*scaled, backend, options, c.out);
 }
 
-std::vector<std::string> skipped_lines(const std::vector<TensorUse>& uses) {
-  std::vector<std::string> lines;
-  for (const TensorUse& use : uses) {
-    if (!use.skipped.empty()) {
-      lines.push_back(fmt::format("{} [{}, {}]: {}", use.tensor, use.n, use.k, use.skipped));
-    }
-  }
-  return lines;
-}
-
 std::vector<std::string> short_block_lines(const std::vector<TensorUse>& uses) {
   std::vector<std::string> lines;
   for (const TensorUse& use : uses) {

@@ -88,6 +88,16 @@ LoadOptions load_options(const ModelOptions& options) {
   return load;
 }
 
+std::vector<std::string> skipped_lines(const std::vector<TensorUse>& uses) {
+  std::vector<std::string> lines;
+  for (const TensorUse& use : uses) {
+    if (!use.skipped.empty()) {
+      lines.push_back(fmt::format("{} [{}, {}]: {}", use.tensor, use.n, use.k, use.skipped));
+    }
+  }
+  return lines;
+}
+
 LoadedModel load_model_for(const ModelOptions& options, bool plan_only) {
   if (options.model.empty()) throw_error("--model is missing; it names what to load");
   if (options.threads != 0) {
@@ -100,7 +110,11 @@ LoadedModel load_model_for(const ModelOptions& options, bool plan_only) {
   load_with.progress = [](void* context, int64_t done, int64_t total) {
     static_cast<Progress*>(context)->update(done, total, "");
   };
-  return load(options.model, chosen_backend(options), load_with);
+  LoadedModel loaded = load(options.model, chosen_backend(options), load_with);
+  for (const std::string& line : skipped_lines(loaded.model->tensors())) {
+    note("as stored: " + line);
+  }
+  return loaded;
 }
 
 std::vector<std::string> kernels_used(const Model& model) {

@@ -294,6 +294,9 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
     *find_variant(all, record) = std::move(record);
   }
   check_same_figures(config, known, all[0]);
+  for (const Record& record : known) {  // `out` may be the same file: nothing is lost
+    if (find_variant(all, record) == nullptr) all.push_back(record);
+  }
   return all;
 }
 

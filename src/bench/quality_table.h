@@ -45,7 +45,7 @@ void visit(Visitor& v, QualityConfig& c) {
   v.field("tokens", c.tokens, "tokens of text to score at most; 0: all of it");
   v.field("calibration", c.calibration, "text file for quantizers that look at inputs (@gptq)");
   v.field("calibration_tokens", c.calibration_tokens, "tokens of it to look at");
-  v.field("known", c.known, "`out` of an earlier run: variants that it has are not scored again");
+  v.field("known", c.known, "`out` of an earlier run: its variants are kept and not scored again");
   v.field("out", c.out, "file for one JSON line per variant");
   v.field("markdown", c.markdown, "file for the table");
   v.field("plot", c.plot, "SVG file: KL against bits per weight");
@@ -62,9 +62,9 @@ class QualityListener {
 
 // One record per variant, kind "quality", the stored weights first; a variant that cannot be loaded
 // is a failed record; names that mean the same are one. Records of `known` are taken over as they
-// are. Errors: bad names, no text, a model with random weights, a quantizer that needs a
-// calibration text without one, `known` of another text, or whose stored weights score otherwise
-// here.
+// are, those of other variants at the end. Errors: bad names, no text, a model with random weights,
+// a quantizer that needs a calibration text without one, `known` of another text, or whose stored
+// weights score otherwise here.
 std::vector<Record> measure_quality(const QualityConfig& config, const Backend& backend,
                                     QualityListener* listener = nullptr);
 

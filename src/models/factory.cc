@@ -56,8 +56,8 @@ void check_policy(const LayerPolicy& policy, const Model& outline) {
   policy.check_rules_used(layers);
   if (count > 0 && !policy.allow_skip) {
     throw_error(
-        "{} tensor{} cannot be stored in the format asked for: {} (allow_skip keeps them "
-        "as stored)",
+        "{} tensor{} cannot be stored in the format asked for: {} (--allow-skip keeps "
+        "them as stored)",
         count, count == 1 ? "" : "s", skipped);
   }
 }

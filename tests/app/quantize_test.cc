@@ -237,6 +237,9 @@ TEST(Quantize, LayersThatTheFormatCannotTakeAreListed) {
   const Outcome skipped = run_here(args);
   ASSERT_EQ(skipped.code, 0) << skipped.err;
   EXPECT_TRUE(contains(skipped.out, "as stored   " + std::string(kDown))) << skipped.out;
+  const Outcome inspected = run_here({"inspect", model, "--format", "int8-24", "--allow-skip"});
+  EXPECT_EQ(inspected.code, 0) << inspected.err;
+  EXPECT_TRUE(contains(inspected.err, "as stored: " + std::string(kDown))) << inspected.err;
 }
 
 TEST(Quantize, ShortBlocksAreReported) {

@@ -129,8 +129,9 @@ TEST_F(QualityRun, WhatAnEarlierRunScoredIsTakenOver) {
   config.known = file.string();
   config.formats = {"int4", "int2", "bf16_int8"};
   const std::vector<Record> second = measure_quality(config, cpu_backend());
-  ASSERT_EQ(second.size(), 4u);
+  ASSERT_EQ(second.size(), 5u);
   EXPECT_EQ(second[2], first[2]);
+  EXPECT_EQ(second[4], first[1]);  // not asked for, and not lost
   EXPECT_EQ(second[1].format, "int4");
   EXPECT_GT(second[1].find("kl_mean")->median, 0);
   EXPECT_EQ(second[3].config_text("named"), "bf16_int8");
