@@ -1,8 +1,6 @@
 #include "app/bench_options.h"
 
 #include <algorithm>
-#include <array>
-#include <ctime>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -10,6 +8,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "bench/fingerprint.h"
 #include "bench/metrics.h"
 #include "bench/suite.h"
 
@@ -100,12 +99,7 @@ bool has_suite_key(const Words& words) {
 // profiling_dir/MM_DD_HH_MM_SS
 std::string make_run_folder(const std::string& parent) {
   if (parent.empty()) return "";
-  const std::time_t now = std::time(nullptr);
-  std::tm local = {};
-  ::localtime_r(&now, &local);
-  std::array<char, 32> stamp;
-  std::strftime(stamp.data(), stamp.size(), "%m_%d_%H_%M_%S", &local);
-  const auto folder = std::filesystem::path(parent) / stamp.data();
+  const auto folder = std::filesystem::path(parent) / local_time("%m_%d_%H_%M_%S");
   std::error_code error;
   std::filesystem::create_directories(folder, error);
   if (error) {

@@ -1,6 +1,4 @@
 // lowbit microbench: single Linears, by the configs of torchao's microbenchmarks.
-#include <array>
-#include <ctime>
 #include <filesystem>
 
 #include "app/commands.h"
@@ -12,6 +10,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "base/thread_pool.h"
+#include "bench/fingerprint.h"
 #include "bench/microbench_report.h"
 #include "bench/result_file.h"
 
@@ -33,12 +32,7 @@ std::string make_folder(const MicrobenchConfig& config) {
 
 // results_DDMMYYYY_HHMMSS.csv
 std::string csv_path(const std::string& folder) {
-  const std::time_t now = std::time(nullptr);
-  std::tm local = {};
-  ::localtime_r(&now, &local);
-  std::array<char, 32> stamp;
-  std::strftime(stamp.data(), stamp.size(), "%d%m%Y_%H%M%S", &local);
-  return fmt::format("{}/results_{}.csv", folder, stamp.data());
+  return fmt::format("{}/results_{}.csv", folder, local_time("%d%m%Y_%H%M%S"));
 }
 
 // `csv`: where the table of the cases so far is kept, so that a run may be stopped; "": nowhere.

@@ -173,4 +173,13 @@ std::string utc_now() {
   return text;
 }
 
+std::string local_time(const char* format) {
+  const std::time_t now = std::time(nullptr);
+  std::tm local;
+  ::localtime_r(&now, &local);
+  char text[32] = {};
+  std::strftime(text, sizeof text, format, &local);
+  return text;
+}
+
 }  // namespace lowbit

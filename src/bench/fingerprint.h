@@ -58,5 +58,7 @@ bool reset_peak_memory();  // false: not permitted here
 int64_t available_memory();
 
 std::string utc_now();  // 2006-01-02T15:04:05Z
+// The time here in a format of strftime, at most 31 characters.
+std::string local_time(const char* format);
 
 }  // namespace lowbit

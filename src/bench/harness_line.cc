@@ -1,13 +1,12 @@
 #include "bench/harness_line.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
-#include <ctime>
 
 #include "base/check.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "bench/fingerprint.h"
 #include "quantize/method.h"
 
 namespace lowbit {
@@ -165,14 +164,7 @@ void set_values(Record* record, const std::vector<HarnessLine>& lines) {
 
 }  // namespace
 
-std::string harness_stamp() {
-  const std::time_t now = std::time(nullptr);
-  std::tm local = {};
-  ::localtime_r(&now, &local);
-  std::array<char, 32> text;
-  std::strftime(text.data(), text.size(), "%Y%m%d%H%M%S", &local);
-  return text.data();
-}
+std::string harness_stamp() { return local_time("%Y%m%d%H%M%S"); }
 
 std::string harness_text(const HarnessLine& line) {
   std::string text = fmt::format("{}, tok/s={:6.2f}, ", line.stamp, line.tokens_per_second);

@@ -8,6 +8,7 @@
 #include "base/thread_pool.h"
 #include "base/timer.h"
 #include "bench/machine_ceilings.h"
+#include "bench/sampling.h"
 #include "bench/stats.h"
 #include "formats/codec.h"
 #include "load/checkpoint.h"
@@ -38,14 +39,10 @@ std::vector<double> sample(const Backend& backend, const LinearSampling& samplin
   }
   const auto calls = static_cast<int64_t>(std::clamp(kSampleSeconds / once, 1.0, 1e4));
   std::vector<double> samples;
-  size_t next_look = static_cast<size_t>(sampling.min_samples);
-  const Timer timer;
-  do {
-    samples.push_back(timed(calls));
-    if (samples.size() < next_look) continue;
-    if (series_estimate(samples).relative_width() <= sampling.ci_width) break;
-    next_look = samples.size() + 1 + samples.size() / 20;
-  } while (timer.seconds() < sampling.max_seconds);
+  sample_until(
+      static_cast<size_t>(sampling.min_samples), sampling.max_seconds,
+      [&] { samples.push_back(timed(calls)); },
+      [&] { return series_estimate(samples).relative_width() <= sampling.ci_width; });
   return samples;
 }
 

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "base/rng.h"
 #include "base/timer.h"
+#include "bench/sampling.h"
 
 namespace lowbit {
 namespace {
@@ -137,15 +138,12 @@ std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& optio
   warm_up.new_tokens = std::min(options.new_tokens, 16);
   time_run(stepper, warm_up);
   std::vector<RunTiming> runs;
-  size_t next_look = static_cast<size_t>(options.min_samples);  // then after every 5 % more
-  const Timer timer;
-  do {
+  const auto take = [&] {
     options.between_runs();
     runs.push_back(time_run(stepper, options));
-    if (runs.size() < next_look) continue;
-    if (precise_enough(runs, options)) break;
-    next_look = runs.size() + 1 + runs.size() / 20;
-  } while (timer.seconds() < options.max_seconds);
+  };
+  sample_until(static_cast<size_t>(options.min_samples), options.max_seconds, take,
+               [&] { return precise_enough(runs, options); });
   options.between_runs();
   return runs;
 }

@@ -1,13 +1,12 @@
 #include "bench/profiler.h"
 
 #include <algorithm>
-#include <array>
-#include <ctime>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
 #include "base/file.h"
 #include "base/text.h"
+#include "bench/fingerprint.h"
 #include "bench/kernel_profile.h"
 #include "bench/stats.h"
 #include "bench/work.h"
@@ -30,15 +29,6 @@ struct Profile {
 constexpr Profile kProfiles[] = {{"kernel_profile", &ProfileKeys::kernels},
                                  {"oom_profile", &ProfileKeys::memory},
                                  {"profile_compile", &ProfileKeys::load}};
-
-std::string local_stamp() {
-  const std::time_t now = std::time(nullptr);
-  std::tm local = {};
-  ::localtime_r(&now, &local);
-  std::array<char, 32> stamp{};
-  std::strftime(stamp.data(), stamp.size(), "%b_%d_%H_%M_%S", &local);
-  return stamp.data();
-}
 
 // One generation with `before` and `after` around each of its steps, by the step's name.
 template <class Before, class After>
@@ -94,7 +84,7 @@ ProfileKeys parse_profile(const std::string& text) {
 }
 
 Profiler::Profiler(const ProfileKeys& keys, const Backend& backend, const OnText& on_text)
-    : keys_(keys), on_text_(on_text), stamp_(local_stamp()) {
+    : keys_(keys), on_text_(on_text), stamp_(local_time("%b_%d_%H_%M_%S")) {
   if (backend.info().sm != 0) {
     for (const Profile& profile : kProfiles) {
       if (!(keys_.*profile.wanted)) continue;
