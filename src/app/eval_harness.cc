@@ -17,48 +17,40 @@ namespace lowbit {
 namespace {
 
 struct EvalHarnessConfig {
-  std::string checkpoint_path;
+  HarnessConfig model;  // what generate.py has too
   std::vector<std::string> tasks = {"wikitext"};
   int32_t limit = 0;
-  std::string precision = "torch.bfloat16", device, quantization;
-  bool compile = false;
   int32_t max_length = 0;
   std::vector<std::string> calibration_tasks = {"wikitext"};
   int32_t calibration_limit = 1000, calibration_seq_length = 100;
   std::string pad_calibration_inputs = "False";
-  // Ours beside them.
-  std::string text;
-  int32_t threads = 0;
+  std::string text;  // ours beside them
 };
 
 template <class Visitor>
 void visit(Visitor& v, EvalHarnessConfig& c) {
-  v.field("checkpoint_path", c.checkpoint_path, "model.pth, or any model of ours");
+  v.field("checkpoint_path", c.model.checkpoint_path, "model.pth, or any model of ours");
   v.field("tasks", c.tasks, "wikitext, of the file that --text names");
   v.field("limit", c.limit, "pages to score; 0: all");
-  v.field("precision", c.precision, "of unquantized weights: torch.bfloat16, float16, float32");
-  v.field("device", c.device, "cuda, cpu or ref; empty: cpu");
-  v.field("quantization", c.quantization, "-q: int8wo, int4wo-64, ... or a format of ours");
-  v.field("compile", c.compile, "no effect: kernels are compiled already");
+  v.field("precision", c.model.precision,
+          "of unquantized weights: torch.bfloat16, float16, float32");
+  v.field("device", c.model.device, "cuda, cpu or ref; empty: cpu");
+  v.field("quantization", c.model.quantization, "-q: int8wo, int4wo-64, ... or a format of ours");
+  v.field("compile", c.model.compile, "no effect: kernels are compiled already");
   v.field("max_length", c.max_length, "tokens of a window; 0: the model's context");
   v.field("calibration_tasks", c.calibration_tasks, "no effect: see `lowbit quantize`");
   v.field("calibration_limit", c.calibration_limit, "the same");
   v.field("calibration_seq_length", c.calibration_seq_length, "the same");
   v.field("pad_calibration_inputs", c.pad_calibration_inputs, "the same");
   v.field("text", c.text, "WikiText file, wiki.test.raw: its pages are the task's");
-  v.field("threads", c.threads, "of the cpu backend; 0: one per core");
+  v.field("threads", c.model.threads, "of the cpu backend; 0: one per core");
 }
 
 // Those that mean the same in `lowbit eval`.
 constexpr std::string_view kShared[] = {"--text", "--device", "--threads"};
 
 std::string canonical_flag(const std::string& arg) {
-  if (arg == "-q") return "--quantization";
-  if (!arg.starts_with("--")) return arg;
-  const size_t end = std::min(arg.find('='), arg.size());
-  std::string flag = arg.substr(0, end);
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  return flag + arg.substr(end);
+  return arg == "-q" ? "--quantization" : with_dashes(arg);
 }
 
 // One flag per value where argparse takes several: --tasks a b.
@@ -110,19 +102,8 @@ void check(const EvalHarnessConfig& c) {
   }
 }
 
-HarnessConfig model_flags(const EvalHarnessConfig& c) {
-  HarnessConfig flags;
-  flags.checkpoint_path = c.checkpoint_path;
-  flags.quantization = c.quantization;
-  flags.precision = c.precision;
-  flags.device = c.device;
-  flags.compile = c.compile;
-  flags.threads = c.threads;
-  return flags;
-}
-
 std::vector<std::string> remarks_of(const EvalHarnessConfig& c) {
-  std::vector<std::string> remarks = harness_remarks(model_flags(c));
+  std::vector<std::string> remarks = harness_remarks(c.model);
   const EvalHarnessConfig usual;
   if (c.calibration_tasks != usual.calibration_tasks ||
       c.calibration_limit != usual.calibration_limit ||
@@ -146,9 +127,9 @@ void print_request(const EvalHarnessConfig& c, const LoadedModel& loaded) {
       "quantization: {}, compile: {}, max_length: {}, calibration_tasks: {}, "
       "calibration_seq_length: {}, pad_calibration_inputs: {}\n\n",
       loaded.checkpoint->source(), list_of(c.tasks), or_none(c.limit), loaded.backend->name,
-      c.precision, c.quantization.empty() ? "None" : c.quantization, c.compile ? "True" : "False",
-      or_none(c.max_length), list_of(c.calibration_tasks), c.calibration_seq_length,
-      c.pad_calibration_inputs));
+      c.model.precision, c.model.quantization.empty() ? "None" : c.model.quantization,
+      c.model.compile ? "True" : "False", or_none(c.max_length), list_of(c.calibration_tasks),
+      c.calibration_seq_length, c.pad_calibration_inputs));
 }
 
 // What stands before the first token of a page.
@@ -200,7 +181,7 @@ Totals score_pages(const EvalHarnessConfig& c, const LoadedModel& loaded,
 
 void print_results(const EvalHarnessConfig& c, const Totals& t) {
   if (!std::isfinite(t.nll)) {
-    throw_error("{}: gave logits that are not finite", printable(c.checkpoint_path, 300));
+    throw_error("{}: gave logits that are not finite", printable(c.model.checkpoint_path, 300));
   }
   const double per_byte = t.nll / static_cast<double>(t.bytes);
   print(
@@ -221,24 +202,20 @@ bool is_eval_harness_command(const std::vector<std::string>& args) {
   EvalHarnessConfig config;
   const std::vector<FieldRef> fields = fields_of(config);
   return std::any_of(args.begin(), args.end(), [&](const std::string& arg) {
-    const std::string canonical = canonical_flag(arg);
-    const std::string flag = canonical.substr(0, canonical.find('='));
-    if (std::find(std::begin(kShared), std::end(kShared), flag) != std::end(kShared)) return false;
-    return std::any_of(fields.begin(), fields.end(), [&](const FieldRef& field) {
-      return canonical_flag("--" + field.name) == flag;
-    });
+    const std::string flag = canonical_flag(arg);
+    const bool shared = std::find(std::begin(kShared), std::end(kShared),
+                                  flag.substr(0, flag.find('='))) != std::end(kShared);
+    return !shared && is_flag_of(flag, fields);
   });
 }
 
 std::string eval_harness_help() {
   EvalHarnessConfig config;
-  std::string text =
-      "\nThe flags of the llama harness's eval.py work too; one that is none of the above asks for "
-      "its\ntask wikitext:\n";
-  for (const FieldRef& field : fields_of(config)) {
-    text += fmt::format("  --{:<24}{}\n", field.name, field.help);
-  }
-  return text;
+  return std::string(
+             "\nThe flags of the llama harness's eval.py work too; one that is none of the above "
+             "asks for "
+             "its\ntask wikitext:\n") +
+         flags_help(fields_of(config));
 }
 
 int run_eval_harness(const std::vector<std::string>& args) {
@@ -251,7 +228,7 @@ int run_eval_harness(const std::vector<std::string>& args) {
   if (c.limit > 0 && static_cast<size_t>(c.limit) < pages.size()) {
     pages.resize(static_cast<size_t>(c.limit));
   }
-  const ModelOptions options = model_options(model_flags(c));
+  const ModelOptions options = model_options(c.model);
   if (options.model.starts_with("synthetic:")) {
     throw_error("{}: random weights have no quality to measure; eval needs a trained model",
                 options.model);

@@ -28,19 +28,12 @@ constexpr std::string_view kShared[] = {"--prompt", "--max-new-tokens", "--top-k
 std::string canonical_flag(const std::string& arg) {
   if (arg == "-q") return "--quantization";
   if (arg == "-s") return "--sparsity";
-  if (!arg.starts_with("--")) return arg;
-  const size_t end = std::min(arg.find('='), arg.size());
-  std::string flag = arg.substr(0, end);
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  if (flag == "--model") flag = "--checkpoint-path";
-  if (flag == "--format") flag = "--quantization";
-  return flag + arg.substr(end);
-}
-
-std::string flag_of(const std::string& field) {
-  std::string flag = "--" + field;
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  return flag;
+  std::string dashed = with_dashes(arg);
+  const size_t end = std::min(dashed.find('='), dashed.size());
+  const std::string_view flag = std::string_view(dashed).substr(0, end);
+  if (flag == "--model") return "--checkpoint-path" + dashed.substr(end);
+  if (flag == "--format") return "--quantization" + dashed.substr(end);
+  return dashed;
 }
 
 struct Sample {
@@ -270,25 +263,20 @@ bool is_harness_command(const std::vector<std::string>& args) {
     if (!arg.starts_with("-") || arg.starts_with("--model") || arg.starts_with("--format")) {
       return false;
     }
-    const std::string canonical = canonical_flag(arg);
-    const std::string flag = canonical.substr(0, canonical.find('='));
-    const bool shared =
-        std::find(std::begin(kShared), std::end(kShared), flag) != std::end(kShared);
-    return !shared && std::any_of(fields.begin(), fields.end(), [&](const FieldRef& field) {
-      return flag_of(field.name) == flag;
-    });
+    const std::string flag = canonical_flag(arg);
+    const bool shared = std::find(std::begin(kShared), std::end(kShared),
+                                  flag.substr(0, flag.find('='))) != std::end(kShared);
+    return !shared && is_flag_of(flag, fields);
   });
 }
 
 std::string harness_help() {
   HarnessConfig config;
-  std::string text =
-      "\nThe flags of torchao's llama harness (generate.py) work too, with its defaults; one that "
-      "is none of the\nabove asks for its samples and its record line:\n";
-  for (const FieldRef& field : fields_of(config)) {
-    text += fmt::format("  --{:<24}{}\n", field.name, field.help);
-  }
-  return text;
+  return std::string(
+             "\nThe flags of torchao's llama harness (generate.py) work too, with its defaults; "
+             "one that "
+             "is none of the\nabove asks for its samples and its record line:\n") +
+         flags_help(fields_of(config));
 }
 
 int run_harness(const std::vector<std::string>& args) {

@@ -188,12 +188,6 @@ class ConfigEvents final : public YAML::EventHandler {
   std::set<std::string> seen_;
 };
 
-std::string flag_name(const std::string& field) {
-  std::string flag = "--" + field;
-  std::replace(flag.begin(), flag.end(), '_', '-');
-  return flag;
-}
-
 std::string value_text(const FieldRef& field) {
   return std::visit(
       Overload{[](const std::string* v) { return *v; }, [](const bool*) { return std::string(); },
@@ -232,6 +226,30 @@ std::vector<std::string> flags_of(const CLI::App& app) {
 }
 
 }  // namespace
+
+std::string flag_name(std::string_view field) { return with_dashes("--" + std::string(field)); }
+
+std::string with_dashes(const std::string& arg) {
+  if (!arg.starts_with("--")) return arg;
+  const size_t end = std::min(arg.find('='), arg.size());
+  std::string flag = arg.substr(0, end);
+  std::replace(flag.begin(), flag.end(), '_', '-');
+  return flag + arg.substr(end);
+}
+
+bool is_flag_of(std::string_view arg, std::span<const FieldRef> fields) {
+  const std::string_view flag = arg.substr(0, arg.find('='));
+  return std::any_of(fields.begin(), fields.end(),
+                     [&](const FieldRef& field) { return flag_name(field.name) == flag; });
+}
+
+std::string flags_help(std::span<const FieldRef> fields) {
+  std::string text;
+  for (const FieldRef& field : fields) {
+    text += fmt::format("  --{:<24}{}\n", field.name, field.help);
+  }
+  return text;
+}
 
 void apply_yaml_fields(const std::string& path, std::span<const FieldRef> fields,
                        std::span<const FieldRef> defaults) {

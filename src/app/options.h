@@ -89,6 +89,18 @@ void add_flags(CLI::App& app, Config& config) {
   add_field_flags(app, fields_of(config));
 }
 
+// "--max-new-tokens" of max_new_tokens.
+std::string flag_name(std::string_view field);
+
+// --max_new_tokens=8 as --max-new-tokens=8; the value, and what is no long flag, as it is.
+std::string with_dashes(const std::string& arg);
+
+// Is `arg`, from with_dashes(), the flag of a field, with or without a value?
+bool is_flag_of(std::string_view arg, std::span<const FieldRef> fields);
+
+// One line each for --help, with the names as they are in `fields`.
+std::string flags_help(std::span<const FieldRef> fields);
+
 // Parses the arguments of the command that `app` is named after. False: --help was asked for and
 // has been printed. Error, with a suggestion for a mistyped flag, for everything that does not
 // parse.

@@ -286,9 +286,13 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
   std::vector<Variant> wanted;
   for (Variant& variant : variants) {
     all.push_back(record_of(config, variant, backend));
+    // The stored weights, which come first, are scored in every run.
     const Record* found = wanted.empty() ? nullptr : find_variant(known, all.back());
-    if (found == nullptr) wanted.push_back(std::move(variant));
-    if (found != nullptr) all.back() = *found;
+    if (found != nullptr) {
+      all.back() = *found;
+    } else {
+      wanted.push_back(std::move(variant));
+    }
   }
   for (Record& record : score(config, backend, wanted, text, *reference.model, listener)) {
     *find_variant(all, record) = std::move(record);

@@ -27,8 +27,8 @@ inline Ints dot(Ints acc, Ints u, Ints s) {
   return add_ints(acc, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 inline Ints load_some(const uint8_t* at, int32_t bytes) {
-  alignas(32) uint8_t padded[32] = {};
-  for (int32_t i = 0; i < bytes; ++i) padded[i] = at[i];
+  alignas(64) uint8_t padded[64];
+  pad_bytes(at, bytes, 0, padded);
   return load_ints(padded);
 }
 
