@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "cuda/chain.h"
 #include "cuda/device.h"
 #include "cuda/linear_rows.h"
 #include "cuda/ops.h"
@@ -61,10 +62,12 @@ Stream stream() {
 // ---- captured steps -----------------------------------------------------------------------------
 
 void begin_capture(Stream stream) {
+  cuda::begin_chains();
   LB_CUDA(cudaStreamBeginCapture(of(stream), cudaStreamCaptureModeThreadLocal));
 }
 
 void* end_capture(Stream stream) {
+  cuda::end_chains(stream);
   cudaGraph_t graph = nullptr;
   LB_CUDA(cudaStreamEndCapture(of(stream), &graph));
   cudaGraphExec_t executable = nullptr;
@@ -120,7 +123,15 @@ constexpr GraphApi kGraphs = {.begin_capture = begin_capture,
 
 // ---- ops ----------------------------------------------------------------------------------------
 
+// An op that needs what the Linears before it write.
+template <auto kOp, class Args>
+void after_chain(const Args& args, Stream stream) {
+  cuda::end_chain(stream);
+  kOp(args, stream);
+}
+
 void rope_attention(const RopeAttentionArgs& args, Stream stream) {
+  cuda::end_chain(stream);
   cuda::rope_attention(args.rope, args.attention, stream);
 }
 
@@ -134,16 +145,16 @@ const Backend& cuda_backend() {
                                   .copy_in = copy_in,
                                   .copy_out = copy_out,
                                   .synchronize = synchronize,
-                                  .op = {.embed = cuda::embed,
-                                         .quantize = cuda::quantize,
-                                         .rmsnorm = cuda::rmsnorm,
-                                         .rotary_table = cuda::rotary_table,
-                                         .rope_append = cuda::rope_append,
-                                         .attention = cuda::attention,
-                                         .silu_mul = cuda::silu_mul,
-                                         .gather_rows = cuda::gather_rows,
-                                         .sample = cuda::sample,
-                                         .advance = cuda::advance,
+                                  .op = {.embed = after_chain<cuda::embed>,
+                                         .quantize = after_chain<cuda::quantize>,
+                                         .rmsnorm = after_chain<cuda::rmsnorm>,
+                                         .rotary_table = after_chain<cuda::rotary_table>,
+                                         .rope_append = after_chain<cuda::rope_append>,
+                                         .attention = after_chain<cuda::attention>,
+                                         .silu_mul = after_chain<cuda::silu_mul>,
+                                         .gather_rows = after_chain<cuda::gather_rows>,
+                                         .sample = after_chain<cuda::sample>,
+                                         .advance = after_chain<cuda::advance>,
                                          .rope_attention = rope_attention},
                                   .activation = FormatId::kF32,
                                   .linear_kernels = cuda::linear_rows(),

@@ -1,17 +1,17 @@
 // Codes of a unit of layout kTiles to the A fragments of mma.m16n8k16: one struct for each Code. A
 // struct has
-//   kWords    32-bit words that a lane holds of a unit
 //   kFactor   what the numbers that decode() makes still have to be multiplied with
+//   kX        how x is to be staged
 //   decode    words -> lo[p], hi[p]: f16 pairs of row g and of row g + 8, pair p = columns
 //             16 (p / 2) + 4 q + 2 (p % 2) + {0, 1}
-// Integer codes lose their middle: decode() gives code - 2^(bits - 1).
+// Integers whose x is in fixed point: decode_fixed.cuh.
 #pragma once
 
 #include <cuda_fp8.h>
 #include <stdint.h>
 
 #include "cuda/ptx.cuh"
-#include "cuda/tiles.h"
+#include "cuda/tiles_args.h"
 
 namespace lowbit::cuda {
 
@@ -67,9 +67,8 @@ __device__ __forceinline__ void load_words(const uint8_t* plane, int lane, uint3
 // ---- f16 and bf16 -------------------------------------------------------------------------------
 
 struct Half16 {
-  static constexpr int kWords = 16;
   static constexpr float kFactor = 1;
-  static constexpr bool kBf16 = false;
+  static constexpr XTerms kX = XTerms::kF16;
   __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
                                 uint32_t (&hi)[8]) {
     load_words<8>(unit, lane, lo);
@@ -77,81 +76,8 @@ struct Half16 {
   }
 };
 struct Bf16 : Half16 {
-  static constexpr bool kBf16 = true;
+  static constexpr XTerms kX = XTerms::kTwoBf16;
 };
-
-// ---- integers in pairs: a mask makes 1024 + code 2^p of a code at bit p of a half
-// -------------------
-
-// kBits = 2, 4.
-template <int kBits, int kMiddle>
-struct PairInt {
-  static constexpr int kWords = kBits;
-  static constexpr float kFactor = 1;
-  static constexpr bool kBf16 = false;
-
-  template <int kAt>
-  __device__ static uint32_t pair(uint32_t word) {
-    // At most 10 bits of a half become a mantissa.
-    constexpr int kRight = kAt + kBits <= 10 ? 0 : kBits == 4 ? 8 : 10;
-    constexpr int kBit = kAt - kRight;
-    const uint32_t v =
-        and_or(shift<-kRight>(word), in_halves(((1u << kBits) - 1) << kBit), half_pair(1024));
-    if constexpr (kBit == 0) return add_halves(v, half_pair(-1024 - kMiddle));
-    constexpr double kUnscale = 1.0 / (1 << kBit);
-    return fma_halves(v, half_pair(kUnscale), half_pair(-1024 * kUnscale - kMiddle));
-  }
-  template <int kPair>
-  __device__ static void pairs(const uint32_t* words, uint32_t* out) {
-    if constexpr (kPair < 8) {
-      constexpr int kPerWord = 16 / kBits;
-      out[kPair] = pair<kBits*(kPair % kPerWord)>(words[kPair / kPerWord]);
-      pairs<kPair + 1>(words, out);
-    }
-  }
-  __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
-                                uint32_t (&hi)[8]) {
-    uint32_t words[kWords];
-    load_words<kWords>(unit, lane, words);
-    pairs<0>(words, lo);
-    pairs<0>(words + kWords / 2, hi);
-  }
-};
-using Int4 = PairInt<4, 8>;
-using Int2 = PairInt<2, 2>;
-using Ternary = PairInt<2, 1>;
-
-// One bit: 2 code - 1, or code - 1.
-template <bool kSign>
-struct OneBit {
-  static constexpr int kWords = 1;
-  static constexpr float kFactor = 1;
-  static constexpr bool kBf16 = false;
-
-  template <int kPair>
-  __device__ static void pairs(uint32_t word, uint32_t high, uint32_t wrapped, uint32_t (&lo)[8],
-                               uint32_t (&hi)[8]) {
-    if constexpr (kPair < 16) {
-      constexpr int kAt = (kPair + 1) % 16;
-      constexpr int kBit = kAt == 0 ? 1 : kAt > 8 ? kAt - 8 : kAt;
-      const uint32_t source = kAt == 0 ? wrapped : kAt > 8 ? high : word;
-      const uint32_t v = and_or(source, in_halves(1u << kBit), half_pair(1024));
-      constexpr double kUnscale = (kSign ? 2.0 : 1.0) / (1 << kBit);
-      (kPair < 8 ? lo : hi)[kPair % 8] =
-          kUnscale == 1 ? add_halves(v, half_pair(-1025))
-                        : fma_halves(v, half_pair(kUnscale), half_pair(-1024 * kUnscale - 1));
-      pairs<kPair + 1>(word, high, wrapped, lo, hi);
-    }
-  }
-  __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
-                                uint32_t (&hi)[8]) {
-    uint32_t word;
-    load_words<1>(unit, lane, &word);
-    pairs<0>(word, word >> 8, word << 1, lo, hi);
-  }
-};
-using Sign = OneBit<true>;
-using Int1 = OneBit<false>;
 
 // ---- codes in bytes -----------------------------------------------------------------------------
 
@@ -193,23 +119,27 @@ struct ByteWords {
   }
 };
 
-// Integers of 3, 5, 6, 7 and 8 bits.
-template <int kBits>
+// Two's complement about the middle, ternary codes about 0; of signs, a set bit is -1.
+template <int kBits, bool kSign = false>
 struct ByteInt {
-  static constexpr int kWords = ByteWords<kBits>::kWords;
   static constexpr float kFactor = 1;
-  static constexpr bool kBf16 = false;
+  static constexpr XTerms kX = XTerms::kF16;
 
+  // 1024 + code + middle in f16, less what is too much; 1 - 2 bit of a sign.
+  __device__ static uint32_t number(uint32_t biased) {
+    constexpr int kMiddle = 1 << (kBits - 1);
+    if constexpr (kSign) return fma_halves(biased, half_pair(2), half_pair(-2049));
+    return add_halves(biased, half_pair(-1024 - kMiddle));
+  }
   template <int kWord>
   __device__ static void pairs(const ByteWords<kBits>& codes, uint32_t (&lo)[8],
                                uint32_t (&hi)[8]) {
     if constexpr (kWord < 8) {
-      const uint32_t word = codes.template word<kWord, 0>();
+      const uint32_t word = codes.template word<kWord, 0>() ^ in_bytes(1u << (kBits - 1));
       uint32_t(&out)[8] = kWord < 4 ? lo : hi;
       constexpr int kPair = kWord % 4 * 2;
-      constexpr uint32_t kMiddle = half_pair(-1024 - (1 << (kBits - 1)));
-      out[kPair] = add_halves(__byte_perm(word, half_pair(1024), 0x5150), kMiddle);
-      out[kPair + 1] = add_halves(__byte_perm(word, half_pair(1024), 0x5352), kMiddle);
+      out[kPair] = number(__byte_perm(word, half_pair(1024), 0x5150));
+      out[kPair + 1] = number(__byte_perm(word, half_pair(1024), 0x5352));
       pairs<kWord + 1>(codes, lo, hi);
     }
   }
@@ -230,9 +160,8 @@ constexpr float power_of_two(int exponent) {
 
 // e4m3 by the GPU's own conversion, which knows its NaN.
 struct E4M3 {
-  static constexpr int kWords = 8;
   static constexpr float kFactor = 1;
-  static constexpr bool kBf16 = false;
+  static constexpr XTerms kX = XTerms::kF16;
   __device__ static uint32_t pair(uint32_t codes) {
     const __half2_raw halves =
         __nv_cvt_fp8x2_to_halfraw2(static_cast<__nv_fp8x2_storage_t>(codes), __NV_E4M3);
@@ -255,9 +184,8 @@ struct E4M3 {
 // of f16's, which divides the number by 2^(15 - bias); subnormals keep their meaning.
 template <int kBits, int kExponent>
 struct ByteFloat {
-  static constexpr int kWords = ByteWords<kBits>::kWords;
   static constexpr float kFactor = power_of_two(15 - ((1 << (kExponent - 1)) - 1));
-  static constexpr bool kBf16 = false;
+  static constexpr XTerms kX = XTerms::kF16;
 
   __device__ static uint32_t pair(uint32_t top_bytes) {
     constexpr int kRight = 5 - kExponent;
@@ -287,37 +215,49 @@ using E2M2 = ByteFloat<5, 2>;
 using E3M1 = ByteFloat<5, 3>;
 using E2M0 = ByteFloat<3, 2>;
 
-// Four-bit floats lie in pairs.
+// The top bytes of the f16 of magnitudes 4 half .. 4 half + 3 of a four-bit float.
 template <int kExponent>
-struct PairFloat {
-  static constexpr int kWords = 4;
-  static constexpr float kFactor = power_of_two(15 - ((1 << (kExponent - 1)) - 1));
-  static constexpr bool kBf16 = false;
+constexpr uint32_t magnitude_bytes(int half) {
+  uint32_t bytes = 0;
+  for (int i = 0; i < 4; ++i) {
+    constexpr int kMantissa = 3 - kExponent, kBias = (1 << (kExponent - 1)) - 1;
+    const int code = 4 * half + i, exponent = code >> kMantissa;
+    const double fraction = static_cast<double>(code & ((1 << kMantissa) - 1)) / (1 << kMantissa);
+    const double size = exponent == 0 ? 2 * fraction : 1 + fraction;
+    bytes |= half_bits(size * power_of_two(exponent - kBias)) >> 8 << (8 * i);
+  }
+  return bytes;
+}
 
-  template <int kPair>
-  __device__ static void pairs(const uint32_t* words, uint32_t* out) {
-    if constexpr (kPair < 8) {
-      constexpr int kLow = 7 + kExponent;  // of the magnitude in an f16
-      constexpr int kUp = kLow - magnitude_at(kPair % 4), kSignUp = 15 - sign_at(kPair % 4);
-      const uint32_t word = words[kPair / 4];
-      constexpr uint32_t kMagnitude = in_halves(7u << kLow), kSign = 0x80008000u;
-      if constexpr (kUp == kSignUp) {
-        out[kPair] = shift<kUp>(word) & (kMagnitude | kSign);
-      } else {
-        out[kPair] = and_or(shift<kUp>(word), kMagnitude, shift<kSignUp>(word) & kSign);
-      }
-      pairs<kPair + 1>(words, out);
-    }
+// Four-bit floats select the top bytes of f16 numbers.
+template <int kExponent>
+struct NibbleFloat {
+  static constexpr float kFactor = 1;
+  static constexpr XTerms kX = XTerms::kF16;
+
+  // Of the low half of a word.
+  __device__ static void two_pairs(uint32_t codes, uint32_t* out) {
+    const uint32_t size =
+        select_bytes(magnitude_bytes<kExponent>(0), magnitude_bytes<kExponent>(1), codes & 0x7777u);
+    // Bit 3 of a selector repeats the byte's sign: 0xff where the code is negative, else 0x80.
+    const uint32_t sign = select_bytes(0x80808080u, 0x80808080u, codes) << 1;
+    const uint32_t bytes = and_or(sign, 0x80808080u, size);
+    out[0] = __byte_perm(bytes, 0, 0x1404);
+    out[1] = __byte_perm(bytes, 0, 0x3424);
   }
   __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
                                 uint32_t (&hi)[8]) {
     uint32_t words[4];
     load_words<4>(unit, lane, words);
-    pairs<0>(words, lo);
-    pairs<0>(words + 2, hi);
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      uint32_t* out = (i < 2 ? lo : hi) + i % 2 * 4;
+      two_pairs(words[i], out);
+      two_pairs(words[i] >> 16, out + 2);
+    }
   }
 };
-using E2M1 = PairFloat<2>;
-using E3M0 = PairFloat<3>;
+using E2M1 = NibbleFloat<2>;
+using E3M0 = NibbleFloat<3>;
 
 }  // namespace lowbit::cuda

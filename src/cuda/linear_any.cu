@@ -3,6 +3,7 @@
 // and up to kTokens tokens; lanes take neighbouring columns, a tree adds lanes.
 //   bytes   the planes, once for every kTokens tokens
 //   limits  none; far from the memory limit
+#include "cuda/chain.h"
 #include "cuda/check.h"
 #include "cuda/codes.cuh"
 #include "cuda/linear_any.h"
@@ -41,6 +42,7 @@ __global__ void __launch_bounds__(kThreads) linear_any_kernel(const LinearArgs a
 
 void linear_any(const LinearArgs& args, Stream stream) {
   if (args.m == 0) return;
+  end_chain(stream);
   constexpr int kRows = kThreads / kWarp;
   const dim3 grid((args.n + kRows - 1) / kRows, (args.m + kTokens - 1) / kTokens);
   linear_any_kernel<<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(args);

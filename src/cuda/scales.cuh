@@ -2,7 +2,11 @@
 // compile time which they meet, Scales::fits() says which one takes a stream; each has
 //   kGroups  sums of a unit that have a scale of their own: 0 none, 1 (of the whole block), 2, 4
 //   kZeros   whether sums of x are needed
-//   apply    y += s (acc + shift S) + offset S, with S the sum of x over the group
+//   kHas16   whether scales have 16 bits
+//   kGroupColumns  whether a unit's groups may be columns of one product (products_fixed.cuh)
+//   apply    y += s (acc + shift S) + offset S, with S the sums of x over the group; of two rows,
+//   as
+//            many tokens of each as there are sums
 #pragma once
 
 #include <cuda_fp8.h>
@@ -15,14 +19,21 @@ namespace lowbit::cuda {
 // One factor for each row, applied after the last block.
 struct RowScales {
   static constexpr int kGroups = 0;
-  static constexpr bool kZeros = false;
+  static constexpr bool kZeros = false, kHas16 = false, kGroupColumns = false;
   static bool fits(const TileShape& s) { return s.group == 0; }
   __device__ RowScales(const TileArgs&, const uint8_t*, int) {}
 };
 
+struct One {};  // scales of one group alone
+
 enum class In : uint8_t { k16, kE8M0, kE4M3 };  // k16: f16 or bf16
 
-__device__ __forceinline__ float2 from_16(bool f16, uint32_t pair) {
+// What 16-bit scales are, where a kernel's copy of a loop knows.
+enum class Type16 : uint8_t { kEither, kF16, kBF16 };
+
+template <Type16 kType = Type16::kEither>
+__device__ __forceinline__ float2 from_16(bool is_f16, uint32_t pair) {
+  const bool f16 = kType == Type16::kEither ? is_f16 : kType == Type16::kF16;
   const float2 half = __half22float2(*reinterpret_cast<const __half2*>(&pair));
   const float2 brain = {__uint_as_float(pair << 16), __uint_as_float(pair & 0xffff0000u)};
   return {f16 ? half.x : brain.x, f16 ? half.y : brain.y};
@@ -46,7 +57,7 @@ __device__ inline float2 any_pair(Scale type, const uint8_t* plane, int pair) {
   return {load_scale(type, plane, 2 * pair), load_scale(type, plane, 2 * pair + 1)};
 }
 __device__ inline Shift shift_of(const TileArgs& a, const uint8_t* zeros, int pair) {
-  // decode() takes the middle away from integers.
+  // The numbers in the tiles have lost their middle.
   const Code code = a.linear.w.code;
   const float middle = code == Code::kUInt || code == Code::kInt
                            ? static_cast<float>(1 << (a.linear.w.bits - 1))
@@ -69,18 +80,26 @@ __device__ inline Shift shift_of(const TileArgs& a, const uint8_t* zeros, int pa
   }
 }
 
-__device__ __forceinline__ void add_scaled(float2 s, const float (&acc)[4], float (&y)[4]) {
-  y[0] = fmaf(s.x, acc[0], y[0]);
-  y[1] = fmaf(s.x, acc[1], y[1]);
-  y[2] = fmaf(s.y, acc[2], y[2]);
-  y[3] = fmaf(s.y, acc[3], y[3]);
+// Of two rows, kTokens of each.
+template <int kTokens>
+__device__ __forceinline__ void add_scaled(float2 s, const float (&acc)[2 * kTokens],
+                                           float (&y)[2 * kTokens]) {
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t) {
+    y[t] = fmaf(s.x, acc[t], y[t]);
+    y[kTokens + t] = fmaf(s.y, acc[kTokens + t], y[kTokens + t]);
+  }
 }
-__device__ __forceinline__ void add_shifted(float2 s, const Shift& z, float2 sum,
-                                            const float (&acc)[4], float (&y)[4]) {
-  y[0] += fmaf(s.x, fmaf(z.shift.x, sum.x, acc[0]), z.offset.x * sum.x);
-  y[1] += fmaf(s.x, fmaf(z.shift.x, sum.y, acc[1]), z.offset.x * sum.y);
-  y[2] += fmaf(s.y, fmaf(z.shift.y, sum.x, acc[2]), z.offset.y * sum.x);
-  y[3] += fmaf(s.y, fmaf(z.shift.y, sum.y, acc[3]), z.offset.y * sum.y);
+template <int kTokens>
+__device__ __forceinline__ void add_shifted(float2 s, const Shift& z, const float (&sum)[kTokens],
+                                            const float (&acc)[2 * kTokens],
+                                            float (&y)[2 * kTokens]) {
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t) {
+    const int u = kTokens + t;
+    y[t] += fmaf(s.x, fmaf(z.shift.x, sum[t], acc[t]), z.offset.x * sum[t]);
+    y[u] += fmaf(s.y, fmaf(z.shift.y, sum[t], acc[u]), z.offset.y * sum[t]);
+  }
 }
 
 enum class With : uint8_t {
@@ -108,6 +127,8 @@ template <In kIn, int kGroupsOfUnit, With kWith = With::kNoZeros>
 struct GroupScales {
   static constexpr int kGroups = kGroupsOfUnit;
   static constexpr bool kZeros = kWith != With::kNoZeros;
+  static constexpr bool kHas16 = kIn == In::k16;
+  static constexpr bool kGroupColumns = kGroups > 1 && !kZeros;
   static constexpr int kWords = kIn == In::k16 ? kGroups : kGroups / 2;
   static bool fits(const TileShape& s) {
     const bool type = kIn == In::k16     ? s.scale == Scale::kF16 || s.scale == Scale::kBF16
@@ -134,32 +155,43 @@ struct GroupScales {
       for (int i = 0; i < kGroups; ++i) zero[i] = shift_of(a, zeros, g * kGroups + i);
     }
   }
+  // Of pair `index` of the plane: group 0.
+  __device__ GroupScales(const TileArgs& a, const uint8_t* scales, int index, One)
+      : f16(a.shape.scale == Scale::kF16) {
+    static_assert(!kZeros);
+    words[0] = kIn == In::k16 ? reinterpret_cast<const uint32_t*>(scales)[index]
+                              : reinterpret_cast<const uint16_t*>(scales)[index];
+  }
+  template <Type16 kType>
   __device__ float2 pair(int group) const {
-    if constexpr (kIn == In::k16) return from_16(f16, words[group]);
+    if constexpr (kIn == In::k16) return from_16<kType>(f16, words[group]);
     const uint32_t codes = words[group / 2] >> (group % 2 * 16);
     if constexpr (kIn == In::kE8M0) return {from_e8m0(codes & 0xff), from_e8m0(codes >> 8 & 0xff)};
     return from_e4m3(codes & 0xffff);
   }
-  __device__ void apply(int group, const float (&acc)[4], float2 sum, float (&y)[4]) const {
+  template <int kTokens, Type16 kType = Type16::kEither>
+  __device__ void apply(int group, const float (&acc)[2 * kTokens], const float (&sum)[kTokens],
+                        float (&y)[2 * kTokens]) const {
     if constexpr (kWith == With::kAnyZeros) {
-      add_shifted(pair(group), zero[group], sum, acc, y);
+      add_shifted<kTokens>(pair<kType>(group), zero[group], sum, acc, y);
       return;
     }
     if constexpr (kWith == With::kFloatZeros) {
-      const float2 z = from_16(f16, offsets[group]);
-      y[0] = fmaf(z.x, sum.x, y[0]);
-      y[1] = fmaf(z.x, sum.y, y[1]);
-      y[2] = fmaf(z.y, sum.x, y[2]);
-      y[3] = fmaf(z.y, sum.y, y[3]);
+      const float2 z = from_16<kType>(f16, offsets[group]);
+#pragma unroll
+      for (int t = 0; t < kTokens; ++t) {
+        y[t] = fmaf(z.x, sum[t], y[t]);
+        y[kTokens + t] = fmaf(z.y, sum[t], y[kTokens + t]);
+      }
     }
-    add_scaled(pair(group), acc, y);
+    add_scaled<kTokens>(pair<kType>(group), acc, y);
   }
 };
 
 // Every stream with scales: type, group and zero are looked at as it goes.
 struct AnyScales {
   static constexpr int kGroups = 4;
-  static constexpr bool kZeros = true;
+  static constexpr bool kZeros = true, kHas16 = false, kGroupColumns = false;
   static bool fits(const TileShape& s) { return s.group != 0; }
 
   const TileArgs& a;
@@ -170,14 +202,16 @@ struct AnyScales {
       : a(args), scales(block_scales), g(pair), groups(args.shape.groups()) {
     per_scale = __ffs(args.shape.group / 16) - 1;
   }
-  __device__ void apply(int quarter, const float (&acc)[4], float2 sum, float (&y)[4]) const {
+  template <int kTokens, Type16 kType = Type16::kEither>
+  __device__ void apply(int quarter, const float (&acc)[2 * kTokens], const float (&sum)[kTokens],
+                        float (&y)[2 * kTokens]) const {
     const int pair = g * groups + (quarter >> per_scale);
     const float2 s = any_pair(a.shape.scale, scales, pair);
     if (a.shape.zero == Zero::kNone) {
-      add_scaled(s, acc, y);
+      add_scaled<kTokens>(s, acc, y);
     } else {
       const uint8_t* zeros = scales + groups * kTileRows * scale_bytes(a.shape.scale);
-      add_shifted(s, shift_of(a, zeros, pair), sum, acc, y);
+      add_shifted<kTokens>(s, shift_of(a, zeros, pair), sum, acc, y);
     }
   }
 };

@@ -44,6 +44,12 @@ bool exact_in_f16(const Format& f) {
   if (f.zero != Zero::kNone || f.outer == Outer::kTensor || f.outer == Outer::kSuper) return false;
   return f.block.k == 0 || f.scale == Scale::kE8M0 || f.scale == Scale::kE4M3;
 }
+// Numbers that are whole ones, up to one factor for each token, or that may be rounded to such.
+bool exact_in_fixed(const Format& f) {
+  if (!f.quantized()) return true;
+  return f.code == Code::kInt && f.bits <= 8 && f.block.k == 0 && f.zero == Zero::kNone &&
+         f.outer == Outer::kNone;
+}
 bool any(const Format&) { return true; }
 
 WeightView planless_view(const Format& f, int64_t n, int64_t k) { return view(QTensor{f, n, k}); }
@@ -51,6 +57,15 @@ WeightView planless_view(const Format& f, int64_t n, int64_t k) { return view(QT
 std::string needs_copies(const LinearSpec&, const DeviceInfo& device) {
   if (device.sm >= 80) return "";
   return fmt::format("needs asynchronous copies (sm_80), this GPU is sm_{}", device.sm);
+}
+
+// Sums of whole rows are 32-bit integers.
+std::string needs_sums(const LinearSpec& spec, const DeviceInfo& device) {
+  constexpr int64_t kMost = int64_t{1} << 17;
+  if (spec.k > kMost) {
+    return fmt::format("sums of {} products may exceed 32 bits (at most {})", spec.k, kMost);
+  }
+  return needs_copies(spec, device);
 }
 
 // x prepared in global memory, where it does not fit beside the ring.
@@ -84,8 +99,30 @@ constexpr LinearKernel tiles(std::string_view name, bool (*weights)(const Format
           .workspace = workspace,
           .launch = launch};
 }
+// x is rounded to 16 bits in units of its token's; products and sums over a group are exact.
+constexpr LinearKernel fixed(std::string_view name, bool (*weights)(const Format&),
+                             void (*launch)(const LinearArgs&, Stream)) {
+  LinearKernel row = tiles(name, weights, launch);
+  row.activations = exact_in_fixed;
+  row.rank = 12;
+  row.u_x = 0x1p-15;
+  row.x_block = kWholeToken;
+  row.reject = needs_sums;
+  return row;
+}
 
 constexpr LinearKernel kRows[] = {
+    fixed("cuda.fixed.int8", integer<8>, fixed_int8),
+    fixed("cuda.fixed.int7", integer<7>, fixed_int7),
+    fixed("cuda.fixed.int6", integer<6>, fixed_int6),
+    fixed("cuda.fixed.int5", integer<5>, fixed_int5),
+    fixed("cuda.fixed.int4", integer<4>, fixed_int4),
+    fixed("cuda.fixed.int3", integer<3>, fixed_int3),
+    fixed("cuda.fixed.int2", integer<2>, fixed_int2),
+    fixed("cuda.fixed.int1", integer<1>, fixed_int1),
+    fixed("cuda.fixed.sign", one_bit, fixed_sign),
+    fixed("cuda.fixed.ternary", code_is<Code::kTernary, Code::kTrit>, fixed_int2),
+    fixed("cuda.fixed.e2m1", code_is<Code::kE2M1>, fixed_e2m1),
     tiles("cuda.tiles.int8", integer<8>, linear_int8),
     tiles("cuda.tiles.int7", integer<7>, linear_int7),
     tiles("cuda.tiles.int6", integer<6>, linear_int6),
@@ -95,7 +132,7 @@ constexpr LinearKernel kRows[] = {
     tiles("cuda.tiles.int2", integer<2>, linear_int2),
     tiles("cuda.tiles.int1", integer<1>, linear_int1),
     tiles("cuda.tiles.sign", one_bit, linear_sign),
-    tiles("cuda.tiles.ternary", code_is<Code::kTernary, Code::kTrit>, linear_ternary),
+    tiles("cuda.tiles.ternary", code_is<Code::kTernary, Code::kTrit>, linear_int2),
     tiles("cuda.tiles.e4m3", code_is<Code::kE4M3>, linear_e4m3),
     tiles("cuda.tiles.e5m2", code_is<Code::kE5M2>, linear_e5m2),
     tiles("cuda.tiles.e3m2", code_is<Code::kE3M2>, linear_e3m2),

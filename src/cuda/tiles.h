@@ -1,6 +1,6 @@
 // The layout kTiles: a matrix cut into tiles of 16 rows, each a run of blocks along k, each block
-// the codes of 16 x 64 units in the order in which the lanes of a warp feed them to mma.m16n8k16,
-// followed by the scales and zeros of the block. A tile is one stream of bytes.
+// the codes of 16 x 64 units in the order in which the lanes of a warp feed them to mma.m16n8k16
+// and mma.m16n8k32, followed by the scales and zeros of the block. A tile is one stream of bytes.
 //
 //   unit    lane 4g + q holds, of rows g and g + 8, columns 16 j + 4 q + e (j, e = 0..3): codes
 //           c = 16 h + 4 j + e of row g + 8 h. Where each of them lies: code_place().
@@ -8,8 +8,9 @@
 //   8)
 //           those of its groups in order, two each
 //
-// Integer codes are biased to be unsigned. Columns past k and rows past n hold zeros. Scales of
-// whole rows or the whole tensor are not in the stream: they are one f32 for each row beside it.
+// Integers are two's complement about their middle, ternary codes about 0; of signs a set bit is
+// -1. Columns past k and rows past n hold zeros. Scales of whole rows or the whole tensor are not
+// in the stream: they are one f32 for each row beside it.
 #pragma once
 
 #include "base/fp.h"
@@ -76,48 +77,27 @@ struct CodePart {
   int16_t plane;
 };
 
-// Where a half of a word has the sign and the magnitude of the four-bit floats of pairs 0 to 3: the
-// first one's are an f16's already, the second's need one shift, those of the others two.
-LB_HOST_DEVICE constexpr int sign_at(int pair) {
-  return pair == 0 ? 15 : pair == 1 ? 12 : 16 - pair;
-}
-LB_HOST_DEVICE constexpr int magnitude_at(int pair) { return 9 - 3 * pair; }
-
-// Narrow codes lie in pairs, one in each half of a word, so that a mask makes two f16 of them; the
-// others lie in bytes, split into planes of 8, 4, 2 and 1 bits.
+// Codes lie in bytes as mma.m16n8k32 wants them, word c / 4 of a lane's eight holding four, split
+// into planes of 8, 4, 2 and 1 bits; those of four-bit floats one after the other, so that they
+// select bytes of a table. 16-bit numbers lie in pairs.
 LB_HOST_DEVICE constexpr int code_parts(const WeightView& w, int c, CodePart* out) {
   const int bits = w.bits;
-  const int i = c % 16, h = c / 16, pair = i / 2, half = c % 2;
   const auto set = [](int b, int from, int word, int at, int words, int plane) {
     return CodePart{static_cast<int8_t>(b),     static_cast<int8_t>(from),
                     static_cast<int8_t>(word),  static_cast<int8_t>(at),
                     static_cast<int8_t>(words), static_cast<int16_t>(plane)};
   };
-  switch (bits) {
-    case 1:
-      // Bit 0 of a half would become 1024 + code, of which no fma makes +-1: it comes last.
-      out[0] = set(1, 0, 0, (8 * h + pair + 1) % 16 + 16 * half, 1, 0);
-      return 1;
-    case 2:
-      out[0] = set(2, 0, h, 2 * pair + 16 * half, 2, 0);
-      return 1;
-    case 4:
-      if (w.code != Code::kInt && w.code != Code::kUInt) {
-        out[0] = set(3, 0, 2 * h + pair / 4, magnitude_at(pair % 4) + 16 * half, 4, 0);
-        out[1] = set(1, 3, 2 * h + pair / 4, sign_at(pair % 4) + 16 * half, 4, 0);
-        return 2;
-      }
-      out[0] = set(4, 0, 2 * h + pair / 4, 4 * (pair % 4) + 16 * half, 4, 0);
-      return 1;
-    case 16:
-      out[0] = set(16, 0, 8 * h + pair, 16 * half, 16, 0);
-      return 1;
-    default:
-      break;
-  }
   const int word = c / 4, byte = 8 * (c % 4);
+  if (bits == 16) {
+    out[0] = set(16, 0, c / 2, 16 * (c % 2), 16, 0);
+    return 1;
+  }
   if (bits == 8) {
     out[0] = set(8, 0, word, byte, 8, 0);
+    return 1;
+  }
+  if (bits == 4 && w.code != Code::kInt && w.code != Code::kUInt) {
+    out[0] = set(4, 0, c / 8, 4 * (c % 8), 4, 0);
     return 1;
   }
   int count = 0, from = 0, plane = 0;

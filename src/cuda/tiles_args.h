@@ -10,12 +10,23 @@ inline constexpr int kLogTileWarps = 4, kTileWarps = 1 << kLogTileWarps;
 inline constexpr int kTileThreads = kTileWarps * 32;
 inline constexpr int kMaxTokens = 32;  // rows of x in one launch
 inline constexpr int kMaxSlots = 8;    // of a warp's ring
+inline constexpr int kPartialBytes =
+    8 * 1024;  // for sums of parts of tiles, or more where tokens ask
 
-// x as the kernels multiply it: f16 (or bf16 in two terms), columns in the order of a unit's lanes,
-// every token divided by a power of two of its own.
+// As what the tensor cores see a number of x.
+enum class XTerms : uint8_t {
+  kF16,      // of the number divided by a power of two of its token's
+  kTwoBf16,  // a sum of two bf16, the second in row m + t
+  kFixed,    // 256 high + low, bytes with a sign, in units of its token's: of 64 columns the low
+             // bytes, then the high ones
+};
+constexpr int tokens_of_mma(XTerms x) { return x == XTerms::kFixed ? 4 : 8; }  // of 8 columns
+constexpr int rows_of_token(XTerms x) { return x == XTerms::kTwoBf16 ? 2 : 1; }
+
+// x as the kernels multiply it, columns in the order of a unit's lanes.
 struct StagedX {
-  uint16_t* x;    // [rows, row_halves]: rows = m, or 2 m for the two terms of bf16
-  float* sums;    // [units * sums_per_unit, pitch]: of the f16
+  uint16_t* x;    // [rows, row_halves]
+  float* sums;    // [units * sums_per_unit, pitch]: of what stands for x
   int32_t pitch;  // tokens, padded to whole tensor-core tiles
   int32_t row_halves;
 };
@@ -32,8 +43,17 @@ struct TileArgs {
   int32_t chunk_blocks, chunks;
   int32_t log_parts, rounds;
   int32_t flush_rounds;  // rounds between two sums over parts
-  int32_t piece_blocks, slot_bytes, slots;
+  int32_t piece_blocks;
+  int32_t slot_bytes, slots;
   int32_t x_bytes;  // of one chunk's StagedX in shared memory
+};
+
+// Linears of one token that one launch makes one after the other.
+struct ChainArgs {
+  static constexpr int kMost = 8;
+  uint64_t* barrier;  // arrivals of CTAs, never reset
+  int32_t count;
+  TileArgs ops[kMost];
 };
 
 }  // namespace lowbit::cuda

@@ -1,14 +1,14 @@
-// Integers whose codes lie in bytes: 8 bits, and planes of 7.
+// Integers of seven and eight bits; x in fixed point.
 #include "cuda/tiles_launch.cuh"
 #include "cuda/tiles_rows.h"
 
 namespace lowbit::cuda {
 
-void linear_int7(const LinearArgs& args, Stream stream) {
-  launch_integers<ByteInt<7>>(args, stream);
+void fixed_int7(const LinearArgs& args, Stream stream) {
+  launch_integers<FixedInt<7>>(args, stream);
 }
-void linear_int8(const LinearArgs& args, Stream stream) {
-  launch_integers<ByteInt<8>>(args, stream);
+void fixed_int8(const LinearArgs& args, Stream stream) {
+  launch_integers<FixedInt<8>>(args, stream);
 }
 
 }  // namespace lowbit::cuda

@@ -1,6 +1,9 @@
 // Which partition of the work a launch of tiles_kernel gets, and the launch.
 #pragma once
 
+#include <algorithm>
+
+#include "cuda/chain.h"
 #include "cuda/limits.h"
 #include "cuda/tiles.cuh"
 
@@ -9,9 +12,8 @@ namespace lowbit::cuda {
 // A kernel that is to start beside its predecessor gets half of an SM's shared memory.
 constexpr int kWholeSm = 226 * 1024, kHalfSm = 112 * 1024;
 constexpr int kStaticShared = 2 * 1024;
-constexpr int kLeastRing = 48 * 1024;
+constexpr int kLeastRing = 40 * 1024;
 constexpr int kLeastSlots = 2;  // of a ring, where blocks are small enough
-constexpr int kPartialBytes = 8 * 1024;
 
 constexpr int round_up(int value, int to) { return (value + to - 1) / to * to; }
 
@@ -34,18 +36,28 @@ inline int best_log_parts(int tiles_per_cta, int blocks, int block_bytes) {
   return best;
 }
 
+// Pieces of a warp's part of a tile, alike in size, and as many slots for them as fit.
+inline void share_ring(TileArgs& a, int bytes) {
+  const int parts = 1 << a.log_parts;
+  const int part_blocks = (a.chunk_blocks + parts - 1) / parts;
+  const int most = std::max(1, std::min(part_blocks, bytes / kLeastSlots / a.shape.block_bytes));
+  const int pieces = (part_blocks + most - 1) / most;
+  a.piece_blocks = (part_blocks + pieces - 1) / pieces;
+  a.slot_bytes = a.piece_blocks * a.shape.block_bytes;
+  a.slots = std::min(bytes / a.slot_bytes, kMaxSlots);
+}
+
 struct TileLaunch {
   TileArgs args;
   int grid, shared_bytes;
 };
 
 inline TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_unit,
-                             bool bf16, int pitch) {
+                             int rows, int pitch) {
   TileArgs a{};
   a.linear = l;
   a.shape = shape;
   a.sums_per_unit = sums_per_unit;
-  const int rows = (bf16 ? 2 : 1) * l.m;
   const int grid = a.shape.tiles < sm_count() ? a.shape.tiles : sm_count();
   const int partial = kPartialBytes > kTileWarps * l.m * kTileRows * 4
                           ? kPartialBytes
@@ -66,52 +78,95 @@ inline TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int su
   const int parts = 1 << a.log_parts;
   a.rounds = (tiles_per_cta * parts + kTileWarps - 1) / kTileWarps;
   a.flush_rounds = partial / (kTileWarps * l.m * kTileRows * 4);
-  const int part_blocks = (a.chunk_blocks + parts - 1) / parts;
-  const int ring = (room - x_total) / kTileWarps;
-  a.piece_blocks = ring / kLeastSlots / a.shape.block_bytes;
-  if (a.piece_blocks < 1) a.piece_blocks = 1;
-  if (a.piece_blocks > part_blocks) a.piece_blocks = part_blocks;
-  a.slot_bytes = a.piece_blocks * a.shape.block_bytes;
-  a.slots = ring / a.slot_bytes;
-  if (a.slots > kMaxSlots) a.slots = kMaxSlots;
+  share_ring(a, (room - x_total) / kTileWarps);
   const int shared = kTileWarps * a.slots * a.slot_bytes + x_total + partial;
   return {a, grid, shared};
 }
 
 // One CTA for each token.
-template <bool kBf16>
+template <XTerms kX>
 __global__ void __launch_bounds__(kTileThreads) prepare_kernel(const __grid_constant__ TileArgs a) {
   __shared__ StageMemory memory;
   pdl_launch_dependents();
   prefetch_norm(a.linear);
   pdl_wait();
   const int t = blockIdx.x;
-  const float scale = stage_token<kBf16>(a.linear, a.sums_per_unit, t,
-                                         a.shape.blocks * a.shape.units, memory, a.prepared);
+  const float scale = stage_token<kX>(a.linear, a.sums_per_unit, t, a.shape.blocks * a.shape.units,
+                                      memory, a.prepared);
   if (threadIdx.x == 0) a.prepared_scale[t] = scale;
 }
 
+// How many sums of x the products of a unit need.
+template <class W, class S>
+int sums_per_unit(const TileShape& shape) {
+  bool needed = S::kZeros && shape.zero != Zero::kNone;
+  if constexpr (W::kX == XTerms::kFixed) needed = needed || W::kOffset != 0;
+  if (!needed) return 0;
+  return S::kGroups == 0 ? 1 : S::kGroups;
+}
+
+template <class W, class S>
+TileLaunch plan_token(const LinearArgs& l, const TileShape& shape) {
+  return plan_tiles(l, shape, sums_per_unit<W, S>(shape), rows_of_token(W::kX) * l.m,
+                    tokens_of_mma(W::kX));
+}
+
+template <class Kernel>
+void allow_shared_memory(Kernel* kernel) {
+  LB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               kWholeSm - kStaticShared));
+}
+
+// Linears that may be links of a chain: plan_token() cut none into chunks.
+template <class W, class S>
+void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
+  ChainArgs chain{};
+  chain.barrier = chain_barrier();
+  int x_bytes = 0;
+  for (const LinearArgs& l : linears) {
+    chain.ops[chain.count] = plan_token<W, S>(l, tile_shape(l.w, l.n, l.k)).args;
+    x_bytes = std::max(x_bytes, chain.ops[chain.count++].x_bytes);
+  }
+  const int ring = (kWholeSm - kStaticShared - kPartialBytes - x_bytes) / kTileWarps / 128 * 128;
+  int slot_bytes = 0;
+  for (int i = 0; i < chain.count; ++i) {
+    share_ring(chain.ops[i], ring);
+    slot_bytes = std::max(slot_bytes, chain.ops[i].slot_bytes);
+  }
+  const int slots = std::min(ring / slot_bytes, kMaxSlots);
+  for (int i = 0; i < chain.count; ++i) {
+    chain.ops[i].slot_bytes = slot_bytes, chain.ops[i].slots = slots;
+  }
+  static const bool allowed = (allow_shared_memory(chain_kernel<W, S>), true);
+  (void)allowed;
+  launch_pdl(chain_kernel<W, S>, sm_count(), kTileThreads,
+             kTileWarps * slots * slot_bytes + kPartialBytes + x_bytes,
+             static_cast<cudaStream_t>(stream), chain);
+}
+
 template <class W, class S, int kN>
-void launch_kernel(const LinearArgs& l, const TileShape& shape, cudaStream_t stream) {
-  const int sums = S::kZeros && shape.zero != Zero::kNone ? S::kGroups : 0;
-  TileLaunch plan = plan_tiles(l, shape, sums, W::kBf16, kN * 8);
+void launch_kernel(const LinearArgs& l, const TileShape& shape, Stream stream_) {
+  const auto stream = static_cast<cudaStream_t>(stream_);
+  const int sums = sums_per_unit<W, S>(shape), pitch = kN * tokens_of_mma(W::kX);
+  const int rows = rows_of_token(W::kX) * l.m;
+  TileLaunch plan = plan_tiles(l, shape, sums, rows, pitch);
+  if constexpr (kN == 1) {
+    const bool link = l.m == 1 && plan.args.chunks == 1;
+    if (link && add_to_chain({launch_chain<W, S>, launch_kernel<W, S, 1>}, l, stream)) return;
+  }
+  end_chain(stream);
   TileArgs& a = plan.args;
   if (a.chunks > 1 || l.m > 1) {
-    const int rows = (W::kBf16 ? 2 : 1) * l.m, units = shape.blocks * shape.units;
-    a.prepared.pitch = kN * 8;
+    const int units = shape.blocks * shape.units;
+    a.prepared.pitch = pitch;
     a.prepared.row_halves = units * kUnit;
     a.prepared.x = static_cast<uint16_t*>(l.workspace);
     a.prepared.sums =
         reinterpret_cast<float*>(a.prepared.x + int64_t{rows} * a.prepared.row_halves);
     a.prepared_scale = a.prepared.sums + int64_t{units} * sums * a.prepared.pitch;
-    launch_pdl(prepare_kernel<W::kBf16>, l.m, kTileThreads, 0, stream, a);
+    launch_pdl(prepare_kernel<W::kX>, l.m, kTileThreads, 0, stream, a);
   }
-  static const bool allowed = [] {
-    LB_CUDA(cudaFuncSetAttribute(tiles_kernel<W, S, kN>,
-                                 cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 kWholeSm - kStaticShared));
-    return true;
-  }();
+  static const bool allowed = (allow_shared_memory(tiles_kernel<W, S, kN>), true);
   (void)allowed;
   launch_pdl(tiles_kernel<W, S, kN>, plan.grid, kTileThreads, plan.shared_bytes, stream, a);
 }
@@ -120,15 +175,14 @@ void launch_kernel(const LinearArgs& l, const TileShape& shape, cudaStream_t str
 template <class... Ss>
 struct Among {
   template <class W, int kN>
-  static void launch(const LinearArgs& l, const TileShape& shape, cudaStream_t stream) {
+  static void launch(const LinearArgs& l, const TileShape& shape, Stream stream) {
     (void)((Ss::fits(shape) && (launch_kernel<W, Ss, kN>(l, shape, stream), true)) || ...);
   }
 };
 
 // Any number of tokens, up to 32 at a time; few are up to 8.
 template <class W, class Few, class Many>
-void launch_tiles(const LinearArgs& args, Stream stream_) {
-  const auto stream = static_cast<cudaStream_t>(stream_);
+void launch_tiles(const LinearArgs& args, Stream stream) {
   const TileShape shape = tile_shape(args.w, args.n, args.k);
   for (int32_t t = 0; t < args.m; t += kMaxTokens) {
     const LinearArgs l = rows_of(args, t, args.m - t < kMaxTokens ? args.m - t : kMaxTokens);
@@ -140,15 +194,32 @@ void launch_tiles(const LinearArgs& args, Stream stream_) {
   }
 }
 
+// The same with x in fixed point. One is for a token alone, where groups may be columns.
+template <class W, class Few, class Many>
+void launch_fixed(const LinearArgs& args, Stream stream) {
+  const TileShape shape = tile_shape(args.w, args.n, args.k);
+  for (int32_t t = 0; t < args.m; t += kMaxTokens) {
+    const LinearArgs l = rows_of(args, t, args.m - t < kMaxTokens ? args.m - t : kMaxTokens);
+    if (l.m == 1) {
+      Few::template launch<W, 1>(l, shape, stream);
+    } else if (l.m <= 8) {
+      Many::template launch<W, 2>(l, shape, stream);
+    } else {
+      Many::template launch<W, 8>(l, shape, stream);
+    }
+  }
+}
+
+using Symmetric = GroupScales<In::k16, 1>;
+using FloatZeros = GroupScales<In::k16, 1, With::kFloatZeros>;
+using AnyZeros = GroupScales<In::k16, 1, With::kAnyZeros>;
+
 // Integers, whose scales and zeros come in many kinds.
 template <class W>
 void launch_integers(const LinearArgs& args, Stream stream) {
-  using Symmetric = GroupScales<In::k16, 1>;
-  using FloatZeros = GroupScales<In::k16, 1, With::kFloatZeros>;
-  launch_tiles<W,
-               Among<RowScales, Symmetric, FloatZeros, GroupScales<In::k16, 1, With::kAnyZeros>,
-                     GroupScales<In::k16, 2>, AnyScales>,
-               Among<RowScales, Symmetric, FloatZeros, AnyScales>>(args, stream);
+  launch_fixed<
+      W, Among<RowScales, Symmetric, FloatZeros, AnyZeros, GroupScales<In::k16, 2>, AnyScales>,
+      Among<RowScales, Symmetric, FloatZeros, AnyScales>>(args, stream);
 }
 // Floats, of which the mx formats have groups of 32.
 template <class W>

@@ -27,9 +27,14 @@ __device__ uint32_t canonical_code(const WeightView& w, const uint8_t* row, int6
   return word >> bit % 8 & ((1u << w.bits) - 1);
 }
 
-// Two's complement becomes unsigned.
-__device__ uint32_t bias(const WeightView& w, uint32_t code) {
-  return w.code == Code::kInt ? code ^ 1u << (w.bits - 1) : code;
+// Codes to what a tile holds, and back.
+__device__ uint32_t to_tile(const WeightView& w, uint32_t code) {
+  if (w.code == Code::kTernary || w.code == Code::kTrit) return (code + 3) & 3;
+  return w.code == Code::kUInt || w.code == Code::kSign ? code ^ 1u << (w.bits - 1) : code;
+}
+__device__ uint32_t from_tile(const WeightView& w, uint32_t code) {
+  if (w.code == Code::kTernary || w.code == Code::kTrit) return (code + 1) & 3;
+  return to_tile(w, code);
 }
 
 // The canonical row that row `row` of the tiles is.
@@ -74,7 +79,7 @@ __global__ void __launch_bounds__(kThreads) pack_codes_kernel(const PackArgs a) 
     const int64_t row = source_row(p.row, a.n, a.paired);
     if (p.row >= a.n || p.column >= a.k) continue;
     const auto* codes = static_cast<const uint8_t*>(a.w.codes) + row * a.w.row_bytes;
-    const uint32_t code = bias(a.w, canonical_code(a.w, codes, p.column));
+    const uint32_t code = to_tile(a.w, canonical_code(a.w, codes, p.column));
     code_parts(a.w, c, parts);
     for (int i = 0; i < count; ++i) {
       const uint32_t mask = (1u << parts[i].bits) - 1;
@@ -115,7 +120,7 @@ __global__ void __launch_bounds__(kThreads) unpack_codes_kernel(const PackArgs a
       const uint32_t word = *reinterpret_cast<const uint32_t*>(at + word_offset(parts[p], lane));
       code |= (word >> parts[p].at & ((1u << parts[p].bits) - 1)) << parts[p].from;
     }
-    code = bias(a.w, code);
+    code = from_tile(a.w, code);
     const int64_t shift = i * bits - stored * 8;
     byte |= shift >= 0 ? code << shift : code >> -shift;
   }

@@ -39,4 +39,6 @@ float* attention_workspace(size_t bytes) {
   return buffers.back().as<float>();
 }
 
+void* zeroed_workspace(size_t bytes) { return (new Buffer(zeroed(bytes)))->data(); }
+
 }  // namespace lowbit::cuda

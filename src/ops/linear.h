@@ -43,6 +43,9 @@ struct MRange {
 // far more of the latter in a second.
 enum class Products : uint8_t { kFloat, kInteger };
 
+// As `x_block`: all of a row.
+inline constexpr int32_t kWholeToken = std::numeric_limits<int32_t>::max();
+
 // One registry row. Predicates look at the fields of a format, never at a list of names.
 struct LinearKernel {
   std::string_view name;           // <device>.<op>.<weights>[.<acts>][.<variant>].<arch>

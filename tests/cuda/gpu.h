@@ -39,6 +39,9 @@ class Guarded {
     std::vector<float> all = read_all();
     return {all.begin() + kGuard, all.begin() + static_cast<ptrdiff_t>(kGuard + count_)};
   }
+  void write(const std::vector<float>& content) const {
+    LB_CUDA(cudaMemcpy(data(), content.data(), count_ * sizeof(float), cudaMemcpyHostToDevice));
+  }
   bool guard_intact() const {
     const std::vector<float> all = read_all();
     for (size_t i = 0; i < all.size(); ++i) {

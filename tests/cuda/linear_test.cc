@@ -236,6 +236,76 @@ TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
   }
 }
 
+// Linears that are held back in a capture and launched as a chain give the bits of launches of
+// their own, each seeing what the one before wrote.
+TEST_F(LinearOnGpu, ChainsGiveTheBitsOfSeparateLaunches) {
+  const Backend& gpu = cuda_backend();
+  constexpr int32_t kWidths[] = {512, 96, 4096, 320, 2048, 32, 1056, 256, 512, 128, 512};
+  for (const char* name : {"bf16", "int8", "int4", "int4-sym", "int2", "ternary", "mxfp4", "nvfp4",
+                           "fp8", "fp6", "int4-g128-asym"}) {
+    const Format format = parse_format(name);
+    std::vector<DeviceTensor> weights;
+    std::vector<Guarded> buffers, norms;
+    const LinearKernel* kernel = nullptr;
+    for (size_t i = 0; i < std::size(kWidths); ++i) {
+      buffers.emplace_back(gaussian(kWidths[i], kSeed, 40 + static_cast<int>(i)));
+      norms.emplace_back(gaussian(kWidths[i], kSeed, 60 + static_cast<int>(i)));
+      if (i == 0) continue;
+      const QTensor w = random_weights(format, kWidths[i], kWidths[i - 1], 50 + i);
+      for (const LinearKernel& k : gpu.linear_kernels) {
+        const LinearSpec spec{format, format_of(FormatId::kF32), w.n, w.k, false, 1};
+        const bool takes = k.fused_norm && k.weights(format) && k.activations(spec.a) &&
+                           (!k.reject || k.reject(spec, device_).empty());
+        if (takes && (!kernel || k.rank > kernel->rank)) kernel = &k;
+      }
+      ASSERT_TRUE(kernel) << name;
+      weights.push_back(packer_of(*kernel, format)->pack(w, false));
+    }
+    const auto enqueue = [&](Stream stream) {
+      for (size_t i = 0; i + 1 < std::size(kWidths); ++i) {
+        Act x = act_of(format_of(FormatId::kF32), kWidths[i]);
+        x.data = buffers[i].data();
+        LinearArgs args{1,
+                        kWidths[i + 1],
+                        kWidths[i],
+                        x,
+                        weights[i].view,
+                        nullptr,
+                        buffers[i + 1].data(),
+                        kWidths[i + 1],
+                        i % 2 == 0 ? Epilogue::kStore : Epilogue::kAdd,
+                        nullptr};
+        if (i % 3 == 0) args.norm_weight = norms[i].data(), args.norm_eps = 1e-5f;
+        kernel->launch(args, stream);
+      }
+    };
+    const auto results = [&] {
+      std::vector<std::vector<float>> all;
+      for (const Guarded& buffer : buffers) {
+        EXPECT_TRUE(buffer.guard_intact()) << name;
+        all.push_back(buffer.read());
+      }
+      return all;
+    };
+    const Stream stream = gpu.stream();
+    const auto before = results();
+    enqueue(stream);
+    gpu.synchronize(stream);
+    const auto separate = results();
+    for (size_t i = 0; i < buffers.size(); ++i) buffers[i].write(before[i]);
+    gpu.graph->begin_capture(stream);
+    enqueue(stream);
+    void* graph = gpu.graph->end_capture(stream);
+    for (int round = 0; round < 3; ++round) {
+      for (size_t i = 0; i < buffers.size(); ++i) buffers[i].write(before[i]);
+      gpu.graph->launch(graph, stream);
+      gpu.synchronize(stream);
+      EXPECT_EQ(results(), separate) << name << " round " << round;
+    }
+    gpu.graph->destroy(graph);
+  }
+}
+
 TEST_F(LinearOnGpu, BitsRepeat) {
   Problem p(parse_format("int4"), format_of(FormatId::kF32), 32, {1040, 4096, "repeat"});
   for (const LinearKernel& kernel : cuda_backend().linear_kernels) {

@@ -134,9 +134,9 @@ class Problem {
       const std::vector<double> row = x.row(t);
       for (int32_t i = 0; i < n; ++i) {
         double sum = 0;
-        for (int32_t j = 0; j < k && block > 1; j += block) {
+        for (int64_t j = 0; j < k && block > 1; j += block) {
           double top = 0, weights = 0;
-          for (int32_t b = j; b < std::min(k, j + block); ++b) {
+          for (auto b = static_cast<int32_t>(j); b < std::min<int64_t>(k, j + block); ++b) {
             top = std::max(top, std::abs(row[static_cast<size_t>(b)]));
             weights += std::abs(weights_[index(i, b)]);
           }

@@ -1,0 +1,34 @@
+// Linears of one token that follow each other in a captured step with no other op between them:
+// held back, so that one launch makes them all (chain_kernel in tiles.cuh), until another op or the
+// end of the capture needs what they write.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+#include "cuda/tiles.h"
+
+namespace lowbit::cuda {
+
+// How a kind of Linear is launched: several, or one that has remained alone.
+struct ChainKind {
+  void (*several)(std::span<const LinearArgs>, Stream);
+  void (*alone)(const LinearArgs&, const TileShape&, Stream);
+  bool operator==(const ChainKind&) const = default;
+};
+
+// From here on, on this thread, Linears may be held back.
+void begin_chains();
+// Launches what is held back, and holds nothing back any more.
+void end_chains(Stream stream);
+
+// True: `linear` is held back, and launched along with those before it. False: outside of a
+// capture.
+bool add_to_chain(const ChainKind& kind, const LinearArgs& linear, Stream stream);
+// Launches what is held back; every other op calls it first.
+void end_chain(Stream stream);
+
+// Where the CTAs of a chain count their arrivals; zero at first.
+uint64_t* chain_barrier();
+
+}  // namespace lowbit::cuda

@@ -1,0 +1,15 @@
+// Integers of one and two bits, signs and ternary codes; x in fixed point.
+#include "cuda/tiles_launch.cuh"
+#include "cuda/tiles_rows.h"
+
+namespace lowbit::cuda {
+
+void fixed_int1(const LinearArgs& args, Stream stream) {
+  launch_integers<FixedInt<1>>(args, stream);
+}
+void fixed_int2(const LinearArgs& args, Stream stream) {
+  launch_integers<FixedInt<2>>(args, stream);
+}
+void fixed_sign(const LinearArgs& args, Stream stream) { launch_integers<FixedSign>(args, stream); }
+
+}  // namespace lowbit::cuda
