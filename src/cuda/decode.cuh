@@ -127,9 +127,10 @@ struct ByteInt {
 
   // 1024 + code + middle in f16, less what is too much; 1 - 2 bit of a sign.
   __device__ static uint32_t number(uint32_t biased) {
-    constexpr int kMiddle = 1 << (kBits - 1);
-    if constexpr (kSign) return fma_halves(biased, half_pair(2), half_pair(-2049));
-    return add_halves(biased, half_pair(-1024 - kMiddle));
+    if constexpr (kSign) {
+      return fma_halves(add_halves(biased, half_pair(-1024)), half_pair(2), half_pair(-1));
+    }
+    return add_halves(biased, half_pair(-1024 - (1 << (kBits - 1))));
   }
   template <int kWord>
   __device__ static void pairs(const ByteWords<kBits>& codes, uint32_t (&lo)[8],

@@ -125,7 +125,7 @@ class Products<W, S, kN, XTerms::kFixed> {
           mma_bytes<W::kUnsigned>(acc, w[2], w[6], w[3], w[7], b[2], b[3]);
           if constexpr (kGroupColumns) {
             const S scale(a_, stored, g * S::kGroups + min(q, S::kGroups - 1), One());
-            add_scaled<kType>(scale, 0, acc, kSums ? sum_of(0) : 0, y_[0]);
+            add_scaled<kType>(scale, 0, acc, kSums && q < S::kGroups ? sum_of(0) : 0, y_[0]);
           }
         } else {
           const S scales(a_, stored, g);

@@ -1,7 +1,5 @@
 #include "cuda/workspace.h"
 
-#include <vector>
-
 #include "cuda/runtime.h"
 
 namespace lowbit::cuda {
@@ -19,26 +17,28 @@ class OutsideCapture {
   cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
 };
 
-Buffer zeroed(size_t bytes) {
+// On a stream of its own: the legacy one would have to wait for a capture.
+void* zeroed(size_t bytes) {
   const OutsideCapture outside;
-  Buffer buffer(bytes);
-  cudaStream_t stream = nullptr;  // not the legacy one, which a capture would have to wait for
+  void* memory = nullptr;
+  cudaStream_t stream = nullptr;
   LB_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  LB_CUDA(cudaMemsetAsync(buffer.data(), 0, bytes, stream));
+  LB_CUDA(cudaMallocAsync(&memory, bytes, stream));
+  LB_CUDA(cudaMemsetAsync(memory, 0, bytes, stream));
   LB_CUDA(cudaStreamSynchronize(stream));
   LB_CUDA(cudaStreamDestroy(stream));
-  return buffer;
+  return memory;
 }
 
 }  // namespace
 
 float* attention_workspace(size_t bytes) {
-  // Never freed: the driver may be gone before objects of static lifetime are.
-  static auto& buffers = *new std::vector<Buffer>;
-  if (buffers.empty() || buffers.back().bytes() < bytes) buffers.push_back(zeroed(bytes));
-  return buffers.back().as<float>();
+  static void* memory = nullptr;
+  static size_t size = 0;
+  if (size < bytes) memory = zeroed(bytes), size = bytes;
+  return static_cast<float*>(memory);
 }
 
-void* zeroed_workspace(size_t bytes) { return (new Buffer(zeroed(bytes)))->data(); }
+void* zeroed_workspace(size_t bytes) { return zeroed(bytes); }
 
 }  // namespace lowbit::cuda
