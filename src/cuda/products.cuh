@@ -16,16 +16,25 @@ class Products;
 // Tokens 8 i + 2 q and the next one of every tensor-core tile i.
 template <class W, class S, int kN>
 class FloatProducts {
+  static constexpr bool kOfBlock = S::kGroups == 1;  // one scale for all of it
+  static constexpr bool kOneUnit = !kOfBlock && !std::is_same_v<S, AnyScales>;
+
  public:
   // At the first unit of the warp's part.
   __device__ FloatProducts(const TileArgs& a, const StagedX& x, int unit)
-      : a_(a), staged_(x), lane_(threadIdx.x % 32) {
+      : a_(a),
+        lane_(threadIdx.x % 32),
+        m_(a.linear.m),
+        units_(kOneUnit ? 1 : a.shape.units),
+        unit_bytes_(a.shape.unit_bytes),
+        block_bytes_(a.shape.block_bytes),
+        unit_sums_(a.sums_per_unit * x.pitch) {
     move(x, unit);
   }
   __device__ void move(const StagedX& x, int unit) {
-    staged_ = x;
+    pitch_ = x.pitch, row_halves_ = x.row_halves;
     x_ = x.x + unit * kUnit + lane_ % 4 * 16;
-    sums_ = x.sums + unit * a_.sums_per_unit * x.pitch + lane_ % 4 * 2;
+    sums_ = x.sums + unit * unit_sums_ + lane_ % 4 * 2;
   }
   __device__ void clear() {
 #pragma unroll
@@ -36,7 +45,7 @@ class FloatProducts {
   __device__ __forceinline__ void add(const uint8_t* block, int count) {
     do {
       add_block(block);
-      block += a_.shape.block_bytes;
+      block += block_bytes_;
     } while (--count > 0);
   }
 
@@ -48,7 +57,7 @@ class FloatProducts {
 #pragma unroll
       for (int e = 0; e < 2; ++e) {
         const int t = tile * 8 + 2 * q + e;
-        if (t >= a_.linear.m) continue;
+        if (t >= m_) continue;
         out[t * kTileRows + g] = y_[tile][e];
         out[t * kTileRows + g + 8] = y_[tile][2 + e];
       }
@@ -57,11 +66,9 @@ class FloatProducts {
 
  private:
   __device__ __forceinline__ void add_block(const uint8_t* block) {
-    constexpr bool kOfBlock = S::kGroups == 1;  // one scale for all of it
-    constexpr bool kOneUnit = !kOfBlock && !std::is_same_v<S, AnyScales>;
-    const int g = lane_ / 4, m = a_.linear.m;
-    const int units = kOneUnit ? 1 : a_.shape.units;
-    const S scales(a_, block + units * a_.shape.unit_bytes, g);
+    const int g = lane_ / 4, m = m_;
+    const int units = kOneUnit ? 1 : units_;
+    const S scales(a_, block + units * unit_bytes_, g);
     float block_acc[kN][4] = {};
     float block_sums[kN][2] = {};
     int unit = 0;
@@ -72,7 +79,7 @@ class FloatProducts {
       for (int tile = 0; tile < kN; ++tile) {
         if (kN > 1 && tile * 8 >= m) break;
         // Columns of tokens that do not exist repeat the last one; nobody reads what they become.
-        const uint16_t* row = x_ + min(tile * 8 + g, m - 1) * staged_.row_halves;
+        const uint16_t* row = x_ + min(tile * 8 + g, m - 1) * row_halves_;
         float quarter_acc[4] = {0, 0, 0, 0};
         float(&acc)[4] = S::kGroups == 0 ? y_[tile] : kOfBlock ? block_acc[tile] : quarter_acc;
         if constexpr (S::kZeros && kOfBlock) {
@@ -81,7 +88,7 @@ class FloatProducts {
         }
         constexpr bool kBf16 = W::kX == XTerms::kTwoBf16;
 #pragma unroll
-        for (int term = 0; term < rows_of_token(W::kX); ++term, row += m * staged_.row_halves) {
+        for (int term = 0; term < rows_of_token(W::kX); ++term, row += m * row_halves_) {
           const uint4 b0 = reinterpret_cast<const uint4*>(row)[0];
           const uint4 b1 = reinterpret_cast<const uint4*>(row)[1];
           const uint32_t b[8] = {b0.x, b0.y, b0.z, b0.w, b1.x, b1.y, b1.z, b1.w};
@@ -98,8 +105,8 @@ class FloatProducts {
               if ((j + 1) % kSteps != 0) continue;
               const int group = j / kSteps;
               float sum[2] = {0, 0};
-              if (S::kZeros && a_.sums_per_unit != 0) {
-                const float* two = sums_ + group * staged_.pitch + tile * 8;
+              if (S::kZeros && unit_sums_ != 0) {
+                const float* two = sums_ + group * pitch_ + tile * 8;
                 sum[0] = two[0], sum[1] = two[1];
               }
               scales.template apply<2>(group, acc, sum, y_[tile]);
@@ -108,9 +115,9 @@ class FloatProducts {
           }
         }
       }
-      block += a_.shape.unit_bytes;
+      block += unit_bytes_;
       x_ += kUnit;
-      if constexpr (S::kZeros) sums_ += a_.sums_per_unit * staged_.pitch;
+      if constexpr (S::kZeros) sums_ += unit_sums_;
     } while (!kOneUnit && ++unit < units);
     if constexpr (kOfBlock) {
 #pragma unroll
@@ -122,8 +129,8 @@ class FloatProducts {
   }
 
   const TileArgs& a_;
-  StagedX staged_;
-  const int lane_;
+  const int lane_, m_, units_, unit_bytes_, block_bytes_, unit_sums_;
+  int pitch_, row_halves_;
   const uint16_t* x_;  // of token 0 at this lane's columns of the next unit, and its sums
   const float* sums_;
   float y_[kN][4];

@@ -18,35 +18,46 @@ class Products<W, S, kN, XTerms::kFixed> {
   static constexpr bool kOfBlock = S::kGroups == 1;  // one scale for all of it
   static constexpr bool kOneUnit = !kOfBlock && !std::is_same_v<S, AnyScales>;
   static constexpr bool kSums = S::kZeros || W::kOffset != 0;
+  // Sums of whole rows of one tile that do not wait for each other.
+  static constexpr int kChains = kOfRow && kN == 1 ? 2 : 1;
 
  public:
   __device__ Products(const TileArgs& a, const StagedX& x, int unit)
-      : a_(a), lane_(threadIdx.x % 32) {
+      : a_(a),
+        lane_(threadIdx.x % 32),
+        m_(a.linear.m),
+        units_(kOneUnit ? 1 : a.shape.units),
+        unit_bytes_(a.shape.unit_bytes),
+        block_bytes_(a.shape.block_bytes),
+        unit_sums_(a.sums_per_unit * x.pitch) {
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      keep_[j] = !kGroupColumns || j * S::kGroups / 4 == lane_ / 8 ? ~0u : 0;
+    }
     move(x, unit);
   }
   __device__ void move(const StagedX& x, int unit) {
     const int g = lane_ / 4, q = lane_ % 4;
     pitch_ = x.pitch;
     tile_halves_ = 4 * x.row_halves;
-    reads_ = kGroupColumns ? g / 2 < S::kGroups : g / 2 < a_.linear.m;
-    const int token = kGroupColumns ? 0 : min(g / 2, a_.linear.m - 1);
+    reads_ = kGroupColumns ? g / 2 < S::kGroups : g / 2 < m_;
+    const int token = kGroupColumns ? 0 : min(g / 2, m_ - 1);
     x_ = x.x + token * x.row_halves + unit * kUnit + g % 2 * (kUnit / 2) + q * 8;
-    sums_ = x.sums + unit * a_.sums_per_unit * pitch_;
+    sums_ = x.sums + unit * unit_sums_;
     sums_ += kGroupColumns ? min(q, S::kGroups - 1) * pitch_ : q;
   }
   __device__ void clear() {
 #pragma unroll
     for (int tile = 0; tile < kN; ++tile) {
       y_[tile][0] = y_[tile][1] = 0;
-      if constexpr (kOfRow) {
-        whole_[tile][0] = whole_[tile][1] = whole_[tile][2] = whole_[tile][3] = 0;
-      }
     }
+#pragma unroll
+    for (int32_t(&w)[4] : whole_) w[0] = w[1] = w[2] = w[3] = 0;
   }
 
   // `count` blocks, one after the other.
   __device__ __forceinline__ void add(const uint8_t* block, int count) {
-    const bool one_unit = kOneUnit || a_.shape.units == 1;
+    const bool one_unit = units_ == 1;
     if constexpr (kN > 1 || !S::kHas16) {
       one_unit ? run<true, Type16::kEither>(block, count)
                : run<kOneUnit, Type16::kEither>(block, count);
@@ -65,7 +76,11 @@ class Products<W, S, kN, XTerms::kFixed> {
     for (int tile = 0; tile < kN; ++tile) {
       if constexpr (kOfRow) {
         // The digits' sums alone fit in 32 bits.
-        const int32_t(&w)[4] = whole_[tile];
+        int32_t(&w)[4] = whole_[tile * kChains];
+        if constexpr (kChains == 2) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) w[i] += whole_[1][i];
+        }
         y_[tile][0] += fmaf(256, static_cast<float>(w[1]), static_cast<float>(w[0]));
         y_[tile][1] += fmaf(256, static_cast<float>(w[3]), static_cast<float>(w[2]));
       }
@@ -77,7 +92,7 @@ class Products<W, S, kN, XTerms::kFixed> {
         }
       }
       const int t = tile * 4 + q;
-      if (t >= a_.linear.m) continue;
+      if (t >= m_) continue;
       out[t * kTileRows + g] = y_[tile][0];
       out[t * kTileRows + g + 8] = y_[tile][1];
     }
@@ -86,17 +101,25 @@ class Products<W, S, kN, XTerms::kFixed> {
  private:
   template <bool kOneUnitNow, Type16 kType>
   __device__ __forceinline__ void run(const uint8_t* block, int count) {
-    const int block_bytes = a_.shape.block_bytes;
-#pragma unroll kN == 1 && kOneUnitNow ? 2 : 1
-    for (; count > 0; --count, block += block_bytes) add_block<kOneUnitNow, kType>(block);
+    constexpr int kAtOnce = kN == 1 && kOneUnitNow ? 4 : 1;
+    for (; count >= kAtOnce; count -= kAtOnce) {
+#pragma unroll
+      for (int i = 0; i < kAtOnce; ++i, block += block_bytes_) {
+        add_block<kOneUnitNow, kType>(block, i % kChains);
+      }
+    }
+    if constexpr (kAtOnce > 1) {
+#pragma unroll 1
+      for (; count > 0; --count, block += block_bytes_) add_block<kOneUnitNow, kType>(block, 0);
+    }
   }
 
   // kOneUnitNow: a block is one unit.
   template <bool kOneUnitNow, Type16 kType>
-  __device__ __forceinline__ void add_block(const uint8_t* block) {
-    const int g = lane_ / 4, q = lane_ % 4, m = a_.linear.m;
-    const int units = kOneUnitNow ? 1 : a_.shape.units;
-    const uint8_t* stored = block + units * a_.shape.unit_bytes;
+  __device__ __forceinline__ void add_block(const uint8_t* block, int chain) {
+    const int g = lane_ / 4, q = lane_ % 4;
+    const int units = kOneUnitNow ? 1 : units_;
+    const uint8_t* stored = block + units * unit_bytes_;
     int32_t block_acc[kN][4] = {};
     float block_sum[kN] = {};
     int unit = 0;
@@ -105,20 +128,20 @@ class Products<W, S, kN, XTerms::kFixed> {
       W::decode(block, lane_, w);
 #pragma unroll
       for (int tile = 0; tile < kN; ++tile) {
-        if (kN > 1 && tile * 4 >= m) break;
+        if (kN > 1 && tile * 4 >= m_) break;
         uint4 x = {0, 0, 0, 0};
-        if (kN > 1 ? tile * 4 + g / 2 < m : reads_) {
+        if (kN > 1 ? tile * 4 + g / 2 < m_ : reads_) {
           x = *reinterpret_cast<const uint4*>(x_ + tile * tile_halves_);
         }
         uint32_t b[4] = {x.x, x.y, x.z, x.w};
         int32_t group_acc[4] = {0, 0, 0, 0};
-        int32_t(&acc)[4] = kOfRow     ? whole_[kOfRow ? tile : 0]
+        int32_t(&acc)[4] = kOfRow     ? whole_[kOfRow ? tile * kChains + chain : 0]
                            : kOfBlock ? block_acc[tile]
                                       : group_acc;
         if constexpr (kSums && (kOfRow || kOfBlock)) block_sum[tile] += sum_of(tile * 4);
         if constexpr (kGroupColumns) {
 #pragma unroll
-          for (int j = 0; j < 4; ++j) b[j] = j * S::kGroups / 4 == g / 2 ? b[j] : 0;
+          for (int j = 0; j < 4; ++j) b[j] &= keep_[j];
         }
         if constexpr (kOfRow || kOfBlock || kGroupColumns) {
           mma_bytes<W::kUnsigned>(acc, w[0], w[4], w[1], w[5], b[0], b[1]);
@@ -139,21 +162,21 @@ class Products<W, S, kN, XTerms::kFixed> {
               mma_bytes<W::kUnsigned>(group_acc, w[group], w[group + 4], b[group]);
             }
             float sum = 0;
-            if (kSums && a_.sums_per_unit != 0) sum = sum_of(group * pitch_ + tile * 4);
+            if (kSums && unit_sums_ != 0) sum = sum_of(group * pitch_ + tile * 4);
             add_scaled<kType>(scales, group, group_acc, sum, y_[tile]);
             group_acc[0] = group_acc[1] = group_acc[2] = group_acc[3] = 0;
           }
         }
       }
-      block += a_.shape.unit_bytes;
+      block += unit_bytes_;
       x_ += kUnit;
-      if constexpr (kSums) sums_ += a_.sums_per_unit * pitch_;
+      if constexpr (kSums) sums_ += unit_sums_;
     } while (!kOneUnitNow && ++unit < units);
     if constexpr (kOfBlock) {
       const S scales(a_, stored, g);
 #pragma unroll
       for (int tile = 0; tile < kN; ++tile) {
-        if (kN > 1 && tile * 4 >= m) break;
+        if (kN > 1 && tile * 4 >= m_) break;
         add_scaled<kType>(scales, 0, block_acc[tile], block_sum[tile], y_[tile]);
       }
     } else if constexpr (kOfRow && W::kOffset != 0) {
@@ -183,13 +206,14 @@ class Products<W, S, kN, XTerms::kFixed> {
   }
 
   const TileArgs& a_;
-  const int lane_;
+  const int lane_, m_, units_, unit_bytes_, block_bytes_, unit_sums_;
+  uint32_t keep_[4];   // of x, where columns are groups
   const uint16_t* x_;  // this lane's column of the next unit, and the sums of its token
   const float* sums_;
   int pitch_, tile_halves_;
   bool reads_;
   float y_[kN][2];
-  int32_t whole_[kOfRow ? kN : 1][4];
+  int32_t whole_[kOfRow ? kN * kChains : 1][4];
 };
 
 }  // namespace lowbit::cuda

@@ -121,6 +121,19 @@ __device__ __forceinline__ uint64_t evict_first() {
 }
 #endif
 
+// ---- words that CTAs share
+// ------------------------------------------------------------------------
+
+// After all that this thread has seen written (sm_70).
+__device__ __forceinline__ void add_released(uint64_t* word) {
+  asm volatile("red.release.gpu.global.add.u64 [%0], 1;" ::"l"(word) : "memory");
+}
+__device__ __forceinline__ uint64_t load_acquired(const uint64_t* word) {
+  uint64_t value;
+  asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(value) : "l"(word) : "memory");
+  return value;
+}
+
 // ---- asynchronous copies ------------------------------------------------------------------------
 
 __device__ __forceinline__ void async_copy16(uint32_t to, const void* from) {

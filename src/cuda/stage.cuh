@@ -138,6 +138,16 @@ __device__ inline void prefetch_norm(const LinearArgs& a) {
   }
 }
 
+// The scales that the CTA's rows are multiplied with in the end, to the L2.
+__device__ inline void prefetch_row_scales(const TileArgs& a) {
+  const auto* scales = static_cast<const float*>(a.linear.w.scales);
+  if (!scales) return;
+  for (int tile = blockIdx.x + threadIdx.x * gridDim.x; tile < a.shape.tiles;
+       tile += kTileThreads * gridDim.x) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(scales + tile * kTileRows));
+  }
+}
+
 // load_act() of any format; a call, so that its code is there once.
 static __device__ __noinline__ float load_any_act(const Act& x, int t, int column, int k,
                                                   float4& v) {
@@ -168,15 +178,18 @@ __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int 
     top =
         max(max(max(bits(v.x * w.x), bits(v.y * w.y)), max(bits(v.z * w.z), bits(v.w * w.w))), top);
   };
-  if (kX != XTerms::kTwoBf16 || a.norm_weight) {
-    if (plain && columns <= kAhead * kColumnsAtOnce) {
-      float4 held[kAhead];
+  float4 held[kAhead];
+  const bool holds = plain && columns <= kAhead * kColumnsAtOnce;
+  if (holds) {
 #pragma unroll
-      for (int i = 0; i < kAhead; ++i) {
-        const int column = first + i * kColumnsAtOnce;
-        held[i] = {0, 0, 0, 0};
-        if (column < a.k) held[i] = *reinterpret_cast<const float4*>(row + column);
-      }
+    for (int i = 0; i < kAhead; ++i) {
+      const int column = first + i * kColumnsAtOnce;
+      held[i] = {0, 0, 0, 0};
+      if (column < a.k) held[i] = *reinterpret_cast<const float4*>(row + column);
+    }
+  }
+  if (kX != XTerms::kTwoBf16 || a.norm_weight) {
+    if (holds) {
 #pragma unroll
       for (int i = 0; i < kAhead; ++i) {
         if (i * kColumnsAtOnce < columns) look(first + i * kColumnsAtOnce, held[i]);
@@ -218,14 +231,12 @@ __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int 
     }
     put<kX>(to, column, four);
   };
-  // The second look finds x in the L1.
   float x_factor = 1;
-  if (plain) {
-#pragma unroll 1
-    for (int column = first; column < columns; column += kColumnsAtOnce) {
-      float4 v = {0, 0, 0, 0};
-      if (column < a.k) v = *reinterpret_cast<const float4*>(row + column);
-      finish(column, v);
+  if (holds) {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int column = first + i * kColumnsAtOnce;
+      if (column < columns) finish(column, held[i]);
     }
   } else {
 #pragma unroll 1

@@ -72,7 +72,7 @@ std::string needs_sums(const LinearSpec& spec, const DeviceInfo& device) {
 size_t workspace(const LinearSpec& spec) {
   const TileShape s = tile_shape(planless_view(spec.w, spec.n, spec.k), spec.n, spec.k);
   const size_t units = static_cast<size_t>(s.blocks) * static_cast<size_t>(s.units);
-  const size_t sums = s.zero == Zero::kNone ? 0 : 4;
+  const size_t sums = 4;  // of a unit, at most
   const size_t rows = spec.w.code == Code::kBF16 ? 2 * kMaxTokens : kMaxTokens;
   return units * (rows * kUnit * sizeof(uint16_t) + kMaxTokens * sizeof(float) * sums) +
          kMaxTokens * sizeof(float);

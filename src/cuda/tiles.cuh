@@ -96,57 +96,50 @@ __device__ inline StagedX staged_in(uint8_t* memory, const TileArgs& a, int rows
   return s;
 }
 
-struct OneLinear {
-  const TileArgs& a;
-  __device__ int count() const { return 1; }
-  __device__ const TileArgs& operator[](int) const { return a; }
-};
+// x of the first chunk to shared memory: the kernel's one token, or what was prepared.
+// `token_scale` is then where the tokens' scales are.
+template <class W, int kN>
+__device__ const float* bring_x(const TileArgs& a, uint8_t* x_memory, StageMemory& stage_memory,
+                                float* own_scale) {
+  const int rows = rows_of_token(W::kX) * a.linear.m;
+  const StagedX x = staged_in(x_memory, a, rows, kN * tokens_of_mma(W::kX));
+  if (a.prepared.x) {
+    fetch_chunk(a, rows, 0, x);
+    async_commit();
+    if (a.chunks > 1) return a.prepared_scale;  // multiply_tiles() waits for each
+    async_wait<0>();
+  } else {
+    const float scale = stage_token<W::kX>(a.linear, a.sums_per_unit, 0,
+                                           a.shape.blocks * a.shape.units, stage_memory, x);
+    if (threadIdx.x == 0) *own_scale = scale;
+  }
+  __syncthreads();
+  return a.prepared.x ? a.prepared_scale : own_scale;
+}
 
-template <class W, class S, int kN>
-__global__ void __launch_bounds__(kTileThreads, kN == 1 ? 2 : 1)
-    tiles_kernel(const __grid_constant__ TileArgs a) {
-  extern __shared__ __align__(128) uint8_t memory[];
-  __shared__ uint64_t barriers[kTileWarps * kMaxSlots];
-  __shared__ StageMemory stage_memory;
-  __shared__ float own_scale;
-  const LinearArgs& l = a.linear;
-  const int x_rows = rows_of_token(W::kX) * l.m;
-
-  pdl_launch_dependents();
-  const OneLinear only{a};
-  Ring<OneLinear> ring(only, memory, barriers);
-  uint8_t* x_memory = memory + kTileWarps * a.slots * a.slot_bytes;
+// The CTA's tiles, once bring_x() has been called.
+template <class W, class S, int kN, class Ops>
+__device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_memory,
+                               float* partial, const float* token_scale) {
+  const int rows = rows_of_token(W::kX) * a.linear.m;
   const auto staged = [&](int turn) {
     uint8_t* chunk = x_memory + (a.chunks > 1 ? turn % 2 : 0) * a.x_bytes;
-    return staged_in(chunk, a, x_rows, kN * tokens_of_mma(W::kX));
+    return staged_in(chunk, a, rows, kN * tokens_of_mma(W::kX));
   };
-  auto* partial = reinterpret_cast<float*>(x_memory + (a.chunks > 1 ? 2 : 1) * a.x_bytes);
-  const bool stages = !a.prepared.x;
-  if (stages) prefetch_norm(l);
-  pdl_wait();
-  if (stages) {
-    const float scale = stage_token<W::kX>(l, a.sums_per_unit, 0, a.shape.blocks * a.shape.units,
-                                           stage_memory, staged(0));
-    if (threadIdx.x == 0) own_scale = scale;
-  } else {
-    fetch_chunk(a, x_rows, 0, staged(0));
-    async_commit();
-    if (a.chunks == 1) async_wait<0>();
-  }
-  if (a.chunks == 1) __syncthreads();
-
   Products<W, S, kN> products(a, staged(0), 0);
   int flushed = 0;
+#pragma unroll 1
   for (int round = 0; round < a.rounds; ++round) {
     products.clear();
     const bool works = Share::tile(a, round) < a.shape.tiles;
+#pragma unroll 1
     for (int chunk = 0; chunk < a.chunks; ++chunk) {
       const int turn = round * a.chunks + chunk;
       if (a.chunks > 1) {
         async_wait<0>();
         __syncthreads();  // this chunk is here, and nobody reads the one before it any more
         if (turn + 1 < a.rounds * a.chunks) {
-          fetch_chunk(a, x_rows, (turn + 1) % a.chunks, staged(turn + 1));
+          fetch_chunk(a, rows, (turn + 1) % a.chunks, staged(turn + 1));
           async_commit();
         }
       }
@@ -159,15 +152,40 @@ __global__ void __launch_bounds__(kTileThreads, kN == 1 ? 2 : 1)
       }
     }
     const int slot = (round - flushed) * kTileWarps + static_cast<int>(threadIdx.x / 32);
-    products.store(partial + slot * l.m * kTileRows);
+    products.store(partial + slot * a.linear.m * kTileRows);
     if (round + 1 == a.rounds || round + 1 - flushed == a.flush_rounds) {
       __syncthreads();
-      finish_rounds(a, W::kFactor, stages ? &own_scale : a.prepared_scale, partial, flushed,
-                    round + 1);
+      finish_rounds(a, W::kFactor, token_scale, partial, flushed, round + 1);
       flushed = round + 1;
       if (flushed < a.rounds) __syncthreads();
     }
   }
+}
+
+struct OneLinear {
+  const TileArgs& a;
+  __device__ int count() const { return 1; }
+  __device__ const TileArgs& operator[](int) const { return a; }
+};
+
+template <class W, class S, int kN>
+__global__ void __launch_bounds__(kTileThreads, 1)
+    tiles_kernel(const __grid_constant__ TileArgs a) {
+  extern __shared__ __align__(128) uint8_t memory[];
+  __shared__ uint64_t barriers[kTileWarps * kMaxSlots];
+  __shared__ StageMemory stage_memory;
+  __shared__ float own_scale;
+
+  pdl_launch_dependents();
+  const OneLinear only{a};
+  Ring<OneLinear> ring(only, memory, barriers);
+  auto* partial = reinterpret_cast<float*>(memory + kTileWarps * a.slots * a.slot_bytes);
+  uint8_t* x_memory = reinterpret_cast<uint8_t*>(partial) + a.partial_bytes;
+  if (!a.prepared.x) prefetch_norm(a.linear);
+  prefetch_row_scales(a);
+  pdl_wait();
+  const float* scale = bring_x<W, kN>(a, x_memory, stage_memory, &own_scale);
+  multiply_tiles<W, S, kN>(a, ring, x_memory, partial, scale);
 }
 
 // ---- several Linears in one launch --------------------------------------------------------------
@@ -178,32 +196,41 @@ struct LinearsInOrder {
   __device__ const TileArgs& operator[](int i) const { return chain.ops[i]; }
 };
 
-// All CTAs have arrived `round` times since `first`, and what they wrote before can be read.
-__device__ inline void grid_barrier(uint64_t* arrivals, uint64_t first, int round) {
-#if LB_BULK_COPIES
-  __syncthreads();
-  if (threadIdx.x == 0) {
-    const uint64_t wanted = first + uint64_t{gridDim.x} * round;
-    asm volatile("red.release.gpu.global.add.u64 [%0], 1;" ::"l"(arrivals) : "memory");
-    uint64_t seen;
-    do {
-      asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(seen) : "l"(arrivals) : "memory");
-    } while (seen < wanted);
+// For kernels of which every CTA is resident. `arrivals` only ever grows, by gridDim.x each time.
+class GridBarrier {
+ public:
+  // Nobody arrives twice before all have arrived once, so that this sees where the kernel began.
+  __device__ explicit GridBarrier(uint64_t* arrivals)
+      : arrivals_(arrivals), wanted_(*reinterpret_cast<const volatile uint64_t*>(arrivals)) {
+    wanted_ -= wanted_ % gridDim.x;
   }
-  __syncthreads();
-#endif
-}
+  // What any CTA wrote before can be read after.
+  __device__ void wait() {
+    wanted_ += gridDim.x;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+      add_released(arrivals_);
+      while (load_acquired(arrivals_) < wanted_) {
+      }
+    }
+    __syncthreads();
+  }
 
-// Linears of one token whose x fits in shared memory, one after the other, with the sums in the
-// order of tiles_kernel. The ring does not stop at a barrier: while x of a Linear is made, its
-// weights arrive. One CTA for each multiprocessor, all of them resident, as the barriers need.
-template <class W, class S>
+ private:
+  uint64_t* arrivals_;
+  uint64_t wanted_;
+};
+
+// Linears one after the other, with the sums in the order of tiles_kernel. The ring does not stop
+// at a barrier: while x of a Linear is made, its weights arrive. One CTA for each multiprocessor,
+// all of them resident, as the barriers need.
+template <class W, class S, int kN>
 __global__ void __launch_bounds__(kTileThreads, 1)
     chain_kernel(const __grid_constant__ ChainArgs chain) {
   extern __shared__ __align__(128) uint8_t memory[];
   __shared__ uint64_t barriers[kTileWarps * kMaxSlots];
   __shared__ StageMemory stage_memory;
-  __shared__ float token_scale;
+  __shared__ float own_scale;
 
   pdl_launch_dependents();
   const LinearsInOrder linears{chain};
@@ -212,45 +239,28 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   auto* partial = reinterpret_cast<float*>(memory + kTileWarps * first.slots * first.slot_bytes);
   uint8_t* x_memory = reinterpret_cast<uint8_t*>(partial) + kPartialBytes;
   prefetch_norm(first.linear);
+  prefetch_row_scales(first);
   pdl_wait();
-  // Nobody arrives a second time before all have arrived once.
-  const uint64_t arrivals = *reinterpret_cast<const volatile uint64_t*>(chain.barrier);
-  const uint64_t before = arrivals - arrivals % gridDim.x;
-
+  GridBarrier all(chain.barrier);
 #pragma unroll 1
   for (int i = 0; i < chain.count; ++i) {
     const TileArgs& a = chain.ops[i];
     if (i > 0) {
-      prefetch_norm(a.linear);
-      grid_barrier(chain.barrier, before, i);
+      prefetch_row_scales(a);
+      all.wait();
     }
-    const StagedX x = staged_in(x_memory, a, rows_of_token(W::kX), tokens_of_mma(W::kX));
-    const float scale = stage_token<W::kX>(a.linear, a.sums_per_unit, 0,
-                                           a.shape.blocks * a.shape.units, stage_memory, x);
-    if (threadIdx.x == 0) token_scale = scale;
-    __syncthreads();
-    Products<W, S, 1> products(a, x, 0);
-    int flushed = 0;
+    if (a.prepared.x) {  // each token by one CTA, for all
 #pragma unroll 1
-    for (int round = 0; round < a.rounds; ++round) {
-      products.clear();
-      if (Share::tile(a, round) < a.shape.tiles) {
-        const int2 blocks = Share::blocks(a, 0);
-        products.move(x, blocks.x * a.shape.units);
-        for (int left = blocks.y - blocks.x; left > 0; left -= a.piece_blocks) {
-          products.add(ring.take(), min(left, a.piece_blocks));
-          ring.give_back();
-        }
-      }
-      const int slot = (round - flushed) * kTileWarps + static_cast<int>(threadIdx.x / 32);
-      products.store(partial + slot * kTileRows);
-      if (round + 1 == a.rounds || round + 1 - flushed == a.flush_rounds) {
+      for (int t = blockIdx.x; t < a.linear.m; t += gridDim.x) {
+        const float scale = stage_token<W::kX>(
+            a.linear, a.sums_per_unit, t, a.shape.blocks * a.shape.units, stage_memory, a.prepared);
+        if (threadIdx.x == 0) a.prepared_scale[t] = scale;
         __syncthreads();
-        finish_rounds(a, W::kFactor, &token_scale, partial, flushed, round + 1);
-        flushed = round + 1;
-        if (flushed < a.rounds) __syncthreads();
       }
+      all.wait();
     }
+    const float* scale = bring_x<W, kN>(a, x_memory, stage_memory, &own_scale);
+    multiply_tiles<W, S, kN>(a, ring, x_memory, partial, scale);
   }
 }
 

@@ -45,10 +45,11 @@ struct TileArgs {
   int32_t flush_rounds;  // rounds between two sums over parts
   int32_t piece_blocks;
   int32_t slot_bytes, slots;
-  int32_t x_bytes;  // of one chunk's StagedX in shared memory
+  int32_t x_bytes;        // of one chunk's StagedX in shared memory
+  int32_t partial_bytes;  // of the sums of parts there
 };
 
-// Linears of one token that one launch makes one after the other.
+// Linears that one launch makes one after the other.
 struct ChainArgs {
   static constexpr int kMost = 8;
   uint64_t* barrier;  // arrivals of CTAs, never reset

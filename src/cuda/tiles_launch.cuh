@@ -9,10 +9,9 @@
 
 namespace lowbit::cuda {
 
-// A kernel that is to start beside its predecessor gets half of an SM's shared memory.
-constexpr int kWholeSm = 226 * 1024, kHalfSm = 112 * 1024;
+constexpr int kWholeSm = 226 * 1024;  // of shared memory
 constexpr int kStaticShared = 2 * 1024;
-constexpr int kLeastRing = 40 * 1024;
+constexpr int kLeastRing = 96 * 1024;
 constexpr int kLeastSlots = 2;  // of a ring, where blocks are small enough
 
 constexpr int round_up(int value, int to) { return (value + to - 1) / to * to; }
@@ -23,13 +22,15 @@ inline int staged_bytes(int units, int sums_per_unit, int rows, int pitch) {
 }
 
 // How many parts of a tile (as a power of two) keep the CTA's warps busiest; of equals the fewest.
-inline int best_log_parts(int tiles_per_cta, int blocks, int block_bytes) {
+// Where x comes in chunks, every round takes all of it again: as few rounds as can be.
+inline int best_log_parts(int tiles_per_cta, int blocks, int block_bytes, bool in_chunks) {
   int best = 0;
   double most = 0;
   for (int log_parts = 0; log_parts <= kLogTileWarps; ++log_parts) {
     const int parts = 1 << log_parts;
     if (parts > 1 && (blocks < parts || blocks / parts * block_bytes < 512)) break;
     const int rounds = (tiles_per_cta * parts + kTileWarps - 1) / kTileWarps;
+    if (in_chunks && parts > 1 && rounds > 1) break;
     const double busy = static_cast<double>(tiles_per_cta * parts) / (rounds * kTileWarps);
     if (busy > most * 1.04) most = busy, best = log_parts;
   }
@@ -62,10 +63,10 @@ inline TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int su
   const int partial = kPartialBytes > kTileWarps * l.m * kTileRows * 4
                           ? kPartialBytes
                           : kTileWarps * l.m * kTileRows * 4;
-  int room = kHalfSm - kStaticShared - partial;
+  a.partial_bytes = partial;
+  const int room = kWholeSm - kStaticShared - partial;
   a.chunk_blocks = a.shape.blocks;
   a.x_bytes = staged_bytes(a.chunk_blocks * shape.units, sums_per_unit, rows, pitch);
-  if (a.x_bytes > room - kLeastRing) room = kWholeSm - kStaticShared - partial;
   int x_total = a.x_bytes;
   while (x_total > room - kLeastRing) {  // two chunks at a time instead of all of x
     a.chunk_blocks = (a.chunk_blocks + 1) / 2;
@@ -74,7 +75,7 @@ inline TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int su
   }
   a.chunks = (a.shape.blocks + a.chunk_blocks - 1) / a.chunk_blocks;
   const int tiles_per_cta = (a.shape.tiles + grid - 1) / grid;
-  a.log_parts = best_log_parts(tiles_per_cta, a.chunk_blocks, a.shape.block_bytes);
+  a.log_parts = best_log_parts(tiles_per_cta, a.chunk_blocks, a.shape.block_bytes, a.chunks > 1);
   const int parts = 1 << a.log_parts;
   a.rounds = (tiles_per_cta * parts + kTileWarps - 1) / kTileWarps;
   a.flush_rounds = partial / (kTileWarps * l.m * kTileRows * 4);
@@ -105,10 +106,23 @@ int sums_per_unit(const TileShape& shape) {
   return S::kGroups == 0 ? 1 : S::kGroups;
 }
 
-template <class W, class S>
-TileLaunch plan_token(const LinearArgs& l, const TileShape& shape) {
-  return plan_tiles(l, shape, sums_per_unit<W, S>(shape), rows_of_token(W::kX) * l.m,
-                    tokens_of_mma(W::kX));
+// The plan of a launch, x prepared in the workspace where a CTA does not make it itself.
+template <class W, class S, int kN>
+TileLaunch plan_launch(const LinearArgs& l, const TileShape& shape) {
+  const int sums = sums_per_unit<W, S>(shape), pitch = kN * tokens_of_mma(W::kX);
+  const int rows = rows_of_token(W::kX) * l.m;
+  TileLaunch plan = plan_tiles(l, shape, sums, rows, pitch);
+  TileArgs& a = plan.args;
+  if (a.chunks > 1 || l.m > 1) {
+    const int units = shape.blocks * shape.units;
+    a.prepared.pitch = pitch;
+    a.prepared.row_halves = units * kUnit;
+    a.prepared.x = static_cast<uint16_t*>(l.workspace);
+    a.prepared.sums =
+        reinterpret_cast<float*>(a.prepared.x + int64_t{rows} * a.prepared.row_halves);
+    a.prepared_scale = a.prepared.sums + int64_t{units} * sums * pitch;
+  }
+  return plan;
 }
 
 template <class Kernel>
@@ -117,15 +131,16 @@ void allow_shared_memory(Kernel* kernel) {
                                kWholeSm - kStaticShared));
 }
 
-// Linears that may be links of a chain: plan_token() cut none into chunks.
-template <class W, class S>
+// Linears that launch_kernel() held back.
+template <class W, class S, int kN>
 void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
   ChainArgs chain{};
   chain.barrier = chain_barrier();
   int x_bytes = 0;
   for (const LinearArgs& l : linears) {
-    chain.ops[chain.count] = plan_token<W, S>(l, tile_shape(l.w, l.n, l.k)).args;
-    x_bytes = std::max(x_bytes, chain.ops[chain.count++].x_bytes);
+    TileArgs& a = chain.ops[chain.count++];
+    a = plan_launch<W, S, kN>(l, tile_shape(l.w, l.n, l.k)).args;
+    x_bytes = std::max(x_bytes, a.x_bytes * (a.chunks > 1 ? 2 : 1));
   }
   const int ring = (kWholeSm - kStaticShared - kPartialBytes - x_bytes) / kTileWarps / 128 * 128;
   int slot_bytes = 0;
@@ -137,35 +152,24 @@ void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
   for (int i = 0; i < chain.count; ++i) {
     chain.ops[i].slot_bytes = slot_bytes, chain.ops[i].slots = slots;
   }
-  static const bool allowed = (allow_shared_memory(chain_kernel<W, S>), true);
+  static const bool allowed = (allow_shared_memory(chain_kernel<W, S, kN>), true);
   (void)allowed;
-  launch_pdl(chain_kernel<W, S>, sm_count(), kTileThreads,
+  launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads,
              kTileWarps * slots * slot_bytes + kPartialBytes + x_bytes,
              static_cast<cudaStream_t>(stream), chain);
 }
 
 template <class W, class S, int kN>
 void launch_kernel(const LinearArgs& l, const TileShape& shape, Stream stream_) {
+  const TileLaunch plan = plan_launch<W, S, kN>(l, shape);
+  const TileArgs& a = plan.args;
+  constexpr bool kChains = kN * tokens_of_mma(W::kX) <= 8;
+  if constexpr (kChains) {
+    if (add_to_chain({launch_chain<W, S, kN>, launch_kernel<W, S, kN>}, l, stream_)) return;
+  }
+  end_chain(stream_);
   const auto stream = static_cast<cudaStream_t>(stream_);
-  const int sums = sums_per_unit<W, S>(shape), pitch = kN * tokens_of_mma(W::kX);
-  const int rows = rows_of_token(W::kX) * l.m;
-  TileLaunch plan = plan_tiles(l, shape, sums, rows, pitch);
-  if constexpr (kN == 1) {
-    const bool link = l.m == 1 && plan.args.chunks == 1;
-    if (link && add_to_chain({launch_chain<W, S>, launch_kernel<W, S, 1>}, l, stream)) return;
-  }
-  end_chain(stream);
-  TileArgs& a = plan.args;
-  if (a.chunks > 1 || l.m > 1) {
-    const int units = shape.blocks * shape.units;
-    a.prepared.pitch = pitch;
-    a.prepared.row_halves = units * kUnit;
-    a.prepared.x = static_cast<uint16_t*>(l.workspace);
-    a.prepared.sums =
-        reinterpret_cast<float*>(a.prepared.x + int64_t{rows} * a.prepared.row_halves);
-    a.prepared_scale = a.prepared.sums + int64_t{units} * sums * a.prepared.pitch;
-    launch_pdl(prepare_kernel<W::kX>, l.m, kTileThreads, 0, stream, a);
-  }
+  if (a.prepared.x) launch_pdl(prepare_kernel<W::kX>, l.m, kTileThreads, 0, stream, a);
   static const bool allowed = (allow_shared_memory(tiles_kernel<W, S, kN>), true);
   (void)allowed;
   launch_pdl(tiles_kernel<W, S, kN>, plan.grid, kTileThreads, plan.shared_bytes, stream, a);
