@@ -47,11 +47,12 @@ __device__ __forceinline__ uint32_t pack_bf16(float a, float b) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
-// Where the numbers of token t go.
+// Where the numbers of a token go.
 struct TokenOut {
-  const StagedX& x;
-  int t, second_term;  // of bf16: so many rows further on
-  int sums_per_unit;
+  uint16_t* x;          // its row
+  int64_t second_term;  // of bf16: so many halves further on
+  float* sums;          // its column
+  int pitch, sums_per_unit;
   float factor;  // of the numbers, before they are rounded
 };
 
@@ -63,15 +64,16 @@ __device__ __forceinline__ void put_sum(const TokenOut& to, int unit, int i, flo
     sum += __shfl_xor_sync(unit_lanes, sum, lanes);
   }
   if (i % lanes_per_sum == 0) {
-    to.x.sums[(unit * to.sums_per_unit + i / lanes_per_sum) * to.x.pitch + to.t] = sum;
+    to.sums[(unit * to.sums_per_unit + i / lanes_per_sum) * to.pitch] = sum;
   }
 }
 
 // Four numbers of a token as the tensor cores want them, and the sums over them.
 template <XTerms kX>
-__device__ __forceinline__ void put(const TokenOut& to, int column, const float (&v)[4]) {
+__device__ __forceinline__ void put(const TokenOut& to, int column, const float4& number) {
   const int i = threadIdx.x % kLanesPerUnit, unit = column / kUnit;
-  uint16_t* row = to.x.x + int64_t{to.t} * to.x.row_halves + unit * kUnit;
+  uint16_t* row = to.x + unit * kUnit;
+  const float v[4] = {number.x, number.y, number.z, number.w};
   float sum = 0;
   if constexpr (kX == XTerms::kTwoBf16) {
     float rest[4];
@@ -82,8 +84,8 @@ __device__ __forceinline__ void put(const TokenOut& to, int column, const float 
     }
     uint16_t* at = row + i % 4 * 16 + i / 4 * 4;
     *reinterpret_cast<uint2*>(at) = {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])};
-    *reinterpret_cast<uint2*>(at + int64_t{to.second_term} * to.x.row_halves) = {
-        pack_bf16(rest[0], rest[1]), pack_bf16(rest[2], rest[3])};
+    *reinterpret_cast<uint2*>(at + to.second_term) = {pack_bf16(rest[0], rest[1]),
+                                                      pack_bf16(rest[2], rest[3])};
     return;
   } else if constexpr (kX == XTerms::kFixed) {
     int fixed[4];
@@ -117,19 +119,6 @@ struct StageMemory {
   uint32_t tops[kNormWarps];  // bits: of numbers that are not negative, NaN above all
 };
 
-// Four weights of the norm, zero past k.
-__device__ __forceinline__ void load_norm(const LinearArgs& a, int column, float4& w) {
-  if (a.k % 4 == 0 && (reinterpret_cast<uintptr_t>(a.norm_weight) & 15) == 0) {
-    w = {0, 0, 0, 0};
-    if (column < a.k) w = *reinterpret_cast<const float4*>(a.norm_weight + column);
-    return;
-  }
-  w.x = column < a.k ? a.norm_weight[column] : 0;
-  w.y = column + 1 < a.k ? a.norm_weight[column + 1] : 0;
-  w.z = column + 2 < a.k ? a.norm_weight[column + 2] : 0;
-  w.w = column + 3 < a.k ? a.norm_weight[column + 3] : 0;
-}
-
 // The weights of the norm do not depend on the kernels before: on their way to the L1.
 __device__ inline void prefetch_norm(const LinearArgs& a) {
   if (!a.norm_weight) return;
@@ -157,96 +146,137 @@ static __device__ __noinline__ float load_any_act(const Act& x, int t, int colum
   return factor;
 }
 
+// What one thread saw of a token.
+struct Look {
+  float squares = 0;
+  uint32_t top = 0;
+
+  __device__ __forceinline__ void add(const float4& v, const float4& w) {
+    squares = fmaf(v.w, v.w, fmaf(v.z, v.z, fmaf(v.y, v.y, fmaf(v.x, v.x, squares))));
+    const auto bits = [](float number) { return __float_as_uint(fabsf(number)); };
+    top =
+        max(max(max(bits(v.x * w.x), bits(v.y * w.y)), max(bits(v.z * w.z), bits(v.w * w.w))), top);
+  }
+};
+
+// A token to be staged.
+struct TokenIn {
+  const float* row;   // where it is plain f32
+  const float* norm;  // null: it is taken as it is
+  float eps;
+  int k, columns;  // columns: whole units
+  bool whole_numbers;
+};
+
+// After all threads have looked: the norm's factor, and the unit in which x is staged.
+struct TokenScale {
+  float inverse_rms, unit, factor;
+};
+template <XTerms kX>
+__device__ __forceinline__ TokenScale scale_of(Look look, const TokenIn& in, StageMemory& shared) {
+#pragma unroll
+  for (int lanes = 16; lanes > 0; lanes /= 2) {
+    look.squares += __shfl_xor_sync(0xffffffffu, look.squares, lanes);
+  }
+  look.top = __reduce_max_sync(0xffffffffu, look.top);
+  const int warp = threadIdx.x / 32;
+  if (threadIdx.x % 32 == 0) shared.squares[warp] = look.squares, shared.tops[warp] = look.top;
+  __syncthreads();
+  uint32_t top = 0;
+#pragma unroll
+  for (int i = 0; i < kNormWarps; ++i) top = max(top, shared.tops[i]);
+  TokenScale s = {1, 1, 1};
+  if (in.norm) s.inverse_rms = inverse_rms(shared.squares, in.k, in.eps);
+  const float most = __uint_as_float(top) * s.inverse_rms;
+  if constexpr (kX == XTerms::kFixed) {
+    const float fixed = fixed_top(__float_as_uint(most), in.whole_numbers);
+    s.unit = fixed / kFixedMost, s.factor = kFixedMost / fixed;
+  } else if constexpr (kX == XTerms::kF16) {
+    s.unit = power_scale(most), s.factor = inverse_power(s.unit);
+  }
+  return s;
+}
+
+__device__ __forceinline__ float4 normed(const float4& v, const float4& w, float inverse) {
+  return {v.x * inverse * w.x, v.y * inverse * w.y, v.z * inverse * w.z, v.w * inverse * w.w};
+}
+
+// A token of plain numbers whose columns are kAhead rounds of all threads at most, all on their way
+// at once. Functions of their own: kernels of every format would hold this code again, which runs
+// once in each of them and has to be fetched first.
+template <XTerms kX, int kAhead>
+static __device__ __noinline__ float stage_plain(TokenIn in, TokenOut to, StageMemory* shared) {
+  const int first = 4 * threadIdx.x;
+  const auto weights = [&](int column) {
+    return in.norm && column < in.k ? *reinterpret_cast<const float4*>(in.norm + column)
+                                    : float4{1, 1, 1, 1};
+  };
+  float4 v[kAhead];
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i) {
+    const int column = first + i * kColumnsAtOnce;
+    v[i] = {0, 0, 0, 0};
+    if (column < in.k) v[i] = *reinterpret_cast<const float4*>(in.row + column);
+  }
+  Look look;
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i) look.add(v[i], weights(first + i * kColumnsAtOnce));
+  const TokenScale s = scale_of<kX>(look, in, *shared);
+  to.factor = s.factor;
+#pragma unroll
+  for (int i = 0; i < kAhead; ++i) {
+    const int column = first + i * kColumnsAtOnce;
+    if (column < in.columns) put<kX>(to, column, normed(v[i], weights(column), s.inverse_rms));
+  }
+  return s.unit;
+}
+
+// Any other.
+template <XTerms kX>
+static __device__ __noinline__ float stage_any(const LinearArgs& a, int t, TokenIn in, TokenOut to,
+                                               StageMemory* shared) {
+  const auto weights = [&](int column) {
+    const auto one = [&](int c) { return in.norm && c < in.k ? in.norm[c] : 1.0f; };
+    return float4{one(column), one(column + 1), one(column + 2), one(column + 3)};
+  };
+  Look look;
+  float4 v;
+#pragma unroll 1
+  for (int column = 4 * threadIdx.x; column < in.columns; column += kColumnsAtOnce) {
+    load_any_act(a.x, t, column, in.k, v);
+    look.add(v, weights(column));
+  }
+  const TokenScale s = scale_of<kX>(look, in, *shared);
+  to.factor = s.factor;
+  float x_factor = 1;
+#pragma unroll 1
+  for (int column = 4 * threadIdx.x; column < in.columns; column += kColumnsAtOnce) {
+    x_factor = load_any_act(a.x, t, column, in.k, v);
+    put<kX>(to, column, normed(v, weights(column), s.inverse_rms));
+  }
+  return s.unit * x_factor;
+}
+
 // Token t by all threads of the CTA, each taking four neighbours of every 2048 columns; returned:
 // what its sums have to be multiplied with. Not synchronised afterwards.
 template <XTerms kX>
 __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int units,
                              StageMemory& shared, const StagedX& out) {
-  constexpr int kAhead = 7;  // rounds whose loads are under way together
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const int first = 4 * threadIdx.x, columns = units * kUnit;
+  const auto aligned = [](const float* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; };
   const float* row = static_cast<const float*>(a.x.data) + t * a.x.ld;
   const bool plain = a.x.code == Code::kF32 && a.x.scale == Scale::kNone && a.k % 4 == 0 &&
-                     (reinterpret_cast<uintptr_t>(row) & 15) == 0;
-  float sum = 0;
-  uint32_t top = 0;
-  const auto look = [&](int column, const float4& v) {
-    sum = fmaf(v.w, v.w, fmaf(v.z, v.z, fmaf(v.y, v.y, fmaf(v.x, v.x, sum))));
-    float4 w = {1, 1, 1, 1};
-    if (a.norm_weight) load_norm(a, column, w);
-    const auto bits = [](float number) { return __float_as_uint(fabsf(number)); };
-    top =
-        max(max(max(bits(v.x * w.x), bits(v.y * w.y)), max(bits(v.z * w.z), bits(v.w * w.w))), top);
-  };
-  float4 held[kAhead];
-  const bool holds = plain && columns <= kAhead * kColumnsAtOnce;
-  if (holds) {
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const int column = first + i * kColumnsAtOnce;
-      held[i] = {0, 0, 0, 0};
-      if (column < a.k) held[i] = *reinterpret_cast<const float4*>(row + column);
-    }
-  }
-  if (kX != XTerms::kTwoBf16 || a.norm_weight) {
-    if (holds) {
-#pragma unroll
-      for (int i = 0; i < kAhead; ++i) {
-        if (i * kColumnsAtOnce < columns) look(first + i * kColumnsAtOnce, held[i]);
-      }
-    } else {
-#pragma unroll 1
-      for (int column = first; column < columns; column += kColumnsAtOnce) {
-        float4 v;
-        load_any_act(a.x, t, column, a.k, v);
-        look(column, v);
-      }
-    }
-#pragma unroll
-    for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
-    top = __reduce_max_sync(0xffffffffu, top);
-    if (lane == 0) shared.squares[warp] = sum, shared.tops[warp] = top;
-    __syncthreads();
-    top = 0;
-#pragma unroll
-    for (int i = 0; i < kNormWarps; ++i) top = max(top, shared.tops[i]);
-  }
-  const float inverse = a.norm_weight ? inverse_rms(shared.squares, a.k, a.norm_eps) : 1;
-  const float most = __uint_as_float(top) * inverse;
-  float unit = 1, factor = 1;  // of x as it is staged; its inverse
-  if constexpr (kX == XTerms::kFixed) {
-    const float fixed = fixed_top(__float_as_uint(most), a.x.scale != Scale::kNone);
-    unit = fixed / kFixedMost, factor = kFixedMost / fixed;
-  } else if constexpr (kX == XTerms::kF16) {
-    unit = power_scale(most), factor = inverse_power(unit);
-  }
-  const TokenOut to = {out, t, a.m, sums_per_unit, factor};
-  const auto finish = [&](int column, const float4& v) {
-    float four[4] = {v.x, v.y, v.z, v.w};
-    if (a.norm_weight) {
-      float4 w;
-      load_norm(a, column, w);
-      four[0] = v.x * inverse * w.x, four[1] = v.y * inverse * w.y;
-      four[2] = v.z * inverse * w.z, four[3] = v.w * inverse * w.w;
-    }
-    put<kX>(to, column, four);
-  };
-  float x_factor = 1;
-  if (holds) {
-#pragma unroll
-    for (int i = 0; i < kAhead; ++i) {
-      const int column = first + i * kColumnsAtOnce;
-      if (column < columns) finish(column, held[i]);
-    }
-  } else {
-#pragma unroll 1
-    for (int column = first; column < columns; column += kColumnsAtOnce) {
-      float4 v;
-      x_factor = load_any_act(a.x, t, column, a.k, v);
-      finish(column, v);
-    }
-  }
-  return unit * x_factor;
+                     aligned(row) && aligned(a.norm_weight);
+  const TokenIn in = {row, a.norm_weight, a.norm_eps,
+                      a.k, units * kUnit, a.x.scale != Scale::kNone};
+  const TokenOut to = {out.x + int64_t{t} * out.row_halves,
+                       int64_t{a.m} * out.row_halves,
+                       out.sums + t,
+                       out.pitch,
+                       sums_per_unit,
+                       1};
+  if (plain && in.columns <= 2 * kColumnsAtOnce) return stage_plain<kX, 2>(in, to, &shared);
+  if (plain && in.columns <= 7 * kColumnsAtOnce) return stage_plain<kX, 7>(in, to, &shared);
+  return stage_any<kX>(a, t, in, to, &shared);
 }
 
 }  // namespace lowbit::cuda
