@@ -55,8 +55,7 @@ void fail_above_ceiling(Record* record, std::string_view what, const Estimate& f
 
 // What `work` could run at if nothing but multiply-adds took time.
 double flop_ceiling(const Work& work, const Ceilings& ceilings) {
-  return work.flops() /
-         (work.float_flops / ceilings.float_flops + work.integer_flops / ceilings.integer_flops);
+  return work.flops() / compute_seconds(work, ceilings);
 }
 
 }  // namespace

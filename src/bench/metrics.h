@@ -95,6 +95,10 @@ inline constexpr Metric kMetrics[] = {
      "largest resident memory of the process while the case loaded and ran (VmHWM, reset before "
      "each case; absent where the kernel does not allow the reset)",
      About::kMemory, From::kMeasurement, Hint::kBytes, Better::kLower, true},
+    {"peak_device_memory", "GPU peak", "bytes",
+     "most memory that buffers took on the GPU at once while the case loaded and ran; the driver's "
+     "own, some hundred MB, is not in it",
+     About::kMemory, From::kMeasurement, Hint::kBytes, Better::kLower, true},
     {"bits_per_weight", "bits/weight", "bits",
      "8 * bytes of all Linears as resident / their weights, scales and zeros included",
      About::kMemory, From::kCount, Hint::kNumber, Better::kLower, false},
@@ -121,7 +125,7 @@ inline constexpr Metric kMetrics[] = {
      From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"flop_ceiling", "decode FLOP ceiling", "FLOP/s",
      "flops_per_token / the time that its multiply-adds take at float_ceiling and, where the "
-     "kernel multiplies integers, at integer_ceiling",
+     "kernel multiplies integers or 8-bit floats, at integer_ceiling or float8_ceiling",
      About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"flop_fraction", "of FLOP ceiling", "fraction", "flop_rate / flop_ceiling", About::kCeiling,
      From::kMeasurement, Hint::kPercentage, Better::kHigher, false},
@@ -164,10 +168,16 @@ inline constexpr Metric kMetrics[] = {
     {"read_memory", "memory", "bytes/s", "machine: read bandwidth of the memory, all threads",
      About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"float_ceiling", "f32", "FLOP/s",
-     "machine: 2 * float multiply-adds from registers / time, all threads, widest vectors",
+     "machine: 2 * float multiply-adds from registers / time, all threads, widest vectors; of a "
+     "GPU "
+     "bf16 in tensor cores",
      About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"integer_ceiling", "int8", "OP/s",
-     "machine: 2 * 8-bit integer multiply-adds from registers / time, all threads", About::kCeiling,
+     "machine: 2 * 8-bit integer multiply-adds from registers / time, all threads; of a GPU in "
+     "tensor cores",
+     About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
+    {"float8_ceiling", "fp8", "FLOP/s",
+     "machine: 2 * 8-bit float multiply-adds in the GPU's tensor cores / time", About::kCeiling,
      From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"linear_time", "one call", "s",
      "one call of a Linear, rounding of its input included, weights from memory: copies larger "

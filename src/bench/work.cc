@@ -16,8 +16,7 @@ void add_linear(const Linear& linear, int32_t m, bool decode, Work* work) {
   const double flops = 2.0 * m * static_cast<double>(linear.n) * static_cast<double>(linear.k);
   const bool own = decode && !(linear.input.decode == linear.input.prefill);
   const LinearPlan& plan = own ? linear.decode_plan : linear.plan;
-  const bool integer = plan.pick(m).products == Products::kInteger;
-  (integer ? work->integer_flops : work->float_flops) += flops;
+  work->flops(plan.pick(m).products) += flops;
 }
 
 }  // namespace

@@ -6,11 +6,20 @@
 namespace lowbit {
 
 // Operations are two per multiply-add. Which of them a kernel does with small integers depends on
-// the kernel (ops/linear.h); attention is always done with floats.
+// the kernel (Products of ops/linear.h); attention is always done with floats.
 struct Work {
   double bytes = 0;  // read: weights once a step, state of every position once a sequence
-  double float_flops = 0, integer_flops = 0;
-  double flops() const { return float_flops + integer_flops; }
+  double float_flops = 0, integer_flops = 0, float8_flops = 0;
+  double flops() const { return float_flops + integer_flops + float8_flops; }
+  double& flops(Products products) { return this->*of(products); }
+  double flops(Products products) const { return this->*of(products); }
+
+ private:
+  static double Work::*of(Products products) {
+    return products == Products::kInteger  ? &Work::integer_flops
+           : products == Products::kFloat8 ? &Work::float8_flops
+                                           : &Work::float_flops;
+  }
 };
 
 class WorkCounter {
