@@ -103,9 +103,10 @@ void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loade
                          std::span<const RunTiming> runs, const SpeedOptions& options) {
   const WorkCounter counter(loaded);
   const double context = options.depth + options.prompt_tokens + options.new_tokens / 2.0;
-  const Work decode = counter.decode(1, context), prefill = counter.prefill(options.prompt_tokens);
+  const Work decode = counter.decode(options.batch, context);
+  const Work prefill = counter.prefill_all(options.batch, options.prompt_tokens);
   const bool decodes = options.new_tokens > 1;
-  if (decodes) record->set("bytes_per_token", exact(decode.bytes));
+  if (decodes) record->set("bytes_per_token", exact(decode.bytes / options.batch));
   c.phase("measuring the ceiling");
   const std::optional<Ceilings> known = known_ceilings(record->fingerprint);
   const HostLoad before = host_load();
@@ -119,7 +120,7 @@ void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loade
   if (!known) measure(0.2);
   // Before we call it wrong: was the machine busy?
   if (highest_share(runs, decode, prefill, ceilings) > 1) measure(1);
-  add_work(record, runs, decode, prefill, ceilings);
+  add_work(record, runs, decode, prefill, ceilings, options.batch);
   if (decodes) measure_read_ceiling(record, c.backend, runs, decode.bytes, known);
   if (known) {
     record->roof_unstable = known->unstable;
@@ -147,7 +148,7 @@ std::vector<RunTiming> watched_runs(Record* record, const Case& c, Stepper& step
   const std::vector<std::string> disturbed = disturbances(before, host_load());
   record->unstable.insert(record->unstable.end(), disturbed.begin(), disturbed.end());
   add_speed(record, runs, options);
-  if (watch) add_energy(record, runs, watch->stop(), options.new_tokens);
+  if (watch) add_energy(record, runs, watch->stop(), options.new_tokens * options.batch);
   return runs;
 }
 
@@ -234,6 +235,7 @@ LoadOptions load_options(const BenchCase& c, const Backend& backend) {
   LoadOptions options;
   options.plan = parse_plan(c.plan, backend);
   if (c.format != "stored") options.policy = policy_of(parse_method(c.format));
+  if (!c.head.empty()) options.policy.head = parse_tensor_policy(c.head);
   options.kv_format = parse_cache_name(c.kv_format);
   return options;
 }
@@ -244,6 +246,8 @@ SpeedOptions speed_options(const BenchCase& c, const Tokenizer* tokenizer) {
       .prompt_tokens = c.prompt_tokens,
       .new_tokens = c.new_tokens,
       .depth = c.depth,
+      .batch = c.batch,
+      .cache_size = c.cache_size,
       .seed = seed,
       .min_samples = c.min_samples,
       .max_seconds = c.max_seconds,
@@ -260,9 +264,8 @@ SpeedOptions speed_options(const BenchCase& c, const Tokenizer* tokenizer) {
 
 StepperOptions stepper_options(const SpeedOptions& options, StepPlan plan) {
   const int64_t context = int64_t{options.depth} + options.prompt_tokens + options.new_tokens - 1;
-  return {.max_sequences = 1,
-          .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens)),
-          .plan = plan};
+  const int64_t room = std::max<int64_t>({context, kHashTokens, options.cache_size});
+  return {.max_sequences = options.batch, .max_context = static_cast<int32_t>(room), .plan = plan};
 }
 
 void describe(Record* record, const Backend& backend) {

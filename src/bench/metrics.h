@@ -46,15 +46,17 @@ struct Metric {
 };
 
 // P = prompt_tokens, N = new_tokens: the prompt yields the first token, N - 1 decode steps the
-// rest.
+// rest. B = batch: so many sequences do it together.
 inline constexpr Metric kMetrics[] = {
     {"prefill_tps", "prefill", "tokens/s",
-     "P / time of the forward passes over the prompt, logits of its last token included",
+     "B * P / time of the forward passes over the prompt, logits of its last token included",
      About::kSpeed, From::kMeasurement, Hint::kRate, Better::kHigher, true},
     {"decode_tps", "decode", "tokens/s",
-     "(N - 1) / time of the N - 1 decode steps; a step feeds one token and draws the next",
+     "B * (N - 1) / time of the N - 1 decode steps; a step feeds one token of each of the B "
+     "sequences "
+     "and draws the next",
      About::kSpeed, From::kMeasurement, Hint::kRate, Better::kHigher, true},
-    {"tps", "overall", "tokens/s", "N / (ttft + time of the decode steps)", About::kSpeed,
+    {"tps", "overall", "tokens/s", "B * N / (ttft + time of the decode steps)", About::kSpeed,
      From::kMeasurement, Hint::kRate, Better::kHigher, true},
     {"ttft", "ttft", "s",
      "time to first token: from the prompt's ids to the first drawn token's id on the host",
@@ -84,7 +86,9 @@ inline constexpr Metric kMetrics[] = {
      "embedding, norms; a matrix that serves as both embedding and head counts once",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, true},
     {"kv_bytes", "kv", "bytes",
-     "KV cache and other state allocated for one sequence of P + N tokens, in pages of 64: "
+     "KV cache and other state allocated for B sequences of P + N tokens (or cache_size), in pages "
+     "of "
+     "64: "
      "kv_bytes_per_token * tokens of those pages",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, false},
     {"kv_bytes_per_token", "kv/token", "bytes",
@@ -106,8 +110,9 @@ inline constexpr Metric kMetrics[] = {
      "8 * bytes of all Linears as their format stores them / their weights, scales included",
      About::kMemory, From::kCount, Hint::kNumber, Better::kLower, false},
     {"bytes_per_token", "per token", "bytes",
-     "what one decode step must read: every weight of a step once + state bytes per token * the "
-     "mean context, P + N / 2",
+     "what one decode step must read / B: every weight of a step once + B * state bytes per token "
+     "* "
+     "the mean context, P + N / 2",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, true},
     {"prefill_bytes", "prefill reads", "bytes",
      "what the prompt's steps must read: every weight once a step, the head once, state of the "
@@ -121,7 +126,7 @@ inline constexpr Metric kMetrics[] = {
      "* "
      "layers * positions that the P tokens attend to",
      About::kSpeed, From::kCount, Hint::kFlops, Better::kNeither, false},
-    {"flop_rate", "decode rate", "FLOP/s", "flops_per_token / tpot", About::kCeiling,
+    {"flop_rate", "decode rate", "FLOP/s", "B * flops_per_token / tpot", About::kCeiling,
      From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"flop_ceiling", "decode FLOP ceiling", "FLOP/s",
      "flops_per_token / the time that its multiply-adds take at float_ceiling and, where the "
@@ -140,7 +145,8 @@ inline constexpr Metric kMetrics[] = {
      "prefill_flop_rate / prefill_flop_ceiling", About::kCeiling, From::kMeasurement,
      Hint::kPercentage, Better::kHigher, false},
     {"energy_per_token", "energy/token", "J",
-     "energy of the device from the start of a run to its end / N, the prompt's share included; "
+     "energy of the device from the start of a run to its end / (B * N), the prompt's share "
+     "included; "
      "RAPL packages and memory on CPUs, NVML on GPUs",
      About::kEnergy, From::kMeasurement, Hint::kEnergy, Better::kLower, false},
     {"power", "power", "W", "energy of the device during a run / its time", About::kEnergy,
@@ -150,8 +156,8 @@ inline constexpr Metric kMetrics[] = {
     {"device_temperature", "temperature", "deg C",
      "highest temperature of the GPU while the case was timed", About::kEnergy, From::kMeasurement,
      Hint::kNumber, Better::kLower, false},
-    {"bandwidth", "read", "bytes/s", "bytes_per_token / tpot", About::kCeiling, From::kMeasurement,
-     Hint::kBandwidth, Better::kHigher, false},
+    {"bandwidth", "read", "bytes/s", "B * bytes_per_token / tpot", About::kCeiling,
+     From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"ceiling", "ceiling", "bytes/s",
      "read bandwidth of this machine, all threads, of the cache or memory that holds "
      "bytes_per_token: as `lowbit roofline` stored it, or over a buffer of that size if it is "

@@ -28,8 +28,10 @@ class WorkCounter {
 
   // One decode step of `batch` sequences, each of which attends to `context` positions.
   Work decode(int32_t batch, double context) const;
-  // A prompt of one sequence in as many steps as it needs, logits for its last token.
-  Work prefill(int32_t tokens) const;
+  // A prompt of one sequence in as many steps as it needs, with `rows` rows of logits in the last.
+  Work prefill(int32_t tokens, int32_t rows = 1) const;
+  // Prompts of `batch` sequences as prefill_all() of bench/measure.h runs them.
+  Work prefill_all(int32_t batch, int32_t tokens) const;
 
   double state_bytes_per_token() const { return state_bytes_; }  // of one sequence
 

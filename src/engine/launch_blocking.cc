@@ -32,7 +32,7 @@ std::string_view variable(const char* name) {
 
 std::unique_ptr<Trace> launch_blocking(const Backend& backend) {
   const std::string_view own = variable("LOWBIT_LAUNCH_BLOCKING");
-  if (own != "" && own != "0" && own != "1") {
+  if (!own.empty() && own != "0" && own != "1") {
     throw_error("LOWBIT_LAUNCH_BLOCKING={}: must be 0 or 1", own);
   }
   if (own != "1" && variable("CUDA_LAUNCH_BLOCKING") != "1") return nullptr;

@@ -224,6 +224,13 @@ TEST_F(WorkOf, ALongPromptReadsTheWeightsOncePerStepAndTheHeadOnce) {
   EXPECT_GT(two.flops(), 2 * (one.flops() - head));
 }
 
+TEST_F(WorkOf, PromptsOfABatchShareOneStepForTheirLastTokens) {
+  const Work one = counter_.prefill(5), three = counter_.prefill_all(3, 5);
+  EXPECT_DOUBLE_EQ(counter_.prefill_all(1, 5).bytes, one.bytes);
+  EXPECT_NEAR(three.flops(), 3 * one.flops(), 1e-6 * one.flops());
+  EXPECT_DOUBLE_EQ(three.bytes, 3 * counter_.prefill(4, 0).bytes + counter_.decode(3, 5).bytes);
+}
+
 TEST_F(WorkOf, ComputingTakesOverAtTheFirstBatchWhereItIsSlower) {
   Ceilings machine = kMachine;
   machine.levels = {{"memory", 0, 1e9}};
