@@ -287,6 +287,12 @@ std::string harness_help() {
 
 namespace {
 
+void write_memory(const HarnessConfig& c, const MemoryTimeline& memory) {
+  const std::string path = c.memory_profile + ".json";
+  write_file_atomically(path, snapshot_json(memory, memory.failure() ? "OOM" : "0"));
+  print(memory_text(memory) + "wrote " + path + "\n");
+}
+
 // All samples; `memory` may be null.
 int run_samples(const HarnessConfig& c, MemoryTimeline* memory) {
   const ModelOptions options = model_options(c);
@@ -309,6 +315,7 @@ int run_samples(const HarnessConfig& c, MemoryTimeline* memory) {
   const auto bytes = static_cast<double>(loaded.model->memory().per_step);
   run_sample(run, prompt, static_cast<uint64_t>(c.seed));  // as its compile run, not counted
   run.memory = nullptr;                                    // samples that count have no hook
+  if (memory) write_memory(c, *memory);
   std::vector<Sample> samples;
   for (int32_t i = 0; i < c.num_samples; ++i) {
     if (i > 0 && c.interactive) prompt = prompt_ids(c, loaded, text = prompt_text(c));
@@ -339,12 +346,6 @@ int run_samples(const HarnessConfig& c, MemoryTimeline* memory) {
   return 0;
 }
 
-void write_memory(const HarnessConfig& c, const MemoryTimeline& memory) {
-  const std::string path = c.memory_profile + ".json";
-  write_file_atomically(path, snapshot_json(memory, memory.failure() ? "OOM" : "0"));
-  print(memory_text(memory) + "wrote " + path + "\n");
-}
-
 }  // namespace
 
 int run_harness(const std::vector<std::string>& args) {
@@ -357,9 +358,7 @@ int run_harness(const std::vector<std::string>& args) {
   constexpr size_t kEntries = 100000;
   MemoryTimeline memory(kEntries);
   try {
-    const int code = run_samples(c, &memory);
-    write_memory(c, memory);
-    return code;
+    return run_samples(c, &memory);
   } catch (const OutOfMemory&) {
     write_memory(c, memory);
     throw;
