@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "bench/bench_model.h"
-#include "bench/ceiling.h"
+#include "bench/device_ceiling.h"
 #include "bench/machine_ceilings.h"
 #include "bench/measure.h"
 #include "bench/op_timeline.h"
@@ -179,19 +179,19 @@ std::vector<double> rates(const std::vector<double>& seconds, double amount) {
 }
 
 // How near a call comes to what `lowbit roofline` has measured of this machine.
-void add_roof(Record* record, const std::vector<double>& cold, double bytes, double flops,
-              Products products) {
+void add_roof(Record* record, const Backend& backend, const std::vector<double>& cold, double bytes,
+              double flops, Products products) {
   const std::optional<Ceilings> known = known_ceilings(record->fingerprint);
   if (!known) {
-    record->not_measured.emplace_back("linear_of_roof", "run `lowbit roofline` once before");
+    record->not_measured.emplace_back(
+        "linear_of_roof", fmt::format("run `lowbit roofline device={}` once before", backend.name));
     return;
   }
   double bandwidth = known->levels.back().bytes_per_second, rate = known->flops(products);
   const auto least = [&] { return std::max(bytes / bandwidth, flops / rate); };
   if (series_estimate(cold).lo < least()) {  // before we call it wrong: was the machine busy?
-    bandwidth = std::max(bandwidth,
-                         read_ceiling(cold_bytes(record->fingerprint.threads), 1).bytes_per_second);
-    rate = std::max(rate, compute_ceiling(products, 1));
+    bandwidth = std::max(bandwidth, read_ceiling(backend, cold_bytes(backend), 1).bytes_per_second);
+    rate = std::max(rate, compute_ceiling(backend, products, 1));
   }
   record->set("linear_of_roof", rates(cold, least()));
   record->roof_unstable = known->unstable;
@@ -311,13 +311,13 @@ const Microbench::Times& Microbench::baseline(const MicrobenchCase& c, const Bac
   base.method = kBaseline;
   LinearBench bench(backend, problem(base));
   Times times{{}, bench.time_warm(config_.sampling)};
-  times.cold = bench.time_cold(config_.sampling, cold_bytes(backend.info().threads));
+  times.cold = bench.time_cold(config_.sampling, cold_bytes(backend));
   return baselines_.emplace(key, std::move(times)).first->second;
 }
 
 void Microbench::measure(Record* record, const MicrobenchCase& c, const Backend& backend) {
   const LinearProblem p = problem(c);
-  const int64_t cold_size = cold_bytes(backend.info().threads);
+  const int64_t cold_size = cold_bytes(backend);
   record->reason = too_large(p, cold_size, available_memory());
   if (!record->reason.empty()) {
     record->status = Status::kSkip;
@@ -354,7 +354,7 @@ void Microbench::measure(Record* record, const MicrobenchCase& c, const Backend&
     const double flops = 2 * weights * c.m;
     record->set("linear_bandwidth", rates(own.cold, bytes));
     record->set("linear_flop_rate", rates(own.cold, flops));
-    add_roof(record, own.cold, bytes, flops, bench.kernel().products);
+    add_roof(record, backend, own.cold, bytes, flops, bench.kernel().products);
   }
   if (!c.profile || c.output_dir.empty()) return;
   OpTimeline timeline(backend);

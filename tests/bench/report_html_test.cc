@@ -127,7 +127,11 @@ TEST(HtmlReport, AMachinesLevelsAreDrawnIntoTheRoofline) {
                             .measured = "2026-01-01T00:00:00Z"};
   std::vector<Record> records = sample_records();
   const std::string without = report_html(records);
-  records.push_back(ceilings_record(machine, 2));
+  Ceilings gpu = machine;
+  gpu.gpu = "Some GPU";
+  records.push_back(ceilings_record(gpu, machine_fingerprint()));
+  EXPECT_EQ(count(report_html(records), "class=\"roof2\""), 0);  // not what the cases ran on
+  records.push_back(ceilings_record(machine, machine_fingerprint()));
   const std::string with = report_html(records);
   EXPECT_EQ(count(without, "class=\"roof2\""), 0);
   EXPECT_EQ(count(with, "class=\"roof2\""), 4);  // two levels on each of two plots
