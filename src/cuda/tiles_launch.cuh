@@ -10,7 +10,7 @@
 namespace lowbit::cuda {
 
 constexpr int kWholeSm = 226 * 1024;  // of shared memory
-constexpr int kStaticShared = 2 * 1024;
+constexpr int kStaticShared = 3 * 1024;
 constexpr int kLeastRing = 96 * 1024;
 constexpr int kLeastSlots = 2;  // of a ring, where blocks are small enough
 
@@ -154,7 +154,7 @@ void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
   }
   static const bool allowed = (allow_shared_memory(chain_kernel<W, S, kN>), true);
   (void)allowed;
-  launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads,
+  launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads + kFeederThreads,
              kTileWarps * slots * slot_bytes + kPartialBytes + x_bytes,
              static_cast<cudaStream_t>(stream), chain);
 }
@@ -172,7 +172,8 @@ void launch_kernel(const LinearArgs& l, const TileShape& shape, Stream stream_) 
   if (a.prepared.x) launch_pdl(prepare_kernel<W::kX>, l.m, kTileThreads, 0, stream, a);
   static const bool allowed = (allow_shared_memory(tiles_kernel<W, S, kN>), true);
   (void)allowed;
-  launch_pdl(tiles_kernel<W, S, kN>, plan.grid, kTileThreads, plan.shared_bytes, stream, a);
+  launch_pdl(tiles_kernel<W, S, kN>, plan.grid, kTileThreads + kFeederThreads, plan.shared_bytes,
+             stream, a);
 }
 
 // The first of several Scales that takes the stream; one of them does.
