@@ -292,6 +292,11 @@ TEST(Quantize, DamagedContainersAreRefusedByName) {
   expect_one_line(with([](json& q) { q["formats"][kDown] = "int8"; }), {kDown, "codes"});
   expect_one_line(with([](json& q) { q["formats"][kDown] = "int4-g64"; }), {kDown, "scales"});
   expect_one_line(with([](json& q) { q["formats"].erase(kDown); }), {kDown});
+  expect_one_line(with([](json& q) { q["formats"][kDown] = "int4-g32-sym"; }),
+                  {"model.safetensors", kDown + std::string("_zeros: is not used by int4-g32-sym"),
+                   "put quantization_config.formats back", "quantize the original model again"});
+  expect_one_line(with([](json& q) { q["formats"]["model.norm.weight"] = "int8"; }),
+                  {"config.json", "no tensor model.norm.weight_codes"});
   expect_one_line(with([](json& q) { q["formats"] = nullptr; }), {"formats"});
 }
 
