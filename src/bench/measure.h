@@ -57,6 +57,9 @@ std::vector<int32_t> prompt_ids(int32_t vocab, const SpeedOptions& options);
 // Leaves `depth` tokens in sequence 0; those of the run before, if they are still there.
 void fill_context(Stepper& stepper, const SpeedOptions& options);
 
+// Error: depth, prompt and new tokens do not fit a context of so many tokens.
+void check_context(const SpeedOptions& options, int64_t context);
+
 // Sequence 0 holds nothing, or the depth that a run with the same options left. Error: depth,
 // prompt and new tokens do not fit the stepper's context. No trace may be attached.
 RunTiming time_run(Stepper& stepper, const SpeedOptions& options);

@@ -380,7 +380,7 @@ Record Microbench::run(const MicrobenchCase& c, const Backend& backend) {
   describe(&record, backend);
   const auto fail = [&](const std::string& reason) {
     record.status = Status::kFail;
-    record.reason = reason;
+    record.reason = one_line(reason);
   };
   if (!c.skip.empty()) {
     record.status = Status::kSkip;
