@@ -12,6 +12,7 @@
 #include "base/build_info.h"
 #include "base/check.h"
 #include "base/text.h"
+#include "engine/launch_blocking.h"
 
 namespace lowbit {
 namespace {
@@ -48,7 +49,8 @@ std::string help() {
          "\n  --help      this text; `lowbit COMMAND --help` for a command's options\n"
          "  --version   version, commit, compiler and backends\n\n"
          "A model is a Hugging Face folder, a .gguf file, embedded:NAME (linked into the binary)\n"
-         "or synthetic:NAME (random weights of a known shape, for speed and memory).\n";
+         "or synthetic:NAME (random weights of a known shape, for speed and memory).\n\n" +
+         kLaunchBlockingHelp;
 }
 
 std::string version() {

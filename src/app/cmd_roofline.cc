@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "base/thread_pool.h"
 #include "bench/bench_model.h"
+#include "bench/device_watch.h"
 #include "bench/roofline.h"
 
 namespace lowbit {
@@ -32,7 +33,23 @@ std::string help() {
   return text;
 }
 
-Ceilings ceilings_for(const RooflineConfig& config) {
+// What a stored result is found by.
+Fingerprint machine_of(const Backend& backend) {
+  Record record;
+  record.fingerprint = machine_fingerprint();
+  describe(&record, backend);
+  record.fingerprint.threads = thread_pool().workers();
+  if (backend.device) {
+    const FoundSource found = open_nvml();
+    if (found.source) {
+      record.fingerprint.gpu_driver = found.source->driver();
+      record.fingerprint.power_limit = found.source->power_limit();
+    }
+  }
+  return record.fingerprint;
+}
+
+Ceilings ceilings_for(const RooflineConfig& config, const Backend& backend) {
   if (config.bandwidth > 0) {
     return {.levels = {{"memory", 0, config.bandwidth * 1e9}},
             .float_flops = config.compute * 1e12,
@@ -40,22 +57,22 @@ Ceilings ceilings_for(const RooflineConfig& config) {
             .measured = ""};
   }
   const std::string path = ceilings_path();
-  Fingerprint machine = machine_fingerprint();
-  machine.threads = thread_pool().workers();
+  const Fingerprint machine = machine_of(backend);
   if (!config.fresh) {
     if (auto stored = stored_ceilings(path, machine)) return *std::move(stored);
   }
   Ceilings ceilings;
   {
     Progress progress("measuring this machine");
-    ceilings = measure_ceilings([&](std::string_view what) { progress.update(0, 1, what); });
+    ceilings =
+        measure_ceilings(backend, [&](std::string_view what) { progress.update(0, 1, what); });
   }
   if (path.empty()) {
     note("roofline: neither XDG_CACHE_HOME nor HOME is set: the result is not kept");
     return ceilings;
   }
   try {
-    store_ceilings(path, ceilings_record(ceilings, thread_pool().workers()));
+    store_ceilings(path, ceilings_record(ceilings, machine));
     const auto used = stored_ceilings(path, machine);
     if (!ceilings.unstable.empty() && used && used->unstable.empty()) {
       note(
@@ -117,9 +134,8 @@ int cmd_roofline(const std::vector<std::string>& args) {
   }
   const RooflineConfig config = read_config(args);
   const Backend& backend = find_backend(config.device);
-  check_device(config, backend.info());
   if (config.threads > 0) set_threads(config.threads);
-  const Ceilings ceilings = ceilings_for(config);
+  const Ceilings ceilings = ceilings_for(config, backend);
   const std::vector<RooflineRow> rows = roofline(config, backend, ceilings);
   if (config.output == "json") {
     print(roofline_json(rows, ceilings).dump(2) + "\n");

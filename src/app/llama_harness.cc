@@ -15,6 +15,7 @@
 #include "base/timer.h"
 #include "bench/fingerprint.h"
 #include "bench/harness_line.h"
+#include "bench/memory_timeline.h"
 #include "bench/op_timeline.h"
 
 namespace lowbit {
@@ -46,6 +47,11 @@ struct Run {
   const HarnessConfig& config;
   const LoadedModel& loaded;
   Stepper& stepper;
+  MemoryTimeline* memory = nullptr;  // hears of every step; null: nobody does
+
+  void stepped(const std::string& name) const {
+    if (memory) memory->stepped(name, stepper.state().used_bytes(), stepper.scratch_used());
+  }
 };
 
 // One generation of every sequence of the batch. The end-of-sequence token ends nothing, as there.
@@ -59,6 +65,7 @@ Sample run_sample(const Run& run, std::span<const int32_t> prompt, uint64_t seed
   for (int32_t s = 0; s < c.batch_size; ++s) {
     run.stepper.prefill(s, prompt);
     next[static_cast<size_t>(s)] = run.stepper.sample(0, params);
+    run.stepped(fmt::format("prefill of {} tokens", prompt.size()));
   }
   sample.prefill = timer.seconds();
   sample.ids.push_back(next[0]);
@@ -73,6 +80,7 @@ Sample run_sample(const Run& run, std::span<const int32_t> prompt, uint64_t seed
       next[s] = run.stepper.sample(static_cast<int32_t>(s), params);
     }
     sample.ids.push_back(next[0]);
+    run.stepped(fmt::format("decode at {}", run.stepper.length(0)));
   }
   sample.decode = timer.seconds();
   sample.total = total.seconds();
@@ -161,10 +169,8 @@ Means means_of(const HarnessConfig& c, const std::vector<Sample>& samples) {
 
 // Of the whole process on a host; what was allocated where the device has memory of its own.
 double peak_bytes(const Run& run) {
-  if (run.loaded.backend->info().sm == 0) return static_cast<double>(peak_memory());
-  return static_cast<double>(run.loaded.model->memory().total() + run.stepper.scratch_bytes()) +
-         static_cast<double>(run.stepper.state().bytes_per_token()) * run.stepper.max_context() *
-             run.config.batch_size;
+  const DeviceApi* device = run.loaded.backend->device;
+  return static_cast<double>(device ? device->memory().peak : static_cast<size_t>(peak_memory()));
 }
 
 HarnessLine line_of(const Run& run, const Means& means) {
@@ -279,15 +285,20 @@ std::string harness_help() {
          flags_help(fields_of(config));
 }
 
-int run_harness(const std::vector<std::string>& args) {
-  bool help = false;
-  const HarnessConfig c = parse_config(args, &help);
-  if (help) return print(harness_help()), 0;
-  check(c);
+namespace {
+
+void write_memory(const HarnessConfig& c, const MemoryTimeline& memory) {
+  const std::string path = c.memory_profile + ".json";
+  write_file_atomically(path, snapshot_json(memory, memory.failure() ? "OOM" : "0"));
+  print(memory_text(memory) + "wrote " + path + "\n");
+}
+
+// All samples; `memory` may be null.
+int run_samples(const HarnessConfig& c, MemoryTimeline* memory) {
   const ModelOptions options = model_options(c);
-  for (const std::string& remark : harness_remarks(c)) print(remark + "\n");
   reset_peak_memory();
-  const LoadedModel loaded = load_model_for(options);
+  if (const DeviceApi* device = chosen_backend(options).device) device->reset_peak();
+  const LoadedModel loaded = load_model_for(options, /*plan_only=*/false, memory);
   print(fmt::format("Time to load model: {:.2f} seconds\n", loaded.load_seconds));
 
   std::string text = prompt_text(c);
@@ -296,10 +307,15 @@ int run_harness(const std::vector<std::string>& args) {
   const int32_t context =
       c.interactive ? loaded.model->max_context() : context_for(c, *loaded.model, prompt.size());
   Stepper stepper(*loaded.model, *loaded.backend,
-                  {.max_sequences = c.batch_size, .max_context = context});
-  const Run run{c, loaded, stepper};
+                  {.max_sequences = c.batch_size,
+                   .max_context = context,
+                   .plan = loaded.plan,
+                   .memory_trace = memory});
+  Run run{c, loaded, stepper, memory};
   const auto bytes = static_cast<double>(loaded.model->memory().per_step);
   run_sample(run, prompt, static_cast<uint64_t>(c.seed));  // as its compile run, not counted
+  run.memory = nullptr;                                    // samples that count have no hook
+  if (memory) write_memory(c, *memory);
   std::vector<Sample> samples;
   for (int32_t i = 0; i < c.num_samples; ++i) {
     if (i > 0 && c.interactive) prompt = prompt_ids(c, loaded, text = prompt_text(c));
@@ -328,6 +344,25 @@ int run_harness(const std::vector<std::string>& args) {
   if (!c.write_result.empty()) append_line(c.write_result, record);
   write_dashboard(c, line);
   return 0;
+}
+
+}  // namespace
+
+int run_harness(const std::vector<std::string>& args) {
+  bool help = false;
+  const HarnessConfig c = parse_config(args, &help);
+  if (help) return print(harness_help()), 0;
+  check(c);
+  for (const std::string& remark : harness_remarks(c)) print(remark + "\n");
+  if (c.memory_profile.empty()) return run_samples(c, nullptr);
+  constexpr size_t kEntries = 100000;
+  MemoryTimeline memory(kEntries);
+  try {
+    return run_samples(c, &memory);
+  } catch (const OutOfMemory&) {
+    write_memory(c, memory);
+    throw;
+  }
 }
 
 }  // namespace lowbit

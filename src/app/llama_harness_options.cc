@@ -102,7 +102,7 @@ std::vector<std::string> harness_remarks(const HarnessConfig& c) {
   add(c.linear_causal_mask, "--linear_causal_mask: no effect, a mask is never stored");
   add(c.save, "--save: no effect, `lowbit quantize MODEL --format F --out DIR` stores the weights");
   add(!c.memory_profile.empty(),
-      "--memory_profile: no effect, memory is allocated once; peak_mem has the most in use");
+      "--memory_profile: a timeline in JSON, not a pickle of allocations");
   add(!c.min_sqnr.empty(), "--min_sqnr: no effect, it filters what autoquant may choose");
   return remarks;
 }

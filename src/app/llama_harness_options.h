@@ -49,7 +49,8 @@ void visit(Visitor& v, HarnessConfig& c) {
   v.field("compile", c.compile, "no effect: kernels are compiled already");
   v.field("compile_prefill", c.compile_prefill, "no effect: kernels are compiled already");
   v.field("profile", c.profile, "every op of the last sample, to PATH.json");
-  v.field("memory_profile", c.memory_profile, "no effect: the record line has the peak");
+  v.field("memory_profile", c.memory_profile,
+          "memory by what it is for, from the first tensor on, to PATH.json");
   v.field("device", c.device, "cuda, cpu or ref; empty: cpu");
   v.field("precision", c.precision, "of unquantized weights: torch.bfloat16, float16, float32");
   v.field("write_result", c.write_result, "file that the record line is appended to");

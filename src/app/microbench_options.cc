@@ -148,12 +148,8 @@ void resolve_devices(MicrobenchRequest* request) {
   for (MicrobenchParams& params : request->config.model_params) {
     std::string& device = params.device;
     if (device == "cuda:0") device = "cuda";
-    if (device == "cuda" && has_backend("cuda")) {
-      throw_error(
-          "device = cuda: single Linears are timed on cpu and ref alone, so device=cpu; `lowbit "
-          "bench device=cuda` times whole models on the GPU");
-    }
-    if (device != "cuda" && device != "xpu" && device != "mps") {
+    const bool has_cuda = device == "cuda" && has_backend("cuda");
+    if (has_cuda || (device != "cuda" && device != "xpu" && device != "mps")) {
       find_backend(device);
       continue;
     }

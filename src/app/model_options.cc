@@ -89,13 +89,14 @@ LoadOptions load_options(const ModelOptions& options) {
   return load;
 }
 
-LoadedModel load_model_for(const ModelOptions& options, bool plan_only) {
+LoadedModel load_model_for(const ModelOptions& options, bool plan_only, MemoryTrace* trace) {
   if (options.model.empty()) throw_error("--model is missing; it names what to load");
   if (options.threads != 0) {
     with_context("--threads", [&] { set_threads(options.threads); });
   }
   LoadOptions load_with = load_options(options);
   load_with.plan_only = plan_only;
+  load_with.memory_trace = trace;
   Progress progress("loading " + options.model);
   load_with.progress_context = &progress;
   load_with.progress = [](void* context, int64_t done, int64_t total) {

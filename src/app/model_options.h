@@ -68,8 +68,9 @@ Method parse_format_flag(const std::string& flag, const std::string& text);
 LoadOptions load_options(const ModelOptions& options);
 
 // Sets the threads, loads the model and shows the progress of a long load. With `plan_only` no
-// weights are read (LoadOptions).
-LoadedModel load_model_for(const ModelOptions& options, bool plan_only = false);
+// weights are read (LoadOptions). `trace`, if not null, hears of memory.
+LoadedModel load_model_for(const ModelOptions& options, bool plan_only = false,
+                           MemoryTrace* trace = nullptr);
 
 // "int4 on cpu (AMD EPYC ...), KV bf16; kernels cpu.gemv.int4.avx2, ...": what really runs, in one
 // line.

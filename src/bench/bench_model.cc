@@ -8,7 +8,7 @@
 #include "base/check.h"
 #include "base/file.h"
 #include "base/text.h"
-#include "bench/ceiling.h"
+#include "bench/device_ceiling.h"
 #include "bench/device_watch.h"
 #include "bench/host_load.h"
 #include "bench/machine_ceilings.h"
@@ -51,14 +51,18 @@ int64_t estimated_parameters(const Hyperparams& config) {
 FormatPair stored_pair() { return {format_of(FormatId::kBF16), std::nullopt}; }
 
 // "" or why the case cannot run on this machine.
-std::string reason_to_skip(const BenchCase& c) {
+std::string reason_to_skip(const BenchCase& c, const Backend& backend) {
   const FormatPair pair = c.format == "stored" ? stored_pair() : parse_method(c.format).formats;
   const int64_t parameters = estimated_parameters(open_checkpoint(c.model)->config());
   const double needed = static_cast<double>(parameters) * pair.weights.bits_per_weight() / 8;
-  const auto available = static_cast<double>(available_memory());
+  const DeviceApi* device = backend.device;
+  const double available =
+      device ? static_cast<double>(device->memory().free) : static_cast<double>(available_memory());
   if (available == 0 || needed <= available) return "";
-  return fmt::format("needs about {:.1f} GB of memory for its weights; {:.1f} GB are free",
-                     needed / 1e9, available / 1e9);
+  return fmt::format("needs about {:.1f} GB of {}memory for its weights; {:.1f} GB are free{}",
+                     needed / 1e9, device ? "GPU " : "", available / 1e9,
+                     fmt::format(", enough for {:.1f} bits per weight",
+                                 8 * available / static_cast<double>(parameters)));
 }
 
 std::string distinct(const Model& model, Format Linear::*member) {
@@ -74,8 +78,8 @@ std::string count_text(int64_t count) {
 }
 
 // The read bandwidth that a decode step of this model can have at most on this machine.
-void measure_read_ceiling(Record* record, std::span<const RunTiming> runs, double bytes,
-                          const std::optional<Ceilings>& known) {
+void measure_read_ceiling(Record* record, const Backend& backend, std::span<const RunTiming> runs,
+                          double bytes, const std::optional<Ceilings>& known) {
   double ceiling = 0;
   if (known) {
     const Level& level = known->level_of(bytes);
@@ -87,42 +91,42 @@ void measure_read_ceiling(Record* record, std::span<const RunTiming> runs, doubl
   if (bytes / record->find("tpot")->hi <= ceiling) return add_ceiling(record, runs, bytes, ceiling);
   record->roof = "a buffer as large as the working set, measured with the case";
   const auto size = static_cast<int64_t>(bytes);
-  ceiling = std::max(ceiling, read_ceiling(size).bytes_per_second);
+  ceiling = std::max(ceiling, read_ceiling(backend, size).bytes_per_second);
   if (bytes / record->find("tpot")->hi > ceiling) {  // before we call it wrong: for longer
-    ceiling = std::max(ceiling, read_ceiling(size, 1.5).bytes_per_second);
+    ceiling = std::max(ceiling, read_ceiling(backend, size, 1.5).bytes_per_second);
   }
   add_ceiling(record, runs, bytes, ceiling);
 }
 
-// How far a case is from what this machine can do. A device with memory of its own has no figures
-// of that yet.
+// How far a case is from what this machine can do.
 void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loaded,
                          std::span<const RunTiming> runs, const SpeedOptions& options) {
   const WorkCounter counter(loaded);
   const double context = options.depth + options.prompt_tokens + options.new_tokens / 2.0;
-  const Work decode = counter.decode(1, context), prefill = counter.prefill(options.prompt_tokens);
+  const Work decode = counter.decode(options.batch, context);
+  const Work prefill = counter.prefill_all(options.batch, options.prompt_tokens);
   const bool decodes = options.new_tokens > 1;
-  if (decodes) record->set("bytes_per_token", exact(decode.bytes));
-  if (c.backend.info().sm != 0) {
-    record->not_measured.emplace_back("ceiling_fraction", "ceilings of GPUs are not measured");
-    return;
-  }
+  if (decodes) record->set("bytes_per_token", exact(decode.bytes / options.batch));
   c.phase("measuring the ceiling");
   const std::optional<Ceilings> known = known_ceilings(record->fingerprint);
   const HostLoad before = host_load();
   Ceilings ceilings = known.value_or(Ceilings{});
   const auto measure = [&](double seconds) {
-    ceilings.float_flops =
-        std::max(ceilings.float_flops, compute_ceiling(Products::kFloat, seconds));
-    ceilings.integer_flops =
-        std::max(ceilings.integer_flops, compute_ceiling(Products::kInteger, seconds));
+    for (const Products products : products_of(c.backend)) {
+      double& flops = ceilings.flops(products);
+      flops = std::max(flops, compute_ceiling(c.backend, products, seconds));
+    }
   };
   if (!known) measure(0.2);
   // Before we call it wrong: was the machine busy?
   if (highest_share(runs, decode, prefill, ceilings) > 1) measure(1);
-  add_work(record, runs, decode, prefill, ceilings);
-  if (decodes) measure_read_ceiling(record, runs, decode.bytes, known);
-  record->roof_unstable = known ? known->unstable : disturbances(before, host_load());
+  add_work(record, runs, decode, prefill, ceilings, options.batch);
+  if (decodes) measure_read_ceiling(record, c.backend, runs, decode.bytes, known);
+  if (known) {
+    record->roof_unstable = known->unstable;
+  } else if (!c.backend.device) {
+    record->roof_unstable = disturbances(before, host_load());
+  }
 }
 
 // The times of a case, with what the device and its other users did meanwhile.
@@ -144,7 +148,7 @@ std::vector<RunTiming> watched_runs(Record* record, const Case& c, Stepper& step
   const std::vector<std::string> disturbed = disturbances(before, host_load());
   record->unstable.insert(record->unstable.end(), disturbed.begin(), disturbed.end());
   add_speed(record, runs, options);
-  if (watch) add_energy(record, runs, watch->stop(), options.new_tokens);
+  if (watch) add_energy(record, runs, watch->stop(), options.new_tokens * options.batch);
   return runs;
 }
 
@@ -162,6 +166,9 @@ void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool pe
     record->set("peak_memory", exact(static_cast<double>(peak_memory())));
   } else {
     record->not_measured.emplace_back("peak_memory", "/proc/self/clear_refs cannot be written");
+  }
+  if (const DeviceApi* device = c.backend.device) {
+    record->set("peak_device_memory", exact(static_cast<double>(device->memory().peak)));
   }
   measure_ceilings_of(record, c, loaded, runs, options);
   if (c.options.profile.any()) {
@@ -203,6 +210,7 @@ void run_quality(Record* record, const Case& c, const LoadedModel& loaded) {
 void run_loaded(Record* record, const Case& c) {
   c.phase("loading");
   const bool peak_is_ours = reset_peak_memory();
+  if (c.backend.device) c.backend.device->reset_peak();
   LoadOptions options = load_options(c.keys, c.backend);
   c.profiler.listen(&options);
   const LoadedModel loaded = load(c.keys.model, c.backend, options);
@@ -229,6 +237,7 @@ LoadOptions load_options(const BenchCase& c, const Backend& backend) {
   LoadOptions options;
   options.plan = parse_plan(c.plan, backend);
   if (c.format != "stored") options.policy = policy_of(parse_method(c.format));
+  if (!c.head.empty()) options.policy.head = parse_tensor_policy(c.head);
   options.kv_format = parse_cache_name(c.kv_format);
   return options;
 }
@@ -239,6 +248,8 @@ SpeedOptions speed_options(const BenchCase& c, const Tokenizer* tokenizer) {
       .prompt_tokens = c.prompt_tokens,
       .new_tokens = c.new_tokens,
       .depth = c.depth,
+      .batch = c.batch,
+      .cache_size = c.cache_size,
       .seed = seed,
       .min_samples = c.min_samples,
       .max_seconds = c.max_seconds,
@@ -255,9 +266,8 @@ SpeedOptions speed_options(const BenchCase& c, const Tokenizer* tokenizer) {
 
 StepperOptions stepper_options(const SpeedOptions& options, StepPlan plan) {
   const int64_t context = int64_t{options.depth} + options.prompt_tokens + options.new_tokens - 1;
-  return {.max_sequences = 1,
-          .max_context = static_cast<int32_t>(std::max<int64_t>(context, kHashTokens)),
-          .plan = plan};
+  const int64_t room = std::max<int64_t>({context, kHashTokens, options.cache_size});
+  return {.max_sequences = options.batch, .max_context = static_cast<int32_t>(room), .plan = plan};
 }
 
 void describe(Record* record, const Backend& backend) {
@@ -341,7 +351,7 @@ Record blank_record(const BenchCase& c) {
 Record run_case(const BenchCase& c, const Backend& backend, const CaseOptions& options) {
   Record record = blank_record(c);
   describe(&record, backend);
-  Profiler profiler(options.profile, backend, options.on_text);
+  Profiler profiler(options.profile, options.on_text);
   const auto fail = [&](const std::string& reason, bool out_of_memory) {
     record.status = Status::kFail;
     record.reason = one_line(reason);
@@ -349,7 +359,7 @@ Record run_case(const BenchCase& c, const Backend& backend, const CaseOptions& o
   };
   try {
     check_length(c);
-    record.reason = reason_to_skip(c);
+    record.reason = reason_to_skip(c, backend);
     if (!record.reason.empty()) {
       record.status = Status::kSkip;
     } else {

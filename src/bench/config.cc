@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "models/layer_policy.h"
 #include "quantize/method.h"
 
 namespace lowbit {
@@ -100,6 +101,8 @@ void check(const BenchConfig& c) {
   all_in("prompt_tokens", c.prompt_tokens, 1, kManyTokens);
   all_in("new_tokens", c.new_tokens, 1, kManyTokens);
   all_in("depth", c.depth, 0, kManyTokens);
+  all_in("batch", c.batch, 1, 512);
+  all_in("cache_size", c.cache_size, 0, kManyTokens);
   each("ctx", c.ctx, [](int32_t ctx) {
     if (ctx != 0) check_range("ctx", ctx, 2, kManyTokens);
   });
@@ -122,6 +125,9 @@ void check(const BenchConfig& c) {
   check_choice("output", c.output, {"table", "md", "json", "csv", "jsonl", "sql"});
   each("kv_format", c.kv_format, [](const std::string& format) {
     with_context("kv_format", [&] { parse_cache_name(format); });
+  });
+  each("head", c.head, [](const std::string& head) {
+    if (!head.empty()) with_context("head", [&] { parse_tensor_policy(head); });
   });
   each("device", c.device, [](const std::string&) {});
   each("plan", c.plan, [](const std::string& plan) {
@@ -167,9 +173,12 @@ std::vector<BenchCase> cases_of(const BenchConfig& config) {
   multiply(&cases, config.threads, &BenchCase::threads);
   multiply(&cases, config.kv_format, &BenchCase::kv_format);
   multiply(&cases, config.ctx, &BenchCase::ctx);
+  multiply(&cases, config.cache_size, &BenchCase::cache_size);
   multiply(&cases, config.depth, &BenchCase::depth);
+  multiply(&cases, config.batch, &BenchCase::batch);
   multiply(&cases, config.prompt_tokens, &BenchCase::prompt_tokens);
   multiply(&cases, config.new_tokens, &BenchCase::new_tokens);
+  multiply(&cases, config.head, &BenchCase::head);
   multiply(&cases, expand_formats(config.format), &BenchCase::format);
   return cases;
 }

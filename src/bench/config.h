@@ -38,12 +38,15 @@ template <template <class> class Axis>
 struct CaseKeys : MeasureKeys {
   Axis<std::string> model;
   Axis<std::string> format = {"standard"};
+  Axis<std::string> head = {""};
   Axis<std::string> device = {"cpu"};
   Axis<std::string> plan = {"auto"};
   Axis<int32_t> threads = {0};
   Axis<int32_t> prompt_tokens = {128};
   Axis<int32_t> new_tokens = {64};
   Axis<int32_t> depth = {0};
+  Axis<int32_t> batch = {1};
+  Axis<int32_t> cache_size = {0};
   Axis<int32_t> ctx = {0};
   Axis<std::string> kv_format = {"bf16"};
 };
@@ -62,12 +65,17 @@ void visit(Visitor& v, CaseKeys<Axis>& c) {
   v.field("format", c.format,
           "formats, or other tools' names for them; `standard` a dozen to choose from, `all` "
           "families of ours, `stored` as in the file");
+  v.field("head", c.head,
+          "format of the output head, same (as the layers) or stored; empty: as the name says");
   v.field("device", c.device, "backend: cpu, ref or cuda");
   v.field("plan", c.plan, kPlanHelp);
   v.field("threads", c.threads, "CPU threads; 0: one per core");
   v.field("prompt_tokens", c.prompt_tokens, "tokens of the prompt (random ids)");
   v.field("new_tokens", c.new_tokens, "tokens drawn after it: one by the prompt, then one a step");
   v.field("depth", c.depth, "tokens of context before the prompt (random ids), not timed");
+  v.field("batch", c.batch, "sequences that decode together, each after a prompt of its own");
+  v.field("cache_size", c.cache_size,
+          "tokens of a sequence that the cache has room for; 0: as many as the case needs");
   v.field("ctx", c.ctx, "window of the quality figures; 0: 512, or the model's context if shorter");
   v.field("kv_format", c.kv_format,
           "format of the KV cache: bf16, f32, int8, fp8, int4, mxfp8, ...");

@@ -93,10 +93,8 @@ void set_limit(KernelRow* row, const KernelLimits& limits) {
                                    [&](const LinearKernel& k) { return k.name == row->kernel; });
   const bool linear = kernel != limits.kernels.end();
   const bool reads_state = row->op == "attention";
-  Work work{.bytes = row->bytes, .float_flops = row->flops};
-  if (linear && kernel->products == Products::kInteger) {
-    std::swap(work.float_flops, work.integer_flops);
-  }
+  Work work{.bytes = row->bytes};
+  work.flops(linear ? kernel->products : Products::kFloat) = row->flops;
   const double set = linear || reads_state ? std::max(limits.step_bytes, row->bytes) : row->bytes;
   const Limit limit = limit_in(limits.ceilings->level_of(set), work, 1, *limits.ceilings);
   row->least_seconds = std::max(limit.memory_seconds, limit.compute_seconds);

@@ -20,10 +20,66 @@ constexpr size_t kMostSets = 4096;
 constexpr double kSampleSeconds = 200e-6;  // far above what starting threads and the clock take
 constexpr const char* kName = "linear";
 
-// Of a caller's every call: warm-up, then samples until their median is known well enough.
+template <class Timed>
+std::vector<double> sample_well(const LinearSampling& sampling, const Timed& timed) {
+  std::vector<double> samples;
+  sample_until(
+      static_cast<size_t>(sampling.min_samples), sampling.max_seconds,
+      [&] { samples.push_back(timed()); },
+      [&] { return series_estimate(samples).relative_width() <= sampling.ci_width; });
+  return samples;
+}
+
+// The graph of so many calls.
 template <class Call>
-std::vector<double> sample(const Backend& backend, const LinearSampling& sampling,
+GraphHandle captured(const Backend& backend, int64_t calls, const Call& call) {
+  const Stream stream = stream_of(backend);
+  backend.graph->begin_capture(stream);
+  try {
+    for (int64_t i = 0; i < calls; ++i) call();
+  } catch (...) {
+    backend.graph->destroy(backend.graph->end_capture(stream));
+    throw;
+  }
+  return {backend.graph->end_capture(stream), {backend.graph->destroy}};
+}
+
+// sample() by a device's clock: graphs of calls, as steps of a model are.
+template <class Call>
+std::vector<double> sample_device(const Backend& backend, const LinearSampling& sampling,
+                                  int64_t cycle, const Call& call) {
+  constexpr double kGraphSeconds = 1e-3;
+  constexpr int64_t kMostCalls = 8192;
+  const DeviceApi& api = *backend.device;
+  const Stream stream = stream_of(backend);
+  for (int64_t i = 0; i < cycle; ++i) call();  // what kernels need at their first use
+  backend.synchronize(stream);
+  GraphHandle graph = captured(backend, cycle, call);
+  int64_t calls = cycle;
+  const auto timed = [&] {
+    Mark begin(api), end(api);
+    api.hold(100e-6, stream);  // the graph is enqueued when the clock starts
+    begin.record(stream);
+    backend.graph->launch(graph.get(), stream);
+    end.record(stream);
+    return begin.seconds_until(end) / static_cast<double>(calls);
+  };
+  double once = timed();
+  for (int i = 0; i < 3; ++i) once = timed();
+  const double cycles = kGraphSeconds / (once * static_cast<double>(cycle));
+  const auto most = static_cast<double>(std::max<int64_t>(kMostCalls / cycle, 1));
+  calls = cycle * static_cast<int64_t>(std::clamp(std::ceil(cycles), 1.0, most));
+  graph = captured(backend, calls, call);
+  timed();
+  return sample_well(sampling, timed);
+}
+
+// Of a caller's every call: warm-up, then samples until their median is known well enough. Every
+// `cycle` calls the same follow.
+template <class Call>
+std::vector<double> sample(const Backend& backend, const LinearSampling& sampling, int64_t cycle,
                            const Call& call) {
+  if (backend.device && backend.graph) return sample_device(backend, sampling, cycle, call);
   const Stream stream = stream_of(backend);
   const auto timed = [&](int64_t calls) {
     const Timer timer;
@@ -38,12 +94,7 @@ std::vector<double> sample(const Backend& backend, const LinearSampling& samplin
     once = timed(1);
   }
   const auto calls = static_cast<int64_t>(std::clamp(kSampleSeconds / once, 1.0, 1e4));
-  std::vector<double> samples;
-  sample_until(
-      static_cast<size_t>(sampling.min_samples), sampling.max_seconds,
-      [&] { samples.push_back(timed(calls)); },
-      [&] { return series_estimate(samples).relative_width() <= sampling.ci_width; });
-  return samples;
+  return sample_well(sampling, [&] { return timed(calls); });
 }
 
 DeviceTensor copy_of(const Backend& backend, const DeviceTensor& tensor) {
@@ -101,9 +152,11 @@ Linear load_linear(const Backend& backend, const LinearProblem& p) {
 
 }  // namespace
 
-int64_t cold_bytes(int threads) {
-  const std::vector<Level> levels = levels_of_host("/sys/devices/system/cpu", threads);
+int64_t cold_bytes(const Backend& backend) {
   constexpr int64_t kLeast = int64_t{256} << 20;  // a guest may see less cache than there is
+  const DeviceInfo info = backend.info();
+  if (backend.device) return std::max(4 * static_cast<int64_t>(info.cache_bytes), kLeast);
+  const std::vector<Level> levels = levels_of_host("/sys/devices/system/cpu", info.threads);
   const int64_t last = levels.size() < 2 ? 0 : levels[levels.size() - 2].bytes;
   return std::max(4 * last, kLeast);
 }
@@ -155,7 +208,7 @@ void LinearBench::call(const Linear& weights, Trace* trace) {
 }
 
 std::vector<double> LinearBench::time_warm(const LinearSampling& sampling) {
-  return sample(backend_, sampling, [&] { call(weights(), nullptr); });
+  return sample(backend_, sampling, 1, [&] { call(weights(), nullptr); });
 }
 
 std::vector<double> LinearBench::time_cold(const LinearSampling& sampling, int64_t cold) {
@@ -168,7 +221,7 @@ std::vector<double> LinearBench::time_cold(const LinearSampling& sampling, int64
     sets_.push_back(std::move(copy));
   }
   size_t next = 0;
-  return sample(backend_, sampling, [&] {
+  return sample(backend_, sampling, static_cast<int64_t>(sets_.size()), [&] {
     call(sets_[next], nullptr);
     next = (next + 1) % sets_.size();
   });

@@ -21,9 +21,9 @@ struct LinearSampling {
   double max_seconds = 1, ci_width = 0.02;
 };
 
-// Bytes that time_cold() reads weights from: four times the last cache that `threads` threads have,
-// and at least 256 MiB.
-int64_t cold_bytes(int threads);
+// Bytes that time_cold() reads weights from: four times the last cache of the device, or of the
+// threads of the host, and at least 256 MiB.
+int64_t cold_bytes(const Backend& backend);
 
 // "" or why the problem does not fit into the memory that is free: weights as they are quantized,
 // those of time_cold(), x and y.
@@ -37,8 +37,9 @@ class LinearBench {
   LinearBench(const LinearBench&) = delete;
   LinearBench& operator=(const LinearBench&) = delete;
 
-  // Seconds of a call, each number the mean of as many calls as take a fifth of a millisecond. The
-  // input is in the cache in both, as what an op before it has just written.
+  // Seconds of a call, each number the mean of as many calls as take a fifth of a millisecond; on a
+  // device of a captured graph of calls of a millisecond, by the device's clock. The input is in
+  // the cache in both, as what an op before it has just written.
   // warm: the same weights again and again, so that small ones come from a cache.
   std::vector<double> time_warm(const LinearSampling& sampling);
   // cold: copies of the weights in turn, `cold` bytes of them together. Empty: so small weights

@@ -11,6 +11,8 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "base/thread_pool.h"
+#include "bench/device_ceiling.h"
+#include "bench/device_watch.h"
 #include "bench/host_load.h"
 #include "bench/result_file.h"
 
@@ -38,6 +40,32 @@ std::string tag_of(const std::string& level) {
   std::transform(tag.begin(), tag.end(), tag.begin(),
                  [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return tag;
+}
+
+std::vector<Level> levels_of(const Backend& backend) {
+  if (!backend.device) {
+    return levels_of_host("/sys/devices/system/cpu", thread_pool().workers());
+  }
+  std::vector<Level> levels;
+  const auto cache = static_cast<int64_t>(backend.info().cache_bytes);
+  if (cache > 0) levels.push_back({"L2", cache, 0});
+  levels.push_back({"memory", 0, 0});
+  return levels;
+}
+
+// Bytes over which the memory behind a cache of `last` bytes is measured.
+int64_t most_memory(const Backend& backend, int64_t last) {
+  return backend.device ? int64_t{4} << 30 : std::max(4 * last, kLeastMemory);
+}
+
+// Of a GPU only what is in it counts.
+bool same_machine(const Fingerprint& a, const Fingerprint& b) {
+  if (!a.gpu.empty() || !b.gpu.empty()) {
+    const bool limited = a.power_limit > 0 && b.power_limit > 0 && a.power_limit != b.power_limit;
+    return a.gpu == b.gpu && !limited;
+  }
+  return a.cpu == b.cpu && a.cores == b.cores && a.isa == b.isa && a.threads == b.threads &&
+         a.memory_bytes == b.memory_bytes;
 }
 
 }  // namespace
@@ -79,39 +107,64 @@ std::string spread_of(const std::string& level, const Ceiling& ceiling) {
                      below * 100);
 }
 
-Ceilings measure_ceilings(const std::function<void(std::string_view)>& on_phase) {
+double compute_seconds(const Work& work, const Ceilings& ceilings) {
+  double seconds = 0;
+  for (const Products products : {Products::kFloat, Products::kInteger, Products::kFloat8}) {
+    const double flops = work.flops(products);
+    if (flops > 0) seconds += flops / ceilings.flops(products);
+  }
+  return seconds;
+}
+
+Ceilings measure_ceilings(const Backend& backend,
+                          const std::function<void(std::string_view)>& on_phase) {
   Ceilings ceilings;
-  ceilings.levels = levels_of_host("/sys/devices/system/cpu", thread_pool().workers());
+  const DeviceInfo info = backend.info();
+  if (backend.device) ceilings.gpu = info.name;
+  ceilings.levels = levels_of(backend);
+  // Multiplying takes a GPU to its power limit on purpose, so it is only watched while it reads.
+  FoundSource found = backend.device ? open_nvml() : FoundSource();
+  std::optional<DeviceWatch> watch;
+  if (found.source) watch.emplace(*found.source);
   const HostLoad before = host_load();
   int64_t last = 0;
   for (Level& level : ceilings.levels) {
     on_phase(level.name);
-    const int64_t bytes = level.bytes > 0 ? level.bytes / 2 : std::max(4 * last, kLeastMemory);
-    const Ceiling ceiling = read_ceiling(bytes, 0.4);
+    const int64_t bytes =
+        level.bytes == 0 ? most_memory(backend, last) : level.bytes / (backend.device ? 4 : 2);
+    const Ceiling ceiling = read_ceiling(backend, bytes, 0.4);
     level.bytes_per_second = ceiling.bytes_per_second;
     const std::string spread = spread_of(level.name, ceiling);
     if (!spread.empty()) ceilings.unstable.push_back(spread);
     last = level.bytes;
   }
+  if (watch) {
+    for (std::string& text : summarize(watch->stop()).unstable) {
+      ceilings.unstable.push_back(std::move(text));
+    }
+  }
   on_phase("multiply-adds");
-  ceilings.float_flops = compute_ceiling(Products::kFloat);
-  ceilings.integer_flops = compute_ceiling(Products::kInteger);
-  for (std::string& text : disturbances(before, host_load())) {
-    ceilings.unstable.push_back(std::move(text));
+  ceilings.float_flops = compute_ceiling(backend, Products::kFloat);
+  ceilings.integer_flops = compute_ceiling(backend, Products::kInteger);
+  if (backend.device) ceilings.float8_flops = compute_ceiling(backend, Products::kFloat8);
+  if (!backend.device) {
+    for (std::string& text : disturbances(before, host_load())) {
+      ceilings.unstable.push_back(std::move(text));
+    }
   }
   ceilings.measured = utc_now();
   return ceilings;
 }
 
-Record ceilings_record(const Ceilings& ceilings, int32_t threads) {
+Record ceilings_record(const Ceilings& ceilings, const Fingerprint& machine) {
   Record record;
   record.kind = "roofline";
-  record.fingerprint = machine_fingerprint();
-  record.fingerprint.threads = threads;
+  record.fingerprint = machine;
+  record.fingerprint.gpu = record.llama_bench.gpu_info = ceilings.gpu;
   record.unstable = ceilings.unstable;
   record.llama_bench.test_time = ceilings.measured;
   record.llama_bench.cpu_info = record.fingerprint.cpu;
-  record.llama_bench.n_threads = threads;
+  record.llama_bench.n_threads = machine.threads;
   record.config["levels"] = nlohmann::ordered_json::object();
   for (const Level& level : ceilings.levels) {
     record.config["levels"][level.name] = level.bytes;
@@ -119,6 +172,7 @@ Record ceilings_record(const Ceilings& ceilings, int32_t threads) {
   }
   record.set("float_ceiling", exact(ceilings.float_flops));
   record.set("integer_ceiling", exact(ceilings.integer_flops));
+  if (ceilings.float8_flops > 0) record.set("float8_ceiling", exact(ceilings.float8_flops));
   return record;
 }
 
@@ -144,6 +198,8 @@ Ceilings ceilings_of(const Record& record) {
   }
   ceilings.float_flops = number("float_ceiling");
   ceilings.integer_flops = number("integer_ceiling");
+  if (record.find("float8_ceiling")) ceilings.float8_flops = number("float8_ceiling");
+  ceilings.gpu = record.fingerprint.gpu;
   return ceilings;
 }
 
@@ -158,12 +214,8 @@ std::optional<Ceilings> stored_ceilings(const std::string& path, const Fingerpri
   std::optional<Ceilings> found;
   if (path.empty() || !file_exists(path)) return found;
   for (const Record& record : read_records(path)) {
-    const Fingerprint& print = record.fingerprint;
-    const bool same = record.kind == "roofline" && print.cpu == machine.cpu &&
-                      print.cores == machine.cores && print.isa == machine.isa &&
-                      print.threads == machine.threads &&
-                      print.memory_bytes == machine.memory_bytes;
-    if (!same || (found && found->unstable.empty() && !record.unstable.empty())) continue;
+    if (record.kind != "roofline" || !same_machine(record.fingerprint, machine)) continue;
+    if (found && found->unstable.empty() && !record.unstable.empty()) continue;
     found = with_context(path, [&] { return ceilings_of(record); });
   }
   return found;

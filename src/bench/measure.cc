@@ -20,6 +20,11 @@ std::vector<int32_t> random_ids(int32_t vocab, uint64_t seed, int32_t count) {
   return ids;
 }
 
+// Of a sequence's random ids; those of its context are one further.
+uint64_t seed_of(const SpeedOptions& options, int32_t sequence) {
+  return options.seed + 2 * static_cast<uint64_t>(sequence);
+}
+
 template <class Function>
 std::vector<double> each(std::span<const RunTiming> runs, Function function) {
   std::vector<double> values;
@@ -55,25 +60,60 @@ void fail_above_ceiling(Record* record, std::string_view what, const Estimate& f
 
 // What `work` could run at if nothing but multiply-adds took time.
 double flop_ceiling(const Work& work, const Ceilings& ceilings) {
-  return work.flops() /
-         (work.float_flops / ceilings.float_flops + work.integer_flops / ceilings.integer_flops);
+  return work.flops() / compute_seconds(work, ceilings);
 }
 
 }  // namespace
 
-std::vector<int32_t> prompt_ids(int32_t vocab, const SpeedOptions& options) {
+std::vector<int32_t> prompt_ids(int32_t vocab, const SpeedOptions& options, int32_t sequence) {
   if (!options.prompt.empty()) return options.prompt;
-  return random_ids(vocab, options.seed, options.prompt_tokens);
+  return random_ids(vocab, seed_of(options, sequence), options.prompt_tokens);
 }
 
 void fill_context(Stepper& stepper, const SpeedOptions& options) {
-  if (options.depth > 0 && stepper.length(0) >= options.depth) {
-    stepper.truncate(0, options.depth);
-    return;
+  for (int32_t s = 0; s < options.batch; ++s) {
+    if (options.depth > 0 && stepper.length(s) >= options.depth) {
+      stepper.truncate(s, options.depth);
+      continue;
+    }
+    stepper.truncate(s, 0);
+    if (options.depth == 0) continue;
+    stepper.prefill(s, random_ids(stepper.vocab_size(), seed_of(options, s) + 1, options.depth));
   }
-  stepper.truncate(0, 0);
-  if (options.depth == 0) return;
-  stepper.prefill(0, random_ids(stepper.vocab_size(), options.seed + 1, options.depth));
+}
+
+void prefill_all(Stepper& stepper, const SpeedOptions& options) {
+  if (options.batch == 1) return stepper.prefill(0, prompt_ids(stepper.vocab_size(), options));
+  std::vector<std::vector<int32_t>> prompts;
+  std::vector<Chunk> last;
+  for (int32_t s = 0; s < options.batch; ++s) {
+    prompts.push_back(prompt_ids(stepper.vocab_size(), options, s));
+    std::span<const int32_t> rest = prompts.back();
+    last.push_back({s, rest.last(1), 1});
+    rest = rest.first(rest.size() - 1);
+    while (!rest.empty()) {
+      const size_t count = std::min(rest.size(), static_cast<size_t>(stepper.max_step_tokens()));
+      const Chunk chunk{s, rest.first(count), 0};
+      stepper.step({&chunk, 1});
+      rest = rest.subspan(count);
+    }
+  }
+  stepper.step(last);
+}
+
+void start_decode_all(Stepper& stepper, const SpeedOptions& options) {
+  std::vector<int32_t> sequences;
+  std::vector<SampleParams> params;
+  for (int32_t s = 0; s < options.batch; ++s) {
+    sequences.push_back(s);
+    params.push_back(options.sampling);
+    params.back().seed += static_cast<uint64_t>(s);
+  }
+  stepper.start_decode(sequences, params);
+}
+
+void truncate_all(Stepper& stepper, const SpeedOptions& options) {
+  for (int32_t s = 0; s < options.batch; ++s) stepper.truncate(s, options.depth);
 }
 
 void check_context(const SpeedOptions& options, int64_t context) {
@@ -86,18 +126,16 @@ void check_context(const SpeedOptions& options, int64_t context) {
 
 RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
   check_context(options, stepper.max_context());
-  const std::vector<int32_t> prompt = prompt_ids(stepper.vocab_size(), options);
-  const int32_t sequence = 0;
   fill_context(stepper, options);
   stepper.synchronize();
   RunTiming run;
   run.steps.reserve(static_cast<size_t>(options.new_tokens));
   run.begin = now_seconds();
   Timer timer;
-  stepper.prefill(sequence, prompt);
+  prefill_all(stepper, options);
   stepper.synchronize();
   run.prefill = timer.seconds();
-  stepper.start_decode({&sequence, 1}, {&options.sampling, 1});
+  start_decode_all(stepper, options);
   stepper.drawn();
   run.ttft = timer.seconds();
   timer.restart();
@@ -112,7 +150,7 @@ RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
   }
   run.decode = last;
   run.end = now_seconds();
-  stepper.truncate(0, options.depth);
+  truncate_all(stepper, options);
   return run;
 }
 
@@ -163,12 +201,13 @@ std::string drift_of(std::string_view what, std::span<const double> seconds) {
 
 void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptions& options) {
   LB_CHECK(!runs.empty());
-  const double prompt = options.prompt_tokens, tokens = options.new_tokens;
+  const double batch = options.batch;
+  const double prompt = batch * options.prompt_tokens, tokens = batch * options.new_tokens;
   const bool decodes = runs[0].decode_steps > 0;
   record->set("prefill_tps", each(runs, [&](const RunTiming& r) { return prompt / r.prefill; }));
   if (decodes) {
     record->set("decode_tps",
-                each(runs, [](const RunTiming& r) { return r.decode_steps / r.decode; }));
+                each(runs, [&](const RunTiming& r) { return batch * r.decode_steps / r.decode; }));
   }
   record->set("tps", each(runs, [&](const RunTiming& r) { return tokens / (r.ttft + r.decode); }));
   record->set("ttft", each(runs, [](const RunTiming& r) { return r.ttft; }));
@@ -189,7 +228,7 @@ void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptio
   fields.n_prompt = options.prompt_tokens;
   fields.n_gen = options.new_tokens - 1;
   fields.n_depth = options.depth;
-  const double processed = prompt + tokens - 1;
+  const double processed = prompt + tokens - batch;
   std::vector<double> ns;
   for (const RunTiming& run : runs) {
     ns.push_back(std::round((run.ttft + run.decode) * 1e9));
@@ -203,12 +242,12 @@ void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptio
 }
 
 void add_energy(Record* record, std::span<const RunTiming> runs,
-                std::span<const DeviceSample> samples, int32_t new_tokens) {
+                std::span<const DeviceSample> samples, int32_t drawn_tokens) {
   std::vector<double> energy, power;
   for (const RunTiming& run : runs) {
     const double joules = joules_between(samples, run.begin, run.end);
     if (!std::isfinite(joules)) continue;
-    energy.push_back(joules / new_tokens);
+    energy.push_back(joules / drawn_tokens);
     power.push_back(joules / (run.end - run.begin));
   }
   if (energy.empty()) {
@@ -236,7 +275,7 @@ double highest_share(std::span<const RunTiming> runs, const Work& decode, const 
 }
 
 void add_work(Record* record, std::span<const RunTiming> runs, const Work& decode,
-              const Work& prefill, const Ceilings& ceilings) {
+              const Work& prefill, const Ceilings& ceilings, int32_t batch) {
   record->set("prefill_bytes", exact(prefill.bytes));
   record->set("prefill_flops", exact(prefill.flops()));
   const double most = flop_ceiling(prefill, ceilings);
@@ -247,7 +286,7 @@ void add_work(Record* record, std::span<const RunTiming> runs, const Work& decod
               each(runs, [&](const RunTiming& r) { return rate(r) / most; }));
   fail_above_ceiling(record, "prefill", record->values.back().estimate);
   if (runs[0].decode_steps == 0) return;
-  record->set("flops_per_token", exact(decode.flops()));
+  record->set("flops_per_token", exact(decode.flops() / batch));
   const double step_most = flop_ceiling(decode, ceilings);
   const auto step_rate = [&](const RunTiming& r) {
     return decode.flops() * r.decode_steps / r.decode;
@@ -259,11 +298,11 @@ void add_work(Record* record, std::span<const RunTiming> runs, const Work& decod
   fail_above_ceiling(record, "decode", record->values.back().estimate);
 }
 
-void add_ceiling(Record* record, std::span<const RunTiming> runs, double bytes_per_token,
+void add_ceiling(Record* record, std::span<const RunTiming> runs, double bytes_per_step,
                  double ceiling_bytes_per_second) {
   LB_CHECK(!runs.empty() && runs[0].decode_steps > 0 && ceiling_bytes_per_second > 0);
   const std::vector<double> bandwidth =
-      each(runs, [&](const RunTiming& r) { return bytes_per_token * r.decode_steps / r.decode; });
+      each(runs, [&](const RunTiming& r) { return bytes_per_step * r.decode_steps / r.decode; });
   std::vector<double> fraction;
   for (const double rate : bandwidth) fraction.push_back(rate / ceiling_bytes_per_second);
   record->set("bandwidth", bandwidth);

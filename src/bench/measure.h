@@ -16,7 +16,7 @@
 
 namespace lowbit {
 
-// One generation: a prompt, its first token, then one token a step. Seconds.
+// One generation: a prompt, its first token, then one token a step, of all sequences. Seconds.
 struct RunTiming {
   double prefill = 0;  // forward passes over the prompt
   double ttft = 0;     // prefill, drawing the first token and bringing its id to the host
@@ -40,8 +40,10 @@ struct Schedule {
 
 struct SpeedOptions {
   int32_t prompt_tokens = 128, new_tokens = 64;
-  int32_t depth = 0;  // tokens of context before the prompt, not timed
-  uint64_t seed = 0;  // of the prompt's random ids; decode feeds what the model draws
+  int32_t depth = 0;       // tokens of context before the prompt, not timed
+  int32_t batch = 1;       // sequences, all of the same lengths
+  int32_t cache_size = 0;  // tokens of each that the cache has room for; 0: what is needed
+  uint64_t seed = 0;       // of the prompt's random ids; decode feeds what the model draws
   int32_t min_samples = 6;
   double max_seconds = 3;
   double ci_width = 0.0075;
@@ -51,16 +53,24 @@ struct SpeedOptions {
   std::function<void()> between_runs = [] {};  // before each run and after the last
 };
 
-// The ids of the prompt: those given, or random ones.
-std::vector<int32_t> prompt_ids(int32_t vocab, const SpeedOptions& options);
+// The ids of a sequence's prompt: those given, or random ones.
+std::vector<int32_t> prompt_ids(int32_t vocab, const SpeedOptions& options, int32_t sequence = 0);
 
-// Leaves `depth` tokens in sequence 0; those of the run before, if they are still there.
+// Leaves `depth` tokens in every sequence; those of the run before, if they are still there.
 void fill_context(Stepper& stepper, const SpeedOptions& options);
 
 // Error: depth, prompt and new tokens do not fit a context of so many tokens.
 void check_context(const SpeedOptions& options, int64_t context);
 
-// Sequence 0 holds nothing, or the depth that a run with the same options left. Error: depth,
+// The prompts of all sequences: each in steps of its own, but the last token of several in one step
+// of them all.
+void prefill_all(Stepper& stepper, const SpeedOptions& options);
+// Draws the first token of each.
+void start_decode_all(Stepper& stepper, const SpeedOptions& options);
+// Back to `depth` tokens.
+void truncate_all(Stepper& stepper, const SpeedOptions& options);
+
+// Sequences hold nothing, or the depth that a run with the same options left. Error: depth,
 // prompt and new tokens do not fit the stepper's context. No trace may be attached.
 RunTiming time_run(Stepper& stepper, const SpeedOptions& options);
 
@@ -84,21 +94,21 @@ void add_speed(Record* record, std::span<const RunTiming> runs, const SpeedOptio
 // energy_per_token, power, clock and temperature, from samples that cover the runs; what they tell
 // of a device that is slowed down or shared makes the record unstable.
 void add_energy(Record* record, std::span<const RunTiming> runs,
-                std::span<const DeviceSample> samples, int32_t new_tokens);
+                std::span<const DeviceSample> samples, int32_t drawn_tokens);
 
 // The largest share of `ceilings` that any run reached, of the prompt or of decode steps.
 double highest_share(std::span<const RunTiming> runs, const Work& decode, const Work& prefill,
                      const Ceilings& ceilings);
 
-// flop_rate, flop_ceiling and flop_fraction of decode steps of which each does `decode`, and the
-// same of prompts that do `prefill`; a fraction above one beyond its interval is a failure, as
-// below.
+// flop_rate, flop_ceiling and flop_fraction of decode steps of which each does `decode` for `batch`
+// tokens, and the same of prompts that do `prefill`; a fraction above one beyond its interval is a
+// failure, as below.
 void add_work(Record* record, std::span<const RunTiming> runs, const Work& decode,
-              const Work& prefill, const Ceilings& ceilings);
+              const Work& prefill, const Ceilings& ceilings, int32_t batch = 1);
 
 // bandwidth, ceiling and ceiling_fraction. A fraction above one beyond its interval makes the
 // record a failure: a number above the roof is a wrong number.
-void add_ceiling(Record* record, std::span<const RunTiming> runs, double bytes_per_token,
+void add_ceiling(Record* record, std::span<const RunTiming> runs, double bytes_per_step,
                  double ceiling_bytes_per_second);
 
 }  // namespace lowbit

@@ -46,15 +46,17 @@ struct Metric {
 };
 
 // P = prompt_tokens, N = new_tokens: the prompt yields the first token, N - 1 decode steps the
-// rest.
+// rest. B = batch: so many sequences do it together.
 inline constexpr Metric kMetrics[] = {
     {"prefill_tps", "prefill", "tokens/s",
-     "P / time of the forward passes over the prompt, logits of its last token included",
+     "B * P / time of the forward passes over the prompt, logits of its last token included",
      About::kSpeed, From::kMeasurement, Hint::kRate, Better::kHigher, true},
     {"decode_tps", "decode", "tokens/s",
-     "(N - 1) / time of the N - 1 decode steps; a step feeds one token and draws the next",
+     "B * (N - 1) / time of the N - 1 decode steps; a step feeds one token of each of the B "
+     "sequences "
+     "and draws the next",
      About::kSpeed, From::kMeasurement, Hint::kRate, Better::kHigher, true},
-    {"tps", "overall", "tokens/s", "N / (ttft + time of the decode steps)", About::kSpeed,
+    {"tps", "overall", "tokens/s", "B * N / (ttft + time of the decode steps)", About::kSpeed,
      From::kMeasurement, Hint::kRate, Better::kHigher, true},
     {"ttft", "ttft", "s",
      "time to first token: from the prompt's ids to the first drawn token's id on the host",
@@ -84,7 +86,9 @@ inline constexpr Metric kMetrics[] = {
      "embedding, norms; a matrix that serves as both embedding and head counts once",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, true},
     {"kv_bytes", "kv", "bytes",
-     "KV cache and other state allocated for one sequence of P + N tokens, in pages of 64: "
+     "KV cache and other state allocated for B sequences of P + N tokens (or cache_size), in pages "
+     "of "
+     "64: "
      "kv_bytes_per_token * tokens of those pages",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, false},
     {"kv_bytes_per_token", "kv/token", "bytes",
@@ -95,6 +99,10 @@ inline constexpr Metric kMetrics[] = {
      "largest resident memory of the process while the case loaded and ran (VmHWM, reset before "
      "each case; absent where the kernel does not allow the reset)",
      About::kMemory, From::kMeasurement, Hint::kBytes, Better::kLower, true},
+    {"peak_device_memory", "GPU peak", "bytes",
+     "most memory that buffers took on the GPU at once while the case loaded and ran; the driver's "
+     "own, some hundred MB, is not in it",
+     About::kMemory, From::kMeasurement, Hint::kBytes, Better::kLower, true},
     {"bits_per_weight", "bits/weight", "bits",
      "8 * bytes of all Linears as resident / their weights, scales and zeros included",
      About::kMemory, From::kCount, Hint::kNumber, Better::kLower, false},
@@ -102,8 +110,9 @@ inline constexpr Metric kMetrics[] = {
      "8 * bytes of all Linears as their format stores them / their weights, scales included",
      About::kMemory, From::kCount, Hint::kNumber, Better::kLower, false},
     {"bytes_per_token", "per token", "bytes",
-     "what one decode step must read: every weight of a step once + state bytes per token * the "
-     "mean context, P + N / 2",
+     "what one decode step must read / B: every weight of a step once + B * state bytes per token "
+     "* "
+     "the mean context, P + N / 2",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, true},
     {"prefill_bytes", "prefill reads", "bytes",
      "what the prompt's steps must read: every weight once a step, the head once, state of the "
@@ -117,11 +126,11 @@ inline constexpr Metric kMetrics[] = {
      "* "
      "layers * positions that the P tokens attend to",
      About::kSpeed, From::kCount, Hint::kFlops, Better::kNeither, false},
-    {"flop_rate", "decode rate", "FLOP/s", "flops_per_token / tpot", About::kCeiling,
+    {"flop_rate", "decode rate", "FLOP/s", "B * flops_per_token / tpot", About::kCeiling,
      From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"flop_ceiling", "decode FLOP ceiling", "FLOP/s",
      "flops_per_token / the time that its multiply-adds take at float_ceiling and, where the "
-     "kernel multiplies integers, at integer_ceiling",
+     "kernel multiplies integers or 8-bit floats, at integer_ceiling or float8_ceiling",
      About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"flop_fraction", "of FLOP ceiling", "fraction", "flop_rate / flop_ceiling", About::kCeiling,
      From::kMeasurement, Hint::kPercentage, Better::kHigher, false},
@@ -136,7 +145,8 @@ inline constexpr Metric kMetrics[] = {
      "prefill_flop_rate / prefill_flop_ceiling", About::kCeiling, From::kMeasurement,
      Hint::kPercentage, Better::kHigher, false},
     {"energy_per_token", "energy/token", "J",
-     "energy of the device from the start of a run to its end / N, the prompt's share included; "
+     "energy of the device from the start of a run to its end / (B * N), the prompt's share "
+     "included; "
      "RAPL packages and memory on CPUs, NVML on GPUs",
      About::kEnergy, From::kMeasurement, Hint::kEnergy, Better::kLower, false},
     {"power", "power", "W", "energy of the device during a run / its time", About::kEnergy,
@@ -146,8 +156,8 @@ inline constexpr Metric kMetrics[] = {
     {"device_temperature", "temperature", "deg C",
      "highest temperature of the GPU while the case was timed", About::kEnergy, From::kMeasurement,
      Hint::kNumber, Better::kLower, false},
-    {"bandwidth", "read", "bytes/s", "bytes_per_token / tpot", About::kCeiling, From::kMeasurement,
-     Hint::kBandwidth, Better::kHigher, false},
+    {"bandwidth", "read", "bytes/s", "B * bytes_per_token / tpot", About::kCeiling,
+     From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"ceiling", "ceiling", "bytes/s",
      "read bandwidth of this machine, all threads, of the cache or memory that holds "
      "bytes_per_token: as `lowbit roofline` stored it, or over a buffer of that size if it is "
@@ -164,10 +174,16 @@ inline constexpr Metric kMetrics[] = {
     {"read_memory", "memory", "bytes/s", "machine: read bandwidth of the memory, all threads",
      About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"float_ceiling", "f32", "FLOP/s",
-     "machine: 2 * float multiply-adds from registers / time, all threads, widest vectors",
+     "machine: 2 * float multiply-adds from registers / time, all threads, widest vectors; of a "
+     "GPU "
+     "bf16 in tensor cores",
      About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"integer_ceiling", "int8", "OP/s",
-     "machine: 2 * 8-bit integer multiply-adds from registers / time, all threads", About::kCeiling,
+     "machine: 2 * 8-bit integer multiply-adds from registers / time, all threads; of a GPU in "
+     "tensor cores",
+     About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
+    {"float8_ceiling", "fp8", "FLOP/s",
+     "machine: 2 * 8-bit float multiply-adds in the GPU's tensor cores / time", About::kCeiling,
      From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"linear_time", "one call", "s",
      "one call of a Linear, rounding of its input included, weights from memory: copies larger "

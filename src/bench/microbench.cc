@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "bench/bench_model.h"
-#include "bench/ceiling.h"
+#include "bench/device_ceiling.h"
 #include "bench/host_load.h"
 #include "bench/machine_ceilings.h"
 #include "bench/measure.h"
@@ -180,19 +180,19 @@ std::vector<double> rates(const std::vector<double>& seconds, double amount) {
 }
 
 // How near a call comes to what `lowbit roofline` has measured of this machine.
-void add_roof(Record* record, const std::vector<double>& cold, double bytes, double flops,
-              Products products) {
+void add_roof(Record* record, const Backend& backend, const std::vector<double>& cold, double bytes,
+              double flops, Products products) {
   const std::optional<Ceilings> known = known_ceilings(record->fingerprint);
   if (!known) {
-    record->not_measured.emplace_back("linear_of_roof", "run `lowbit roofline` once before");
+    record->not_measured.emplace_back(
+        "linear_of_roof", fmt::format("run `lowbit roofline device={}` once before", backend.name));
     return;
   }
   double bandwidth = known->levels.back().bytes_per_second, rate = known->flops(products);
   const auto least = [&] { return std::max(bytes / bandwidth, flops / rate); };
   if (series_estimate(cold).lo < least()) {  // before we call it wrong: was the machine busy?
-    bandwidth = std::max(bandwidth,
-                         read_ceiling(cold_bytes(record->fingerprint.threads), 1).bytes_per_second);
-    rate = std::max(rate, compute_ceiling(products, 1));
+    bandwidth = std::max(bandwidth, read_ceiling(backend, cold_bytes(backend), 1).bytes_per_second);
+    rate = std::max(rate, compute_ceiling(backend, products, 1));
   }
   record->set("linear_of_roof", rates(cold, least()));
   record->roof_unstable = known->unstable;
@@ -311,21 +311,21 @@ const Microbench::Times& Microbench::baseline(const MicrobenchCase& c, const Bac
   MicrobenchCase base = c;
   base.method = kBaseline;
   LinearBench bench(backend, problem(base));
-  return baselines_.emplace(key, time(bench, backend.info().threads)).first->second;
+  return baselines_.emplace(key, time(bench, backend)).first->second;
 }
 
-Microbench::Times Microbench::time(LinearBench& bench, int threads) const {
+Microbench::Times Microbench::time(LinearBench& bench, const Backend& backend) const {
   const HostLoad before = host_load();
-  Times times{bench.time_cold(config_.sampling, cold_bytes(threads)),
+  Times times{bench.time_cold(config_.sampling, cold_bytes(backend)),
               bench.time_warm(config_.sampling),
               {}};
-  times.disturbed = disturbances(before, host_load());
+  if (!backend.device) times.disturbed = disturbances(before, host_load());
   return times;
 }
 
 void Microbench::measure(Record* record, const MicrobenchCase& c, const Backend& backend) {
   const LinearProblem p = problem(c);
-  const int64_t cold_size = cold_bytes(backend.info().threads);
+  const int64_t cold_size = cold_bytes(backend);
   record->reason = too_large(p, cold_size, available_memory());
   if (!record->reason.empty()) {
     record->status = Status::kSkip;
@@ -343,7 +343,7 @@ void Microbench::measure(Record* record, const MicrobenchCase& c, const Backend&
   record->set("bits_per_weight", exact(8 * bytes / weights));
   record->set("linear_memory", exact(static_cast<double>(bench.allocated())));
   const bool is_baseline = c.method == kBaseline;
-  const Times own = is_baseline ? base : time(bench, backend.info().threads);
+  const Times own = is_baseline ? base : time(bench, backend);
   record->set("linear_time_warm", own.warm);
   record->set("linear_baseline_warm", base.warm);
   record->set("linear_speedup_warm", is_baseline ? exact(1) : speedup(own.warm, base.warm));
@@ -366,7 +366,7 @@ void Microbench::measure(Record* record, const MicrobenchCase& c, const Backend&
     const double flops = 2 * weights * c.m;
     record->set("linear_bandwidth", rates(own.cold, bytes));
     record->set("linear_flop_rate", rates(own.cold, flops));
-    add_roof(record, own.cold, bytes, flops, bench.kernel().products);
+    add_roof(record, backend, own.cold, bytes, flops, bench.kernel().products);
   }
   if (!c.profile || c.output_dir.empty()) return;
   OpTimeline timeline(backend);

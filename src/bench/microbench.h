@@ -121,7 +121,7 @@ class Microbench {
     std::vector<double> cold, warm;
     std::vector<std::string> disturbed;  // by whom
   };
-  Times time(LinearBench& bench, int threads) const;
+  Times time(LinearBench& bench, const Backend& backend) const;
   void measure(Record* record, const MicrobenchCase& c, const Backend& backend);
   const Times& baseline(const MicrobenchCase& c, const Backend& backend);
   LinearProblem problem(const MicrobenchCase& c) const;

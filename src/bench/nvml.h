@@ -31,7 +31,8 @@ struct NvmlApi {
   int (*processes)(NvmlDevice, uint32_t*, NvmlProcess*);  // ...GetComputeRunningProcesses_v3
 };
 
-// `visible`: CUDA_VISIBLE_DEVICES, "" if it is not set; the first device it names.
+// `visible`: CUDA_VISIBLE_DEVICES, "" if it is not set; the first device it names. One of the
+// processes on it is taken to be this one.
 FoundSource nvml_source(const NvmlApi& api, const std::string& visible);
 
 }  // namespace lowbit

@@ -9,6 +9,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr double kHoldSeconds = 5e-3;  // hundreds of ops with their marks are enqueued meanwhile
+
 // Microseconds since the first op.
 Json slice(std::string_view name, std::string_view category, double begin, double end) {
   return {{"name", name}, {"cat", category}, {"ph", "X"},         {"pid", 0},
@@ -21,15 +23,40 @@ double TimedStep::seconds() const {
   return ops.empty() ? 0 : ops.back().begin + ops.back().seconds - ops.front().begin;
 }
 
-void OpTimeline::begin(const OpTag&) { begin_ = now_seconds(); }
+void OpTimeline::begin(const OpTag&) {
+  if (steps_.empty()) start_step("");
+  if (!backend_.device) {
+    begin_ = now_seconds();
+    return;
+  }
+  const DeviceApi& api = *backend_.device;
+  const Stream stream = stream_of(backend_);
+  std::vector<TimedOp>& ops = steps_.back().ops;
+  if (ops.empty()) api.hold(kHoldSeconds, stream);
+  if (!origin_) origin_.emplace(api).record(stream);
+  marked_.push_back({steps_.size() - 1, ops.size(), Mark(api), Mark(api)});
+  marked_.back().begin.record(stream);
+}
 
 void OpTimeline::ran() {
-  backend_.synchronize(nullptr);
-  end_ = now_seconds();
+  if (backend_.device) {
+    marked_.back().end.record(stream_of(backend_));
+  } else {
+    end_ = now_seconds();
+  }
+}
+
+std::span<const TimedStep> OpTimeline::steps() {
+  for (const Marked& marked : marked_) {
+    TimedOp& op = steps_[marked.step].ops[marked.op];
+    op.begin = origin_->seconds_until(marked.begin);
+    op.seconds = marked.begin.seconds_until(marked.end);
+  }
+  marked_.clear();
+  return steps_;
 }
 
 void OpTimeline::end(const OpTag& tag, std::string_view kernel, const OpCost& cost) {
-  if (steps_.empty()) start_step("");
   steps_.back().ops.push_back({tag.name, std::string(kernel), tag.layer, begin_, end_ - begin_,
                                cost.bytes_read + cost.bytes_written, cost.flops});
 }

@@ -1,9 +1,11 @@
-// When each op ran, as a trace that Perfetto and chrome://tracing open. Attached to a stepper it
-// waits for the device after every op, so that a time is the op's own: the whole is slower than an
-// untraced run, above all on a GPU.
+// When each op ran, as a trace that Perfetto and chrome://tracing open. On a host a time is between
+// two readings of the clock. On a device it is between two marks in its stream, by its own clock:
+// the stream is held while the host enqueues a step, so that no op waits for the host. The marks
+// make a step slower than an untraced one.
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,12 +42,20 @@ class OpTimeline final : public Trace {
   void ran() override;
   void end(const OpTag& tag, std::string_view kernel, const OpCost& cost) override;
 
-  std::span<const TimedStep> steps() const { return steps_; }
+  // Waits for a device's steps.
+  std::span<const TimedStep> steps();
 
  private:
+  // The marks around an op, until they are passed.
+  struct Marked {
+    size_t step, op;
+    Mark begin, end;
+  };
   const Backend& backend_;
   double begin_ = 0, end_ = 0;
   std::vector<TimedStep> steps_;
+  std::vector<Marked> marked_;  // of a device
+  std::optional<Mark> origin_;
 };
 
 // {"traceEvents": [{"name", "cat", "ph": "X", "ts", "dur" in microseconds, "args": ...}]}: a slice

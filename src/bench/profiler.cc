@@ -34,23 +34,22 @@ constexpr Profile kProfiles[] = {{"kernel_profile", &ProfileKeys::kernels},
 template <class Before, class After>
 void generate(Stepper& stepper, const SpeedOptions& options, const Before& before,
               const After& after) {
-  const int32_t sequence = 0;
   fill_context(stepper, options);
-  const std::vector<int32_t> prompt = prompt_ids(stepper.vocab_size(), options);
-  std::string name = fmt::format("prefill of {} tokens", prompt.size());
+  std::string name = fmt::format("prefill of {} tokens", options.prompt_tokens);
+  if (options.batch > 1) name = fmt::format("{} x {}", options.batch, name);
   before(name);
-  stepper.prefill(sequence, prompt);
-  stepper.start_decode({&sequence, 1}, {&options.sampling, 1});
+  prefill_all(stepper, options);
+  start_decode_all(stepper, options);
   stepper.drawn();
   after(name);
   for (int32_t drawn = 1; drawn < options.new_tokens; ++drawn) {
-    name = fmt::format("decode at {}", stepper.length(sequence) + 1);
+    name = fmt::format("decode at {}", stepper.length(0) + 1);
     before(name);
     stepper.decode();
     stepper.drawn();
     after(name);
   }
-  stepper.truncate(sequence, options.depth);
+  truncate_all(stepper, options);
 }
 
 // The steps of all generations that stand at `begin` to `end` of each.
@@ -83,15 +82,8 @@ ProfileKeys parse_profile(const std::string& text) {
   return keys;
 }
 
-Profiler::Profiler(const ProfileKeys& keys, const Backend& backend, const OnText& on_text)
+Profiler::Profiler(const ProfileKeys& keys, const OnText& on_text)
     : keys_(keys), on_text_(on_text), stamp_(local_time("%b_%d_%H_%M_%S")) {
-  if (backend.info().sm != 0) {
-    for (const Profile& profile : kProfiles) {
-      if (!(keys_.*profile.wanted)) continue;
-      say(fmt::format("{}: not available on {} yet; use device=cpu", profile.key, backend.name));
-      keys_.*profile.wanted = false;
-    }
-  }
   if (keys_.load) load_ = std::make_unique<LoadProfile>();
   if (keys_.memory) {
     memory_ = std::make_unique<MemoryTimeline>(static_cast<size_t>(keys_.max_entries));
@@ -144,14 +136,15 @@ void Profiler::run_kernels(const LoadedModel& loaded, Stepper& stepper, const Sp
   KernelLimits limits;
   limits.kernels = loaded.backend->linear_kernels;
   limits.ceilings = known_ceilings(machine);
-  limits.step_bytes = counter.prefill(options.prompt_tokens).bytes;
-  StepProfile prefill = profile_of(steps_at(timeline.steps(), per_generation, 0, 1), limits);
+  limits.step_bytes = counter.prefill_all(options.batch, options.prompt_tokens).bytes;
+  const std::span<const TimedStep> timed = timeline.steps();
+  StepProfile prefill = profile_of(steps_at(timed, per_generation, 0, 1), limits);
   prefill.untraced_seconds = median(untraced_prefill);
   std::string summary = kernel_summary(prefill), every = every_kernel(prefill);
   if (per_generation > 1) {
     const double context = options.depth + options.prompt_tokens + options.new_tokens / 2.0;
-    limits.step_bytes = counter.decode(1, context).bytes;
-    const auto steps = steps_at(timeline.steps(), per_generation, 1, per_generation);
+    limits.step_bytes = counter.decode(options.batch, context).bytes;
+    const auto steps = steps_at(timed, per_generation, 1, per_generation);
     StepProfile decode = profile_of(steps, limits);
     decode.untraced_seconds = median(untraced_decode);
     summary += "\n" + kernel_summary(decode);
@@ -166,7 +159,7 @@ void Profiler::run_kernels(const LoadedModel& loaded, Stepper& stepper, const Sp
   }
   say(summary + note);
   write(fmt::format("kernel_profile_{}.txt", stamp_), summary + note + "\n" + every);
-  const std::string trace = chrome_json(timeline.steps());
+  const std::string trace = chrome_json(timed);
   write(fmt::format("chrome_trace_{}.json", stamp_), trace);
   write("trace.json", trace);
 }

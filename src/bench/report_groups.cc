@@ -74,6 +74,12 @@ Cell cell_of(const Estimate& e, const Style& style) {
   return {text(e.median), e.n > 1 ? text(e.half_width()) : ""};
 }
 
+// Records of other kinds, and older ones, have no such key.
+int32_t batch_of(const Record& record) {
+  const auto found = record.config.find("batch");
+  return found != record.config.end() && found->is_number_integer() ? found->get<int32_t>() : 1;
+}
+
 std::string title_of(const Record& record) {
   const LlamaBenchFields& f = record.llama_bench;
   std::string title = f.model_filename;
@@ -82,6 +88,7 @@ std::string title_of(const Record& record) {
   }
   title += fmt::format(", {}, {} thread{}", f.backends, f.n_threads, f.n_threads == 1 ? "" : "s");
   if (record.kind == "linear") return title;
+  if (batch_of(record) > 1) title += fmt::format(", batch {}", batch_of(record));
   return title +
          fmt::format(", KV {}; prompt {}, {} new tokens", f.type_k, f.n_prompt, f.n_gen + 1);
 }
@@ -90,7 +97,7 @@ bool comparable(const Record& a, const Record& b) {
   const LlamaBenchFields &x = a.llama_bench, &y = b.llama_bench;
   const bool unknown = x.n_prompt == 0 || y.n_prompt == 0;  // skipped or failed before it ran
   return x.model_filename == y.model_filename && x.backends == y.backends &&
-         x.n_threads == y.n_threads && x.type_k == y.type_k &&
+         x.n_threads == y.n_threads && x.type_k == y.type_k && batch_of(a) == batch_of(b) &&
          (unknown || (x.n_prompt == y.n_prompt && x.n_gen == y.n_gen));
 }
 

@@ -60,6 +60,7 @@ nlohmann::ordered_json json_of(const Limit& limit) {
           {"bytes", limit.work.bytes},
           {"float_flops", limit.work.float_flops},
           {"integer_flops", limit.work.integer_flops},
+          {"float8_flops", limit.work.float8_flops},
           {"memory_seconds", limit.memory_seconds},
           {"compute_seconds", limit.compute_seconds}};
 }
@@ -92,14 +93,6 @@ void check(const RooflineConfig& c) {
   }
 }
 
-void check_device(const RooflineConfig& config, const DeviceInfo& device) {
-  if (device.sm == 0 || config.bandwidth > 0) return;
-  throw_error(
-      "device = {}: only the CPU's ceilings are measured; give those of {}: bandwidth=GB/s "
-      "compute=TFLOP/s",
-      config.device, device.name);
-}
-
 Limit limit_of(const Work& work, double tokens, const Ceilings& ceilings) {
   return limit_in(ceilings.level_of(work.bytes), work, tokens, ceilings);
 }
@@ -108,8 +101,7 @@ Limit limit_in(const Level& level, const Work& work, double tokens, const Ceilin
   Limit limit;
   limit.work = work;
   limit.memory_seconds = work.bytes / level.bytes_per_second;
-  limit.compute_seconds =
-      work.float_flops / ceilings.float_flops + work.integer_flops / ceilings.integer_flops;
+  limit.compute_seconds = compute_seconds(work, ceilings);
   const bool memory = limit.memory_seconds > limit.compute_seconds;
   limit.resource = memory ? level.name : "compute";
   limit.tokens_per_second = tokens / std::max(limit.memory_seconds, limit.compute_seconds);
@@ -157,13 +149,21 @@ std::vector<std::vector<std::string>> roofline_table(std::span<const RooflineRow
 }
 
 std::string ceilings_text(const Ceilings& ceilings) {
-  std::string text;
+  std::string text = ceilings.gpu.empty() ? "" : ceilings.gpu + ": ";
   for (const Level& level : ceilings.levels) {
     text += fmt::format("{} {} GB/s", level.name, number(level.bytes_per_second / 1e9));
     text += level.bytes ? fmt::format(" (up to {}), ", size_text(level.bytes)) : "; ";
   }
-  text += fmt::format("f32 {} GFLOP/s, int8 {} GOP/s; ", number(ceilings.float_flops / 1e9),
-                      number(ceilings.integer_flops / 1e9));
+  if (ceilings.gpu.empty()) {
+    text += fmt::format("f32 {} GFLOP/s, int8 {} GOP/s; ", number(ceilings.float_flops / 1e9),
+                        number(ceilings.integer_flops / 1e9));
+  } else {
+    text += fmt::format("bf16 {} TFLOP/s, int8 {} TOP/s, ", number(ceilings.float_flops / 1e12),
+                        number(ceilings.integer_flops / 1e12));
+    text += ceilings.float8_flops > 0
+                ? fmt::format("fp8 {} TFLOP/s; ", number(ceilings.float8_flops / 1e12))
+                : "no fp8 in tensor cores; ";
+  }
   text += ceilings.measured.empty() ? "as given" : "measured " + ceilings.measured;
   if (!ceilings.unstable.empty()) {
     text += "\nto be distrusted, and so are percentages of it: " + join(ceilings.unstable, "; ") +
@@ -176,6 +176,7 @@ nlohmann::ordered_json roofline_json(std::span<const RooflineRow> rows, const Ce
   nlohmann::ordered_json json;
   json["measured"] = ceilings.measured;
   json["unstable"] = ceilings.unstable;
+  json["gpu"] = ceilings.gpu;
   for (const Level& level : ceilings.levels) {
     json["levels"].push_back({{"name", level.name},
                               {"bytes", level.bytes},
@@ -183,6 +184,7 @@ nlohmann::ordered_json roofline_json(std::span<const RooflineRow> rows, const Ce
   }
   json["float_flops"] = ceilings.float_flops;
   json["integer_flops"] = ceilings.integer_flops;
+  json["float8_flops"] = ceilings.float8_flops;
   json["rows"] = nlohmann::ordered_json::array();
   for (const RooflineRow& row : rows) {
     json["rows"].push_back({{"format", row.format},

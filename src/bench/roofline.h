@@ -33,7 +33,7 @@ void visit(Visitor& v, RooflineConfig& c) {
   v.field("context", c.context,
           "tokens of the prompt, and positions that a decode step attends to; 0: 512, or the "
           "model's context if shorter");
-  v.field("device", c.device, "backend: cpu or ref");
+  v.field("device", c.device, "backend: cpu, cuda or ref");
   v.field("threads", c.threads, "CPU threads; 0: one per core");
   v.field("kv_format", c.kv_format, "format of the KV cache");
   v.field("bandwidth", c.bandwidth,
@@ -45,9 +45,6 @@ void visit(Visitor& v, RooflineConfig& c) {
 
 // Error names the key for anything out of range or contradictory.
 void check(const RooflineConfig& config);
-
-// Error: a GPU, whose ceilings lowbit does not measure, without `bandwidth` and `compute`.
-void check_device(const RooflineConfig& config, const DeviceInfo& device);
 
 // A limit and what sets it.
 struct Limit {

@@ -16,8 +16,7 @@ void add_linear(const Linear& linear, int32_t m, bool decode, Work* work) {
   const double flops = 2.0 * m * static_cast<double>(linear.n) * static_cast<double>(linear.k);
   const bool own = decode && !(linear.input.decode == linear.input.prefill);
   const LinearPlan& plan = own ? linear.decode_plan : linear.plan;
-  const bool integer = plan.pick(m).products == Products::kInteger;
-  (integer ? work->integer_flops : work->float_flops) += flops;
+  work->flops(plan.pick(m).products) += flops;
 }
 
 }  // namespace
@@ -48,16 +47,27 @@ Work WorkCounter::decode(int32_t batch, double context) const {
   return work;
 }
 
-Work WorkCounter::prefill(int32_t tokens) const {
+Work WorkCounter::prefill(int32_t tokens, int32_t rows) const {
   const int32_t most = StepperOptions().max_step_tokens;
   Work work;
   for (int32_t done = 0; done < tokens;) {
     const int32_t count = std::min(most, tokens - done);
-    add_linears(count, done + count == tokens ? 1 : 0, /*decode=*/false, &work);
+    add_linears(count, done + count == tokens ? rows : 0, /*decode=*/false, &work);
     // Token i of the step attends to done + i + 1 positions.
     work.float_flops += count * (done + (count + 1) / 2.0) * attention_flops_;
     done += count;
     work.bytes += done * state_bytes_;
+  }
+  return work;
+}
+
+Work WorkCounter::prefill_all(int32_t batch, int32_t tokens) const {
+  if (batch == 1) return prefill(tokens);
+  Work work = decode(batch, tokens);  // their last tokens
+  const Work each = prefill(tokens - 1, 0);
+  work.bytes += batch * each.bytes;
+  for (const Products products : {Products::kFloat, Products::kInteger, Products::kFloat8}) {
+    work.flops(products) += batch * each.flops(products);
   }
   return work;
 }

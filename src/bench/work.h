@@ -6,11 +6,20 @@
 namespace lowbit {
 
 // Operations are two per multiply-add. Which of them a kernel does with small integers depends on
-// the kernel (ops/linear.h); attention is always done with floats.
+// the kernel (Products of ops/linear.h); attention is always done with floats.
 struct Work {
   double bytes = 0;  // read: weights once a step, state of every position once a sequence
-  double float_flops = 0, integer_flops = 0;
-  double flops() const { return float_flops + integer_flops; }
+  double float_flops = 0, integer_flops = 0, float8_flops = 0;
+  double flops() const { return float_flops + integer_flops + float8_flops; }
+  double& flops(Products products) { return this->*of(products); }
+  double flops(Products products) const { return this->*of(products); }
+
+ private:
+  static double Work::*of(Products products) {
+    return products == Products::kInteger  ? &Work::integer_flops
+           : products == Products::kFloat8 ? &Work::float8_flops
+                                           : &Work::float_flops;
+  }
 };
 
 class WorkCounter {
@@ -19,8 +28,10 @@ class WorkCounter {
 
   // One decode step of `batch` sequences, each of which attends to `context` positions.
   Work decode(int32_t batch, double context) const;
-  // A prompt of one sequence in as many steps as it needs, logits for its last token.
-  Work prefill(int32_t tokens) const;
+  // A prompt of one sequence in as many steps as it needs, with `rows` rows of logits in the last.
+  Work prefill(int32_t tokens, int32_t rows = 1) const;
+  // Prompts of `batch` sequences as prefill_all() of bench/measure.h runs them.
+  Work prefill_all(int32_t batch, int32_t tokens) const;
 
   double state_bytes_per_token() const { return state_bytes_; }  // of one sequence
 

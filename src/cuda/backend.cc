@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cuda/device.h"
+#include "cuda/device_api.h"
 #include "cuda/linear_rows.h"
 #include "cuda/ops.h"
 #include "cuda/runtime.h"
@@ -21,7 +22,8 @@ DeviceInfo info() {
   return {.name = devices[0].name,
           .sm = devices[0].sm,
           .threads = devices[0].multiprocessors,
-          .memory_bytes = devices[0].memory_bytes};
+          .memory_bytes = devices[0].memory_bytes,
+          .cache_bytes = devices[0].l2_bytes};
 }
 
 DeviceBytes allocate(size_t bytes) {
@@ -149,7 +151,8 @@ const Backend& cuda_backend() {
                                   .linear_kernels = cuda::linear_rows(),
                                   .packers = cuda::packers(),
                                   .graph = &kGraphs,
-                                  .stream = stream};
+                                  .stream = stream,
+                                  .device = &cuda::device_api()};
   return backend;
 }
 

@@ -1,5 +1,8 @@
 #include "cuda/runtime.h"
 
+#include <algorithm>
+#include <atomic>
+
 namespace lowbit {
 
 bool CudaError::sticky() const {
@@ -59,7 +62,28 @@ cudaError_t get_memory(void** data, size_t bytes) {
   return cudaMallocAsync(data, bytes, nullptr);
 }
 
+std::atomic<size_t> g_taken{0}, g_peak{0};
+
+void count(size_t bytes) {
+  const size_t taken = g_taken += bytes;
+  size_t peak = g_peak;
+  while (peak < taken && !g_peak.compare_exchange_weak(peak, taken)) {
+  }
+}
+
 }  // namespace
+
+BufferBytes buffer_bytes() {
+  BufferBytes bytes{g_taken, g_peak};
+  if (!pool()) return bytes;
+  uint64_t reserved = 0, used = 0;
+  LB_CUDA(cudaMemPoolGetAttribute(pool(), cudaMemPoolAttrReservedMemCurrent, &reserved));
+  LB_CUDA(cudaMemPoolGetAttribute(pool(), cudaMemPoolAttrUsedMemCurrent, &used));
+  bytes.kept = reserved - std::min(used, reserved);
+  return bytes;
+}
+
+void reset_peak_bytes() { g_peak = g_taken.load(); }
 
 Buffer::Buffer(size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
@@ -69,18 +93,21 @@ Buffer::Buffer(size_t bytes) : bytes_(bytes) {
     size_t free_bytes = 0;
     size_t total_bytes = 0;
     cudaMemGetInfo(&free_bytes, &total_bytes);
-    throw CudaError(code, fmt::format("out of GPU memory: {:.2f} GiB wanted, {:.2f} of {:.2f} GiB "
-                                      "free; use a smaller format, context or batch",
-                                      static_cast<double>(bytes) * 0x1p-30,
-                                      static_cast<double>(free_bytes) * 0x1p-30,
-                                      static_cast<double>(total_bytes) * 0x1p-30));
+    throw OutOfMemory(
+        fmt::format("out of GPU memory: {:.2f} GiB wanted, {:.2f} of {:.2f} GiB "
+                    "free; use a smaller format, context or batch",
+                    static_cast<double>(bytes) * 0x1p-30, static_cast<double>(free_bytes) * 0x1p-30,
+                    static_cast<double>(total_bytes) * 0x1p-30));
   }
   if (code != cudaSuccess) throw_cuda_error(code, "cudaMallocAsync");
+  count(bytes);
 }
 
 // An error here is either the process ending or one that the next checked call reports.
 Buffer::~Buffer() {
-  if (data_) pool() ? cudaFreeAsync(data_, nullptr) : cudaFree(data_);
+  if (!data_) return;
+  pool() ? cudaFreeAsync(data_, nullptr) : cudaFree(data_);
+  g_taken -= bytes_;
 }
 
 }  // namespace lowbit

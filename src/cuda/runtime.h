@@ -21,7 +21,15 @@ class CudaError : public Error {
   cudaError_t code_;
 };
 
-// Device memory with one owner. Not zeroed.
+// Of all buffers of this process.
+struct BufferBytes {
+  size_t taken = 0, peak = 0;
+  size_t kept = 0;  // given back and kept from the driver, for buffers to come
+};
+BufferBytes buffer_bytes();
+void reset_peak_bytes();  // to what is taken now
+
+// Device memory with one owner. Not zeroed. OutOfMemory says how much was wanted and is free.
 class Buffer {
  public:
   Buffer() = default;

@@ -2,10 +2,35 @@
 
 #include <set>
 
+#include "base/check.h"
 #include "base/text.h"
 #include "base/timer.h"
 
 namespace lowbit {
+
+namespace {
+
+// What all weights take, and what would fit into a device on which so many bytes were free.
+[[noreturn]] void fail_for_memory(const Checkpoint& checkpoint, const Backend& backend,
+                                  const LoadOptions& asked, double free_bytes,
+                                  const OutOfMemory& error) {
+  LoadOptions options = asked;
+  options.plan_only = true;
+  options.progress = nullptr;
+  options.load_trace = nullptr;
+  options.memory_trace = nullptr;
+  const std::unique_ptr<Model> outline = load_model(checkpoint, backend, options);
+  const auto bytes = static_cast<double>(outline->memory().total());
+  std::string text = fmt::format("{}; the weights take {}", error.what(), format_bytes(bytes));
+  if (free_bytes > 0) {
+    text += fmt::format(
+        " and {} were free: formats of at most {:.1f} bits per weight fit, without a cache",
+        format_bytes(free_bytes), 8 * free_bytes / static_cast<double>(outline->parameters()));
+  }
+  throw OutOfMemory(text);
+}
+
+}  // namespace
 
 LoadedModel load(const std::string& source, const Backend& backend, const LoadOptions& options) {
   const Timer timer;
@@ -17,7 +42,12 @@ LoadedModel load(const std::string& source, const Backend& backend, const LoadOp
   if (options.load_trace) {
     options.load_trace->spent(LoadPhase::kOpen, source, timer.seconds(), 0);
   }
-  loaded.model = load_model(*loaded.checkpoint, backend, options);
+  const double free_bytes = backend.device ? static_cast<double>(backend.device->memory().free) : 0;
+  try {
+    loaded.model = load_model(*loaded.checkpoint, backend, options);
+  } catch (const OutOfMemory& error) {
+    fail_for_memory(*loaded.checkpoint, backend, options, free_bytes, error);
+  }
   loaded.load_seconds = timer.seconds();
   return loaded;
 }

@@ -19,7 +19,8 @@ struct LoadedModel {
   double load_seconds = 0;
 };
 
-// `source` as open_checkpoint() takes it.
+// `source` as open_checkpoint() takes it. OutOfMemory says what all weights take and, on a device,
+// how many bits each may have.
 LoadedModel load(const std::string& source, const Backend& backend, const LoadOptions& options);
 
 // What the Linears really run as: "int8", or "int4 (resident: bf16)" where codes had to be decoded,

@@ -1,6 +1,7 @@
 #include "engine/state.h"
 
 #include "base/check.h"
+#include "base/text.h"
 #include "ops/view.h"
 
 namespace lowbit {
@@ -19,6 +20,23 @@ Act allocate_rows(const Backend& backend, const StateSpec& spec, int64_t rows, M
   act.scales = take(Plane::kScales);
   act.zeros = take(Plane::kZeros);
   return act;
+}
+
+// What was wanted, and how much of it fits: contexts are in pages.
+[[noreturn]] void fail_for_memory(const Backend& backend, const OutOfMemory& error,
+                                  size_t per_token, int64_t sequences, int64_t context) {
+  std::string text = fmt::format(
+      "{}; the cache of {} sequence{} of {} tokens takes {}", error.what(), sequences,
+      sequences == 1 ? "" : "s", context,
+      format_bytes(static_cast<double>(per_token) * static_cast<double>(sequences * context)));
+  if (backend.device) {
+    const size_t free = backend.device->memory().free;
+    const auto tokens =
+        static_cast<int64_t>(free / per_token) / StateStore::kPageTokens * StateStore::kPageTokens;
+    text += fmt::format(", {} are free beside the weights: at most {} tokens fit in all",
+                        format_bytes(static_cast<double>(free)), tokens);
+  }
+  throw OutOfMemory(text);
 }
 
 }  // namespace
@@ -43,10 +61,22 @@ StateStore::StateStore(const Backend& backend, const std::vector<StateSpec>& spe
   for (const StateSpec& spec : specs) {
     LB_CHECK(spec.grows_with_tokens, "{}", spec.name);
     bytes_per_token_ += lowbit::bytes_per_token(spec);
+  }
+  try {
+    allocate_pages(specs, pages, trace);
+  } catch (const OutOfMemory& error) {
+    pools_.clear();
+    fail_for_memory(backend, error, bytes_per_token_, sequences, max_context);
+  }
+}
+
+void StateStore::allocate_pages(const std::vector<StateSpec>& specs, int64_t pages,
+                                MemoryTrace* trace) {
+  for (const StateSpec& spec : specs) {
     for (int32_t layer = 0; layer < spec.layers; ++layer) {
       const int64_t rows = pages * spec.heads * kPageTokens;
-      const Act k = allocate_rows(backend, spec, rows, trace, &pools_);
-      const Act v = allocate_rows(backend, spec, rows, trace, &pools_);
+      const Act k = allocate_rows(backend_, spec, rows, trace, &pools_);
+      const Act v = allocate_rows(backend_, spec, rows, trace, &pools_);
       views_.push_back({k, v, static_cast<const int32_t*>(device_table_.data), pages_per_sequence_,
                         kPageTokens});
     }

@@ -16,6 +16,7 @@ size_t bytes_per_token(const StateSpec& spec);
 class StateStore {
  public:
   // Room for `sequences` sequences of up to `max_context` tokens each. `trace` may be null.
+  // OutOfMemory says how much that is and, on a device, how many tokens would fit.
   StateStore(const Backend& backend, const std::vector<StateSpec>& specs, int32_t sequences,
              int32_t max_context, MemoryTrace* trace = nullptr);
 
@@ -33,6 +34,8 @@ class StateStore {
   static constexpr int32_t kPageTokens = 64;
 
  private:
+  void allocate_pages(const std::vector<StateSpec>& specs, int64_t pages, MemoryTrace* trace);
+
   const Backend& backend_;
   int32_t max_context_, pages_per_sequence_;
   std::vector<DeviceBytes> pools_;

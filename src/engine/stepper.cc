@@ -79,7 +79,9 @@ Stepper::Stepper(const Model& model, const Backend& backend, const StepperOption
                     size_t(options.max_sequences) * (sizeof(SampleParams) + 5 * sizeof(int32_t)),
                     {options.memory_trace, MemoryPart::kWorkspace, "decoding"})),
       drawn_(backend, options.max_sequences),
-      graphs_(options.plan == StepPlan::kGraph ? backend.graph : nullptr, backend) {
+      graphs_(options.plan == StepPlan::kGraph ? backend.graph : nullptr, backend),
+      blocking_(launch_blocking(backend)),
+      trace_(blocking_.get()) {
   LB_CHECK(plan_ == StepPlan::kEager || backend.graph, "{} captures nothing", backend.name);
 }
 

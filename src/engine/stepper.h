@@ -8,6 +8,7 @@
 
 #include "engine/drawn_tokens.h"
 #include "engine/graphs.h"
+#include "engine/launch_blocking.h"
 #include "engine/state.h"
 
 namespace lowbit {
@@ -76,8 +77,8 @@ class Stepper {
   size_t scratch_used() const { return scratch_.used(); }  // by the last step
   StepPlan plan() const { return plan_; }
   size_t captured() const { return graphs_.count(); }  // steps, as graphs
-  // Traced steps run op by op.
-  void set_trace(Trace* trace) { trace_ = trace; }
+  // Traced steps run op by op. null: none, or that of launch_blocking().
+  void set_trace(Trace* trace) { trace_ = trace ? trace : blocking_.get(); }
 
  private:
   // What decode() feeds, on the device; n of each.
@@ -112,6 +113,7 @@ class Stepper {
   std::vector<int32_t> last_pos_;    // position after each logit row of the last step
   std::vector<float> host_logits_;
   int32_t n_logits_ = 0;
+  std::unique_ptr<Trace> blocking_;
   Trace* trace_ = nullptr;
 };
 

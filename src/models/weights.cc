@@ -265,7 +265,13 @@ Linear WeightLoader::finish(const std::string& name, std::vector<Loaded> parts,
     packer = find_packer(backend_, result.plan.layout, canonical.format);
     LB_CHECK(packer, "{} packs no {}", backend_.name, lowbit::name(result.plan.layout));
   }
-  const auto pack = [&] { return upload(canonical, packer, pairs); };
+  const auto pack = [&] {
+    return with_context(fmt::format("weights ({})", name), [&] {
+      DeviceTensor packed = upload(canonical, packer, pairs);
+      if (options_.load_trace) backend_.synchronize(nullptr);  // its time is its own
+      return packed;
+    });
+  };
   result.weight = traced(options_.load_trace, LoadPhase::kPack, name, pack, bytes_of);
   whole.held.release();  // it is the weight now, or has been copied to it
   if (!bias.empty()) result.bias = upload_floats(bias);

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "ops/args.h"
+#include "ops/device_api.h"
 #include "ops/linear.h"
 
 namespace lowbit {
@@ -101,6 +102,8 @@ struct Backend {
   const GraphApi* graph;
   // Where a captured or an asynchronous step runs; null on backends that run on the host.
   Stream (*stream)() = nullptr;
+  // Null on backends that run on the host, of which the system tells.
+  const DeviceApi* device = nullptr;
 };
 
 inline Stream stream_of(const Backend& backend) {

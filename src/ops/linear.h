@@ -33,15 +33,16 @@ struct DeviceInfo {
   int sm = 0;
   int threads = 1;
   size_t memory_bytes = 0;
+  size_t cache_bytes = 0;  // of a device's last cache; 0 on the host
 };
 
 struct MRange {
   int32_t lo = 1, hi = std::numeric_limits<int32_t>::max();
 };
 
-// What a kernel multiplies: floats, or small integers whose products are added exactly. Machines do
-// far more of the latter in a second.
-enum class Products : uint8_t { kFloat, kInteger };
+// What a kernel multiplies: floats (16-bit ones in tensor cores), small integers whose products are
+// added exactly, or 8-bit floats in tensor cores. Machines do more of the latter two in a second.
+enum class Products : uint8_t { kFloat, kInteger, kFloat8 };
 
 // One registry row. Predicates look at the fields of a format, never at a list of names.
 struct LinearKernel {

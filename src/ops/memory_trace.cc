@@ -12,13 +12,13 @@ std::string_view name(MemoryPart part) {
 }
 
 DeviceBytes allocate(const Backend& backend, size_t bytes, const MemoryNote& note) {
-  if (!note.trace || bytes == 0) return backend.allocate(bytes);
   try {
     DeviceBytes memory = backend.allocate(bytes);
-    note.trace->took(note.part, note.what, bytes);
+    if (note.trace && bytes > 0) note.trace->took(note.part, note.what, bytes);
     return memory;
-  } catch (const Error&) {
-    note.trace->failed(note.part, note.what, bytes);
+  } catch (Error& error) {
+    if (note.trace) note.trace->failed(note.part, note.what, bytes);
+    error.add_context(fmt::format("{} ({})", name(note.part), note.what));
     throw;
   }
 }

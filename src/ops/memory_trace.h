@@ -33,7 +33,7 @@ struct MemoryNote {
   std::string_view what = {};
 };
 
-// Zeroed memory of the backend. Error, of which the trace hears too, when there is none.
+// Zeroed memory of the backend. Error when there is none: it says what for, and the trace hears.
 DeviceBytes allocate(const Backend& backend, size_t bytes, const MemoryNote& note);
 
 // Memory that something else owns counts as taken as long as this lives; what an error frees on its

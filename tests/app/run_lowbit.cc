@@ -95,7 +95,9 @@ void store_endless_ceilings() {
                             .measured = "2026-01-01T00:00:00Z"};
   const auto most = static_cast<int32_t>(std::max(4U, std::thread::hardware_concurrency()));
   for (int32_t threads = 1; threads <= most; ++threads) {
-    store_ceilings(ceilings_path(), ceilings_record(endless, threads));
+    Fingerprint machine = machine_fingerprint();
+    machine.threads = threads;
+    store_ceilings(ceilings_path(), ceilings_record(endless, machine));
   }
 }
 

@@ -127,6 +127,62 @@ TEST(BenchModel, ARunLeavesTheDepthForTheNextOne) {
   EXPECT_EQ(stepper.length(0), 0);
 }
 
+int32_t loaded_vocab() {
+  const LoadedModel loaded = load("synthetic:tiny", ref_backend(), {});
+  return loaded.model->vocab_size();
+}
+
+// Draws of sequence `s` of a batch, step by step.
+std::vector<int32_t> drawn_by(const SpeedOptions& options, int32_t s) {
+  const LoadedModel loaded = load("synthetic:tiny", ref_backend(), {});
+  Stepper stepper(*loaded.model, ref_backend(), stepper_options(options, StepPlan::kEager));
+  prefill_all(stepper, options);
+  start_decode_all(stepper, options);
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < options.new_tokens; ++i) {
+    if (i > 0) stepper.decode();
+    ids.push_back(stepper.drawn()[static_cast<size_t>(s)]);
+  }
+  return ids;
+}
+
+TEST(BenchModel, SequencesOfABatchHavePromptsOfTheirOwnAndDoNotChangeEachOther) {
+  const SpeedOptions three{.prompt_tokens = 5, .new_tokens = 6, .batch = 3, .seed = 4};
+  const SpeedOptions one{.prompt_tokens = 5, .new_tokens = 6, .seed = 4};
+  EXPECT_EQ(drawn_by(three, 0), drawn_by(one, 0));
+  EXPECT_NE(prompt_ids(100, three, 1), prompt_ids(100, three, 0));
+  SpeedOptions second = one;
+  second.prompt = prompt_ids(loaded_vocab(), three, 1);
+  EXPECT_EQ(drawn_by(three, 1), drawn_by(second, 0));
+}
+
+TEST(BenchModel, ABatchReadsItsWeightsOnceAndItsCachesAllAndCountsEveryToken) {
+  BenchCase c = tiny_case();
+  c.batch = 4;
+  c.cache_size = 128;
+  const Record four = run_case(c, ref_backend());
+  ASSERT_EQ(four.status, Status::kOk) << four.reason;
+  const Record one = run_case(tiny_case(), ref_backend());
+  const auto median = [](const Record& r, const char* tag) { return r.find(tag)->median; };
+  EXPECT_NEAR(median(four, "decode_tps"), 4 / median(four, "tpot"),
+              0.5 * median(four, "decode_tps"));
+  EXPECT_EQ(median(four, "kv_bytes"), 8 * median(one, "kv_bytes"));  // and two pages each, not one
+  const double alone = median(one, "bytes_per_token");
+  EXPECT_LT(median(four, "bytes_per_token"), alone / 2);
+  EXPECT_GT(median(four, "bytes_per_token"), alone / 4);
+  EXPECT_NEAR(median(four, "flops_per_token"), median(one, "flops_per_token"), 1);
+  EXPECT_NE(report_table(std::vector{four}).find(", batch 4,"), std::string::npos);
+  EXPECT_NE(four.repro.find("batch=4 cache_size=128"), std::string::npos) << four.repro;
+}
+
+TEST(BenchModel, TheHeadMayHaveAFormatOfItsOwn) {
+  BenchCase c = tiny_case("int4");
+  c.head = "int8";
+  const Record own = run_case(c, ref_backend()), same = run_case(tiny_case("int4"), ref_backend());
+  EXPECT_EQ(own.format, "int4,int8");
+  EXPECT_GT(own.find("bits_per_weight")->median, same.find("bits_per_weight")->median);
+}
+
 TEST(BenchModel, PhasesAreToldAsTheyBegin) {
   std::vector<std::string> phases;
   const auto on_phase = [&](std::string_view phase) { phases.emplace_back(phase); };

@@ -7,8 +7,10 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "bench/fake_device.h"
 #include "bench/microbench_report.h"
 #include "cpu/backend.h"
+#include "engine/capturing.h"
 #include "ref/backend.h"
 
 namespace lowbit {
@@ -207,6 +209,39 @@ TEST(LinearBench, WeightsThatAlwaysStayInACacheHaveNoColdTime) {
   LinearBench bench(ref_backend(), {.m = 1, .k = 8, .n = 8, .choice = {parse_format("int8")}});
   EXPECT_TRUE(bench.time_cold({1, 0.0, 0.1}, int64_t{1} << 30).empty());
   EXPECT_EQ(bench.sets().size(), 1u);
+}
+
+// A device with captured steps, whose Linears take five microseconds of its clock.
+Backend slow_linears() {
+  static const LinearKernel kernel = [] {
+    LinearKernel k = fakes::capturing_backend().linear_kernels[0];
+    k.launch = [](const LinearArgs& args, Stream stream) {
+      fakes::captured_linear(args, stream);
+      fakes::now_or_captured([] { fakes::fake_device().now += 5e-6; });
+    };
+    return k;
+  }();
+  Backend backend = fakes::capturing_backend();
+  backend.info = fakes::fake_info;
+  backend.device = &fakes::fake_device_api();
+  backend.linear_kernels = std::span(&kernel, 1);
+  return backend;
+}
+
+TEST(LinearBench, OnADeviceGraphsOfCallsAreTimedByItsClockAndColdOnesTakeEveryCopyInTurn) {
+  fakes::fake_device() = {};
+  const Backend backend = slow_linears();
+  EXPECT_EQ(cold_bytes(backend), int64_t{256} << 20);
+  LinearBench bench(backend, {.m = 1, .k = 16, .n = 8, .choice = {parse_format("int8")}});
+  for (const double seconds : bench.time_warm({3, 0.0, 0.1})) EXPECT_NEAR(seconds, 5e-6, 1e-9);
+  const auto bytes = static_cast<int64_t>(bench.weights().bytes());
+  const int32_t before = fakes::captures().captured;
+  const std::vector<double> cold = bench.time_cold({3, 0.0, 0.1}, 30 * bytes);
+  EXPECT_EQ(bench.sets().size(), 30u);
+  ASSERT_GE(cold.size(), 1u);
+  for (const double seconds : cold) EXPECT_NEAR(seconds, 5e-6, 1e-9);
+  EXPECT_EQ(fakes::captures().captured, before + 2);  // one to estimate, one of whole turns
+  EXPECT_EQ(fakes::fake_device().marks, 0);
 }
 
 TEST(MicrobenchReport, ColumnsAreTheirsThenOursAndMillisecondsAreMilliseconds) {

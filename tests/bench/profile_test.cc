@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "bench/bench_model.h"
+#include "bench/fake_device.h"
 #include "bench/kernel_profile.h"
 #include "cpu/backend.h"
 #include "ref/backend.h"
@@ -316,20 +317,87 @@ TEST_F(ProfileOf, TheAllocationThatFailsIsNamedAndWhatWasTakenThen) {
   EXPECT_GT(record.memory.back().taken[0], 0);
 }
 
-// No GPU is asked: a backend that says that it is one.
-TEST_F(ProfileOf, OnAGpuEachIsRefusedInALine) {
-  Backend backend = ref_backend();
-  backend.name = "cuda";
-  backend.info = [] {
-    DeviceInfo info = ref_backend().info();
-    info.sm = 90;
-    return info;
+// By the device's clock, which a fake one moves by a known time for every op.
+TEST_F(ProfileOf, ADevicesOpsAreTimedByItsOwnClockBehindAHeldStream) {
+  fakes::fake_device() = {};
+  Backend backend = fakes::device_backend();
+  backend.op.rmsnorm = [](const RmsNormArgs& args, Stream stream) {
+    ref_backend().op.rmsnorm(args, stream);
+    fakes::fake_device().now += 7e-6;
   };
-  const auto on_text = [&](std::string_view line) { text_ += std::string(line) + "\n"; };
-  const Profiler profiler({.kernels = true, .memory = true}, backend, on_text);
-  EXPECT_EQ(text_,
-            "kernel_profile: not available on cuda yet; use device=cpu\n"
-            "oom_profile: not available on cuda yet; use device=cpu\n");
+  const LoadedModel loaded = load("synthetic:tiny", backend, {});
+  Stepper stepper(*loaded.model, backend, {.max_context = 16});
+  OpTimeline timeline(backend);
+  stepper.set_trace(&timeline);
+  const std::vector<int32_t> prompt = {1, 2, 3};
+  for (const char* name : {"first", "second"}) {
+    timeline.start_step(name);
+    stepper.prefill(0, prompt);
+  }
+  const std::span<const TimedStep> steps = timeline.steps();
+  ASSERT_EQ(steps.size(), 2u);
+  EXPECT_EQ(fakes::fake_device().marks, 1);  // the origin's; those of the ops are passed
+  EXPECT_GT(fakes::fake_device().held, 0);
+  double begin = -1;
+  int norms = 0;
+  for (const TimedStep& step : steps) {
+    EXPECT_GT(step.seconds(), 0);
+    for (const TimedOp& op : step.ops) {
+      EXPECT_GE(op.begin, begin);
+      begin = op.begin;
+      const bool norm = op.kernel == "rmsnorm";
+      norms += norm;
+      EXPECT_NEAR(op.seconds, norm ? 7e-6 : 0, 1e-12) << op.tag();
+    }
+  }
+  EXPECT_GT(norms, 2);
+}
+
+TEST_F(ProfileOf, OnADeviceThePeakIsItsOwn) {
+  fakes::fake_device() = {};
+  const Record record = run(fakes::device_backend(), {.kernels = true, .memory = true});
+  ASSERT_EQ(record.status, Status::kOk) << record.reason;
+  EXPECT_EQ(record.find("peak_device_memory")->median, 5000);
+  EXPECT_TRUE(contains(text_, "in kernels")) << text_;
+}
+
+TEST_F(ProfileOf, ACacheThatDoesNotFitSaysWhatWould) {
+  fakes::fake_device() = {};
+  fakes::fake_device().free = 3'000'000;
+  Backend backend = fakes::device_backend();
+  const LoadedModel loaded = load("synthetic:tiny", backend, {});
+  backend.allocate = scarce;
+  const size_t per_token = bytes_per_token(loaded.model->state()[0]);
+  try {
+    const StateStore state(backend, loaded.model->state(), 4, 2048);
+    FAIL() << "no error";
+  } catch (const OutOfMemory& error) {
+    const std::string text = error.what();
+    EXPECT_TRUE(contains(text, "state (")) << text;
+    EXPECT_TRUE(contains(text, "the cache of 4 sequences of 2048 tokens takes")) << text;
+    const size_t fits = 3'000'000 / per_token / 64 * 64;
+    EXPECT_TRUE(contains(text, fmt::format("at most {} tokens fit in all", fits))) << text;
+  }
+}
+
+TEST_F(ProfileOf, WeightsThatDoNotFitSayHowManyBitsWould) {
+  fakes::fake_device() = {};
+  Backend backend = fakes::device_backend();
+  backend.upload = [](const Bytes& bytes) -> DeviceBytes {
+    throw OutOfMemory(fmt::format("out of memory: {} bytes", bytes.data.size()));
+  };
+  const auto error_of = [&] {
+    try {
+      load("synthetic:tiny", backend, {});
+    } catch (const OutOfMemory& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  fakes::fake_device().free = 30'000;
+  const std::string text = error_of();
+  EXPECT_TRUE(contains(text, "; the weights take ")) << text;
+  EXPECT_TRUE(contains(text, "bits per weight fit")) << text;
 }
 
 TEST(Profile, KeysReachTheProcessOfTheCase) {

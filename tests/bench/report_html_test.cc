@@ -127,7 +127,7 @@ TEST(HtmlReport, AMachinesLevelsAreDrawnIntoTheRoofline) {
                             .measured = "2026-01-01T00:00:00Z"};
   std::vector<Record> records = sample_records();
   const std::string without = report_html(records);
-  records.push_back(ceilings_record(machine, 2));
+  records.push_back(ceilings_record(machine, machine_fingerprint()));
   const std::string with = report_html(records);
   EXPECT_EQ(count(without, "class=\"roof2\""), 0);
   EXPECT_EQ(count(with, "class=\"roof2\""), 4);  // two levels on each of two plots

@@ -27,6 +27,12 @@ std::string temporary(const std::string& name) {
       .string();
 }
 
+Fingerprint host(int32_t threads) {
+  Fingerprint print = machine_fingerprint();
+  print.threads = threads;
+  return print;
+}
+
 TEST(Roofline, AWorkingSetLivesInTheSmallestLevelThatHoldsIt) {
   EXPECT_EQ(kMachine.level_of(1).name, "L2");
   EXPECT_EQ(kMachine.level_of(1e6).name, "L2");
@@ -53,18 +59,46 @@ TEST(Roofline, TheSlowerResourceLimits) {
 
 TEST(Roofline, MachinesAreMeasuredOnceAndFoundAgain) {
   const std::string folder = temporary("ceilings"), path = folder + "/a/roofline.jsonl";
-  const Record record = ceilings_record(kMachine, 3);
+  const Record record = ceilings_record(kMachine, host(3));
   EXPECT_EQ(ceilings_of(parse_record("test", to_json_line(record))), kMachine);
   EXPECT_FALSE(stored_ceilings(path, record.fingerprint));
   store_ceilings(path, record);
   EXPECT_EQ(stored_ceilings(path, record.fingerprint), kMachine);
   Ceilings later = kMachine;
   later.float_flops = 200e9;
-  store_ceilings(path, ceilings_record(later, 3));
+  store_ceilings(path, ceilings_record(later, host(3)));
   EXPECT_EQ(stored_ceilings(path, record.fingerprint), later);  // the last one
   Fingerprint other = record.fingerprint;
   other.threads = 2;
   EXPECT_FALSE(stored_ceilings(path, other));
+  std::filesystem::remove_all(folder);
+}
+
+TEST(Roofline, EachGpuHasResultsOfItsOwnWhateverItsHost) {
+  const std::string folder = temporary("gpus"), path = folder + "/roofline.jsonl";
+  Ceilings gpu = kMachine;
+  gpu.gpu = "NVIDIA H200";
+  gpu.float_flops = 650e12;
+  gpu.integer_flops = gpu.float8_flops = 1300e12;
+  Fingerprint machine = host(3);
+  machine.power_limit = 700;
+  store_ceilings(path, ceilings_record(kMachine, host(3)));
+  store_ceilings(path, ceilings_record(gpu, machine));
+  EXPECT_EQ(stored_ceilings(path, host(3)), kMachine);
+  Fingerprint other_host = host(2);
+  other_host.gpu = "NVIDIA H200";
+  EXPECT_EQ(stored_ceilings(path, other_host), gpu);
+  other_host.power_limit = 350;
+  EXPECT_FALSE(stored_ceilings(path, other_host));
+  other_host.gpu = "NVIDIA H100 80GB HBM3";
+  EXPECT_FALSE(stored_ceilings(path, other_host));
+  EXPECT_NE(ceilings_text(gpu).find("NVIDIA H200: L2 10.0 GB/s"), std::string::npos)
+      << ceilings_text(gpu);
+  EXPECT_NE(ceilings_text(gpu).find("bf16 650 TFLOP/s, int8 1300 TOP/s, fp8 1300 TFLOP/s"),
+            std::string::npos)
+      << ceilings_text(gpu);
+  const Limit limit = limit_of({.float8_flops = 1300e9}, 1, gpu);
+  EXPECT_DOUBLE_EQ(limit.compute_seconds, 1e-3);
   std::filesystem::remove_all(folder);
 }
 
@@ -73,14 +107,14 @@ TEST(Roofline, AResultOfABusyMachineDoesNotReplaceAQuietOne) {
   Ceilings busy = kMachine, quiet = kMachine;
   busy.unstable = {"other processes kept 1.5 of 2 CPUs busy"};
   quiet.float_flops = 150e9;
-  const Fingerprint machine = ceilings_record(kMachine, 3).fingerprint;
-  store_ceilings(path, ceilings_record(busy, 3));
+  const Fingerprint machine = ceilings_record(kMachine, host(3)).fingerprint;
+  store_ceilings(path, ceilings_record(busy, host(3)));
   EXPECT_EQ(stored_ceilings(path, machine), busy);  // better than nothing
   EXPECT_NE(ceilings_text(busy).find("percentages of it: other processes kept 1.5"),
             std::string::npos);
-  store_ceilings(path, ceilings_record(quiet, 3));
+  store_ceilings(path, ceilings_record(quiet, host(3)));
   EXPECT_EQ(stored_ceilings(path, machine), quiet);
-  store_ceilings(path, ceilings_record(busy, 3));
+  store_ceilings(path, ceilings_record(busy, host(3)));
   EXPECT_EQ(stored_ceilings(path, machine), quiet);
   EXPECT_EQ(ceilings_text(quiet).find("distrusted"), std::string::npos);
   std::filesystem::remove_all(folder);
@@ -93,7 +127,7 @@ TEST(Roofline, PassesThatDifferAreSaid) {
 }
 
 TEST(Roofline, ARecordThatLacksALevelIsAnError) {
-  Record record = ceilings_record(kMachine, 3);
+  Record record = ceilings_record(kMachine, host(3));
   record.config["levels"]["L3"] = 5;
   EXPECT_THROW(ceilings_of(record), Error);
   record.config.erase("levels");
@@ -190,6 +224,13 @@ TEST_F(WorkOf, ALongPromptReadsTheWeightsOncePerStepAndTheHeadOnce) {
   EXPECT_GT(two.flops(), 2 * (one.flops() - head));
 }
 
+TEST_F(WorkOf, PromptsOfABatchShareOneStepForTheirLastTokens) {
+  const Work one = counter_.prefill(5), three = counter_.prefill_all(3, 5);
+  EXPECT_DOUBLE_EQ(counter_.prefill_all(1, 5).bytes, one.bytes);
+  EXPECT_NEAR(three.flops(), 3 * one.flops(), 1e-6 * one.flops());
+  EXPECT_DOUBLE_EQ(three.bytes, 3 * counter_.prefill(4, 0).bytes + counter_.decode(3, 5).bytes);
+}
+
 TEST_F(WorkOf, ComputingTakesOverAtTheFirstBatchWhereItIsSlower) {
   Ceilings machine = kMachine;
   machine.levels = {{"memory", 0, 1e9}};
@@ -239,13 +280,6 @@ TEST(Roofline, EveryWrongKeyIsRefusedByName) {
   EXPECT_NE(error_of({.bandwidth = 100}).find("both are needed"), std::string::npos);
   EXPECT_NE(error_of({.output = "xml"}).find("output"), std::string::npos);
   EXPECT_NE(error_of({.kv_format = "int5x"}).find("kv_format"), std::string::npos);
-
-  // The CPU's ceilings say nothing of a GPU.
-  DeviceInfo gpu;
-  gpu.sm = 90;
-  EXPECT_THROW(check_device({}, gpu), Error);
-  EXPECT_NO_THROW(check_device({.bandwidth = 4560, .compute = 800}, gpu));
-  EXPECT_NO_THROW(check_device({}, DeviceInfo{}));
 }
 
 }  // namespace

@@ -5,10 +5,10 @@
 
 #include <cmath>
 
+#include "cuda/ceiling.h"
 #include "cuda/graph_time.h"
 #include "cuda/on_gpu.h"
 #include "cuda/ops.h"
-#include "cuda/plain_read.h"
 #include "kernels/linear_setup.h"
 
 namespace lowbit {
@@ -103,7 +103,7 @@ void measure(const char* format, int32_t context, int32_t sequences) {
     cuda::rope_attention(rope, args(layer), s);
   });
   const double read = microseconds([&](int layer, Stream s) {
-    cuda::plain_read(caches.data(layer), static_cast<size_t>(caches.bytes()), s);
+    cuda::plain_read(caches.data(layer), static_cast<size_t>(caches.bytes()), 1, s);
   });
   fmt::print(
       "{:<6} context {:>6} x {:<3} {:>8.1f} MB  attention {:>8.2f} us {:>5.0f} GB/s  "

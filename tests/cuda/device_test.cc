@@ -58,13 +58,31 @@ TEST_F(CudaBuffer, OutOfMemorySaysHowMuchWasWanted) {
   try {
     const Buffer huge(size_t{1} << 50);
     FAIL() << "no exception";
-  } catch (const CudaError& error) {
-    EXPECT_EQ(error.code(), cudaErrorMemoryAllocation);
+  } catch (const OutOfMemory& error) {
     EXPECT_NE(std::string(error.what()).find("1048576.00 GiB wanted"), std::string::npos)
         << error.what();
   }
   const Buffer small(1 << 20);  // the context is still good
   EXPECT_NE(small.data(), nullptr);
+}
+
+TEST_F(CudaBuffer, AreCountedWithTheMostThatWereThereAtOnce) {
+  const size_t before = buffer_bytes().taken;
+  reset_peak_bytes();
+  {
+    Buffer a(1000);
+    const Buffer b(2000);
+    EXPECT_EQ(buffer_bytes().taken, before + 3000);
+    const Buffer moved(std::move(a));
+    EXPECT_EQ(buffer_bytes().taken, before + 3000);
+  }
+  const Buffer c(500);
+  EXPECT_EQ(buffer_bytes().taken, before + 500);
+  EXPECT_EQ(buffer_bytes().peak, before + 3000);
+  reset_peak_bytes();
+  EXPECT_EQ(buffer_bytes().peak, before + 500);
+  EXPECT_THROW(Buffer(size_t{1} << 50), OutOfMemory);
+  EXPECT_EQ(buffer_bytes().peak, before + 500);
 }
 
 }  // namespace

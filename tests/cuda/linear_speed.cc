@@ -9,9 +9,9 @@
 #include <cstring>
 
 #include "cuda/backend.h"
+#include "cuda/ceiling.h"
 #include "cuda/graph_time.h"
 #include "cuda/on_gpu.h"
-#include "cuda/plain_read.h"
 #include "kernels/linear_setup.h"
 
 namespace lowbit {
@@ -131,7 +131,7 @@ void measure(const std::string& text, int32_t m, const Buffer& flat) {
   });
   const double read = microseconds([&](int layer, cudaStream_t s) {
     const size_t size = static_cast<size_t>(total) / 4096 * 4096;
-    cuda::plain_read(flat.as<char>() + size * layer, size, s);
+    cuda::plain_read(flat.as<char>() + size * layer, size, 1, s);
   });
   fmt::print("  layer {:6.1f} us {:4.0f} GB/s, read {:6.1f} us {:4.0f} GB/s, {:3.0f} %\n", chain,
              total / chain * 1e-3, read, total / read * 1e-3, 100 * read / chain);

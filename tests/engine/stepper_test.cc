@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 
+#include "base/check.h"
 #include "engine/fakes.h"
 #include "ref/backend.h"
 
@@ -72,6 +74,44 @@ TEST(Stepper, ALongPromptTakesSeveralSteps) {
   stepper.prefill(0, prompt);
   EXPECT_EQ(stepper.length(0), 11);
   EXPECT_EQ(stepper.sample(0, {}), 9 + 10);
+}
+
+int g_waits = 0;
+bool g_fails = false;
+
+TEST(Stepper, LaunchBlockingWaitsAfterEveryOpAndNamesTheOneThatFailed) {
+  Backend backend = ref_backend();
+  backend.synchronize = [](Stream) {
+    ++g_waits;
+    if (g_fails) throw_error("CUDA: an illegal memory access was encountered");
+  };
+  const fakes::FakeModel m = model();
+  const auto waits = [&] {
+    Stepper stepper(m, backend, {});
+    stepper.prefill(0, std::vector<int32_t>{5});
+    g_waits = 0;
+    stepper.sample(0, {});
+    return g_waits;
+  };
+  EXPECT_EQ(waits(), 0);
+  for (const char* name : {"LOWBIT_LAUNCH_BLOCKING", "CUDA_LAUNCH_BLOCKING"}) {
+    ::setenv(name, "1", 1);
+    EXPECT_EQ(waits(), 1) << name;
+    g_fails = true;
+    try {
+      waits();
+      ADD_FAILURE() << "no error";
+    } catch (const Error& error) {
+      EXPECT_STREQ(error.what(), "sample: CUDA: an illegal memory access was encountered");
+    }
+    g_fails = false;
+    ::setenv(name, "0", 1);
+    EXPECT_EQ(waits(), 0) << name;
+    ::unsetenv(name);
+  }
+  ::setenv("LOWBIT_LAUNCH_BLOCKING", "yes", 1);
+  EXPECT_THROW(waits(), Error);
+  ::unsetenv("LOWBIT_LAUNCH_BLOCKING");
 }
 
 }  // namespace
