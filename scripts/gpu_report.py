@@ -9,6 +9,7 @@ usage: gpu_report.py FOLDER [-o REPORT.json] [--only NAME,...] [--seconds N] [--
 FOLDER   holds `lowbit`, `cuda_test` and `cuda_attention_speed`, there or anywhere below (build/dev)
 --only   sections: device, ceilings, tests, floors, batch, prefill, startup, attention, cache; or the
          names of single rows, such as int4-g64. Ceilings are part of every section that has limits.
+         Only where it is named: llama2, the rows of the llama harness on synthetic:llama2-7b
 --shards   processes that share the tests; by default half as many as there are CPUs, at most 8
 --seconds  when to stop starting things; 450 by default
 The exit status is 1 if a test failed or a row could not be measured, 0 if floors are missed.
@@ -28,6 +29,7 @@ import time
 SECTIONS = (
     "device", "ceilings", "tests", "floors", "batch", "prefill", "startup", "attention", "cache",
 )
+UNASKED = {"llama2"}  # sections that run only where they are named
 MODEL = "synthetic:llama3.1-8b"
 
 # format, format of the head, least tok/s at batch 1 after a prompt of 6 and 200 new tokens
@@ -60,6 +62,7 @@ LEAST_ATTENTION = 0.8  # of a plain read
 ATTENTION_CONTEXTS = (8192, 65536)
 CACHES = (8192, 131072)
 LEAST_OF_SMALL_CACHE = 0.98
+LLAMA2 = ("", "int8wo", "int4wo-64", "fp6", "uintx-4-64", "uintx-2-8", "sparse-marlin")
 NO_TIME = "no time left"
 
 
@@ -216,12 +219,12 @@ def chosen(only):
     rows = {row[0] for row in FLOORS} | {row[0] for row in BATCHES} | {row[0] for row in PREFILLS}
     sections, names = set(), set()
     for name in only.split(","):
-        if name in SECTIONS:
+        if name in SECTIONS or name in UNASKED:
             sections.add(name)
         elif name in rows:
             names.add(name)
         else:
-            raise SystemExit(f"gpu_report.py: --only {name}: neither a section ({', '.join(SECTIONS)}) "
+            raise SystemExit(f"gpu_report.py: --only {name}: neither a section ({', '.join([*SECTIONS, *UNASKED])}) "
                              f"nor a row ({', '.join(sorted(rows))})")
     return sections or {"floors", "batch", "prefill"}, names
 
@@ -478,6 +481,30 @@ def attention_section(machine):
     return rows
 
 
+AVERAGE = re.compile(r"^Average decode tokens/sec: ([\d.]+)", re.M)
+
+
+def llama2_section(machine):
+    """By the harness's own definition; the last line is its record."""
+    rows = []
+    for name in LLAMA2:
+        words = ["lowbit", "generate", "--checkpoint_path", "synthetic:llama2-7b", "--device", "cuda",
+                 "--num_samples", "3", "--max_new_tokens", "200", "--compile"]
+        if name == "sparse-marlin":
+            words += ["-q", "marlin", "-s", "semi-structured"]
+        elif name:
+            words += ["-q", name]
+        result = machine.run(words, 90)
+        found = AVERAGE.search(result.out)
+        if result.why or not found:
+            rows.append(failed_row("llama2", name or "none", result.why or "no average on its output",
+                                   state_of(result)))
+            continue
+        rows.append(make_row("llama2", name or "none", float(found[1]), "tok/s (harness)",
+                             line=result.out.strip().splitlines()[-1]))
+    return rows
+
+
 def cache_section(machine):
     speeds = []
     for size in CACHES:
@@ -522,6 +549,8 @@ def measure(machine, sections, wanted, shards):
         rows += attention_section(machine)
     if "cache" in sections:
         rows += cache_section(machine)
+    if "llama2" in sections:
+        rows += llama2_section(machine)
     if "startup" in sections:
         rows += startup_section(machine)
     report["seconds"] = round(time.monotonic() - begin, 1)

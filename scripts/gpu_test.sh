@@ -23,9 +23,10 @@ done
 if [[ -n $sanitizer ]]; then
   for test in "${tests[@]}"; do
     echo "memcheck: ${test##*/}"
-    # Asking for more memory than there is is a test of its own, and an error to the sanitizer.
+    # Asking for more memory than there is is a test of its own, and an error to the sanitizer; what
+    # is about the speed of the GPU is not what it is under it.
     "$sanitizer" --tool memcheck --leak-check full --error-exitcode 1 \
-      "$test" --gtest_brief=1 --gtest_filter='-*OutOfMemory*' || status=1
+      "$test" --gtest_brief=1 --gtest_filter='-*OutOfMemory*:CudaCeiling.*:CudaProfile.*' || status=1
   done
 else
   echo "memcheck: skipped, compute-sanitizer is not installed"

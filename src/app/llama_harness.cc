@@ -356,7 +356,7 @@ int run_harness(const std::vector<std::string>& args) {
   for (const std::string& remark : harness_remarks(c)) print(remark + "\n");
   if (c.memory_profile.empty()) return run_samples(c, nullptr);
   constexpr size_t kEntries = 100000;
-  MemoryTimeline memory(kEntries);
+  MemoryTimeline memory(kEntries, chosen_backend(model_options(c)).device);
   try {
     return run_samples(c, &memory);
   } catch (const OutOfMemory&) {

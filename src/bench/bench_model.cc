@@ -351,7 +351,7 @@ Record blank_record(const BenchCase& c) {
 Record run_case(const BenchCase& c, const Backend& backend, const CaseOptions& options) {
   Record record = blank_record(c);
   describe(&record, backend);
-  Profiler profiler(options.profile, options.on_text);
+  Profiler profiler(options.profile, backend, options.on_text);
   const auto fail = [&](const std::string& reason, bool out_of_memory) {
     record.status = Status::kFail;
     record.reason = one_line(reason);

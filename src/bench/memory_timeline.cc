@@ -67,7 +67,7 @@ void MemoryTimeline::add(std::string event) {
   if (failure_) return;
   now_.event = std::move(event);
   now_.seconds = std::round(timer_.seconds() * 1e6) * 1e-6;
-  now_.resident = resident_bytes();
+  now_.resident = device_ ? static_cast<double>(device_->memory().taken) : resident_bytes();
   entries_.push_back(now_);
   if (entries_.size() <= most_) return;
   entries_.pop_front();

@@ -22,7 +22,7 @@ struct MemoryEntry {
   double seconds = 0;                         // since the timeline began
   std::array<double, kMemoryParts> taken{};   // by MemoryPart
   double state_used = 0, temporary_used = 0;  // of what is taken; by sequences, by the step
-  double resident = 0;                        // of the process; 0 where it is not told
+  double resident = 0;  // of the process, or of a device's buffers; 0 where it is not told
 
   double total() const;
   bool operator==(const MemoryEntry&) const = default;
@@ -36,8 +36,9 @@ struct MemoryFailure {
 
 class MemoryTimeline final : public MemoryTrace {
  public:
-  // Keeps the last `most` entries.
-  explicit MemoryTimeline(size_t most) : most_(most) {}
+  // Keeps the last `most` entries. `device`: whose memory it is; null: the host's.
+  explicit MemoryTimeline(size_t most, const DeviceApi* device = nullptr)
+      : most_(most), device_(device) {}
 
   void took(MemoryPart part, std::string_view what, size_t bytes) override;
   void gave_back(MemoryPart part, std::string_view what, size_t bytes) override;
@@ -54,6 +55,7 @@ class MemoryTimeline final : public MemoryTrace {
   void add(std::string event);
 
   size_t most_;
+  const DeviceApi* device_;
   Timer timer_;
   MemoryEntry now_;
   std::deque<MemoryEntry> entries_;

@@ -82,11 +82,12 @@ ProfileKeys parse_profile(const std::string& text) {
   return keys;
 }
 
-Profiler::Profiler(const ProfileKeys& keys, const OnText& on_text)
+Profiler::Profiler(const ProfileKeys& keys, const Backend& backend, const OnText& on_text)
     : keys_(keys), on_text_(on_text), stamp_(local_time("%b_%d_%H_%M_%S")) {
   if (keys_.load) load_ = std::make_unique<LoadProfile>();
   if (keys_.memory) {
-    memory_ = std::make_unique<MemoryTimeline>(static_cast<size_t>(keys_.max_entries));
+    memory_ =
+        std::make_unique<MemoryTimeline>(static_cast<size_t>(keys_.max_entries), backend.device);
   }
 }
 

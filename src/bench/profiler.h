@@ -31,7 +31,7 @@ class Profiler {
  public:
   using OnText = std::function<void(std::string_view)>;  // hears each line of the tables
 
-  Profiler(const ProfileKeys& keys, const OnText& on_text);
+  Profiler(const ProfileKeys& keys, const Backend& backend, const OnText& on_text);
 
   // Before the model is loaded, and before the stepper is made.
   void listen(LoadOptions* options);

@@ -174,6 +174,15 @@ void draw_roof(Plot* plot, const PlotAxis& x, double gigabytes, double gigaflops
   plot->label(at, at * gigabytes, name);
 }
 
+// The last measurement of what the records ran on: their GPU's, or the host's. Null: there is none.
+const Record* machine_of(Rows records, Rows machine) {
+  const Record* found = nullptr;
+  for (const Record* m : machine) {
+    if (m->fingerprint.gpu == records.front()->fingerprint.gpu) found = m;
+  }
+  return found;
+}
+
 }  // namespace
 
 std::string roofline_plot(Rows records, Rows machine) {
@@ -194,8 +203,7 @@ std::string roofline_plot(Rows records, Rows machine) {
   const PlotAxis x = axis_over("operations per byte that must be read", xs, /*log=*/true);
   Plot plot("Roofline: operations per byte against operations per second", x,
             axis_over("GFLOP/s", ys, /*log=*/true));
-  if (!machine.empty()) {
-    const Record* m = machine.back();  // the last measurement counts
+  if (const Record* m = machine_of(records, machine)) {
     for (const char* tag : {"read_l1", "read_l2", "read_l3", "read_memory"}) {
       const Estimate *read = m->find(tag), *flops = m->find("float_ceiling");
       if (!read || !flops) continue;

@@ -358,6 +358,7 @@ TEST_F(ProfileOf, OnADeviceThePeakIsItsOwn) {
   const Record record = run(fakes::device_backend(), {.kernels = true, .memory = true});
   ASSERT_EQ(record.status, Status::kOk) << record.reason;
   EXPECT_EQ(record.find("peak_device_memory")->median, 5000);
+  EXPECT_EQ(record.memory.back().resident, 1000);
   EXPECT_TRUE(contains(text_, "in kernels")) << text_;
 }
 

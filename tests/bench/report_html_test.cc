@@ -127,6 +127,10 @@ TEST(HtmlReport, AMachinesLevelsAreDrawnIntoTheRoofline) {
                             .measured = "2026-01-01T00:00:00Z"};
   std::vector<Record> records = sample_records();
   const std::string without = report_html(records);
+  Ceilings gpu = machine;
+  gpu.gpu = "Some GPU";
+  records.push_back(ceilings_record(gpu, machine_fingerprint()));
+  EXPECT_EQ(count(report_html(records), "class=\"roof2\""), 0);  // not what the cases ran on
   records.push_back(ceilings_record(machine, machine_fingerprint()));
   const std::string with = report_html(records);
   EXPECT_EQ(count(without, "class=\"roof2\""), 0);

@@ -78,6 +78,8 @@ class Parts(unittest.TestCase):
     def test_only_takes_sections_and_rows(self):
         self.assertEqual(g.chosen(""), (set(g.SECTIONS), set()))
         self.assertEqual(g.chosen("tests"), ({"tests"}, set()))
+        self.assertEqual(g.chosen("llama2")[0], {"llama2"})
+        self.assertNotIn("llama2", g.chosen("")[0])
         self.assertEqual(g.chosen("floors,int4-g64"), ({"floors"}, {"int4-g64"}))
         self.assertEqual(g.chosen("bf16")[0], {"floors", "batch", "prefill"})
         with self.assertRaises(SystemExit) as refused:
