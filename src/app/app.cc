@@ -79,8 +79,11 @@ int dispatch(std::span<const std::string> args) {
               suggestion(name, names));
 }
 
+// A list in a message has its own lines (list_lines).
 int fail(const std::string& message) {
-  std::fprintf(stderr, "lowbit: error: %s\n", printable(message, 2000).c_str());
+  std::vector<std::string> lines;
+  for (const std::string_view line : split(message, '\n')) lines.push_back(printable(line, 2000));
+  std::fprintf(stderr, "lowbit: error: %s\n", join(lines, "\n").c_str());
   return 2;
 }
 

@@ -164,6 +164,19 @@ std::vector<std::string> profiles_of(const BenchRequest& request,
   return texts;
 }
 
+// Error if every case is longer than its model's context: that is no sweep, that is a mistake.
+void check_lengths(const std::vector<BenchCase>& cases) {
+  std::optional<Error> first;
+  for (const BenchCase& c : cases) {
+    try {
+      return check_length(c);
+    } catch (const Error& error) {
+      if (!first) first = error;
+    }
+  }
+  if (first) throw *first;
+}
+
 int import_results(const BenchRequest& request) {
   std::vector<Record> records;
   for (const std::string& path : request.imports) {
@@ -209,6 +222,7 @@ int cmd_bench(const std::vector<std::string>& args) {
     parse_plan(c.plan, find_backend(c.device));
     check_case(c);
   }
+  check_lengths(cases);
   for (const std::string& remark : request->remarks) {
     if (config.output == "json" || llama) {
       note(remark);

@@ -65,20 +65,7 @@ void print_tables(const std::vector<MicrobenchCase>& cases, const std::vector<Re
       "\nCold: copies of the weights in turn, larger than the last cache, so that they come from "
       "memory.\nMedian ± half of the 95 % interval; speedup against the unquantized weights.\n");
   print(format_table(microbench_own_rows(cases, records)));
-  for (size_t i = 0; i < cases.size(); ++i) {
-    const MicrobenchCase& c = cases[i];
-    const Record& r = records[i];
-    const std::string which =
-        fmt::format("{} {}({}, {}, {})", c.quantization,
-                    c.sparsity == "None" ? "" : c.sparsity + " ", c.m, c.k, c.n);
-    if (r.status != Status::kOk) {
-      print(fmt::format("{}: {}: {}\n", which, name(r.status), r.reason));
-    }
-    for (const std::string& why : r.unstable) print(fmt::format("{}: unstable: {}\n", which, why));
-    for (const std::string& why : r.roof_unstable) {
-      print(fmt::format("{}: `of roof` is to be distrusted: {}\n", which, why));
-    }
-  }
+  for (const std::string& note : microbench_notes(cases, records)) print(note + "\n");
 }
 
 }  // namespace

@@ -122,7 +122,13 @@ std::string report_text(const QuantizeConfig& c, const ExportReport& report, dou
       "quantized   {} weights at {:.4g} bits each, scales included\ntime        {:.1f} s\n",
       c.out, megabytes(report.written_bytes), megabytes(report.source_bytes), report.weights,
       report.bits_per_weight(), seconds);
-  for (const std::string& line : skipped_lines(report.uses)) text += "as stored   " + line + "\n";
+  for (const std::string& line : decoded_layers(report.uses)) {
+    text += "requantized " + line + "; the errors of both add up\n";
+  }
+  if (!report.left_out.empty()) {
+    text += fmt::format("left out    {}: about the model as it was\n", join(report.left_out, ", "));
+  }
+  for (const std::string& line : skipped_layers(report.uses)) text += "as stored   " + line + "\n";
   for (const std::string& line : short_block_lines(report.uses))
     text += "short block " + line + "\n";
   return text;
@@ -136,7 +142,9 @@ std::string report_json(const QuantizeConfig& c, const ExportReport& report, dou
                              {"quantized_weights", report.weights},
                              {"bits_per_weight", report.bits_per_weight()},
                              {"seconds", seconds},
-                             {"skipped", skipped_lines(report.uses)},
+                             {"requantized", decoded_layers(report.uses)},
+                             {"left_out", report.left_out},
+                             {"skipped", skipped_layers(report.uses)},
                              {"short_blocks", short_block_lines(report.uses)}};
   return json.dump() + "\n";
 }

@@ -60,6 +60,7 @@ LayerPolicy layer_policy(const QuantizeOptions& options) {
         with_context("--embedding", [&] { return parse_tensor_policy(options.embedding); });
   }
   policy.allow_skip = options.allow_skip;
+  policy.skip_hint = "--allow-skip keeps them as stored";
   if (!options.mixed.empty()) {
     const std::pair<const char*, const std::string&> others[] = {
         {"--format", options.format},
@@ -88,16 +89,6 @@ LoadOptions load_options(const ModelOptions& options) {
   return load;
 }
 
-std::vector<std::string> skipped_lines(const std::vector<TensorUse>& uses) {
-  std::vector<std::string> lines;
-  for (const TensorUse& use : uses) {
-    if (!use.skipped.empty()) {
-      lines.push_back(fmt::format("{} [{}, {}]: {}", use.tensor, use.n, use.k, use.skipped));
-    }
-  }
-  return lines;
-}
-
 LoadedModel load_model_for(const ModelOptions& options, bool plan_only, MemoryTrace* trace) {
   if (options.model.empty()) throw_error("--model is missing; it names what to load");
   if (options.threads != 0) {
@@ -112,8 +103,11 @@ LoadedModel load_model_for(const ModelOptions& options, bool plan_only, MemoryTr
     static_cast<Progress*>(context)->update(done, total, "");
   };
   LoadedModel loaded = load(options.model, chosen_backend(options), load_with);
-  for (const std::string& line : skipped_lines(loaded.model->tensors())) {
+  for (const std::string& line : skipped_layers(loaded.model->tensors())) {
     note("as stored: " + line);
+  }
+  for (const std::string& line : decoded_layers(loaded.model->tensors())) {
+    note("quantized already: " + line + "; the errors of both add up");
   }
   return loaded;
 }

@@ -79,7 +79,4 @@ std::string what_runs(const LoadedModel& loaded, const ModelOptions& options);
 // The names of all kernels that the plans chose, each once, in order of first use.
 std::vector<std::string> kernels_used(const Model& model);
 
-// The layers whose format cannot take their shape, each with the reason.
-std::vector<std::string> skipped_lines(const std::vector<TensorUse>& uses);
-
 }  // namespace lowbit

@@ -325,8 +325,13 @@ bool parse_args(CLI::App& app, std::span<const std::string> args) {
     const std::vector<std::string> extras = app.remaining();
     const std::string first = extras.empty() ? "" : extras.front();
     const std::string flag = first.substr(0, first.find('='));
-    throw_error("unexpected argument `{}`{} ({} --help lists all)", printable(first),
-                suggestion(flag, flags_of(app)), app.get_name());
+    const std::vector<std::string> flags = flags_of(app);
+    const bool model =
+        !first.starts_with('-') && std::find(flags.begin(), flags.end(), "--model") != flags.end();
+    throw_error(
+        "unexpected argument `{}`{} ({} --help lists all)", printable(first),
+        model ? ", is it the model? Write --model " + printable(first) : suggestion(flag, flags),
+        app.get_name());
   } catch (const CLI::ParseError& error) {
     std::string message = error.what();
     std::replace(message.begin(), message.end(), '\n', ' ');

@@ -10,6 +10,9 @@
 namespace lowbit {
 namespace {
 
+char lower(char c) { return 'A' <= c && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
+
+// Of texts whose letters are the same in either case.
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
@@ -17,7 +20,7 @@ size_t edit_distance(std::string_view a, std::string_view b) {
     size_t diagonal = row[0];
     row[0] = i;
     for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t substitute = diagonal + (a[i - 1] != b[j - 1]);
+      const size_t substitute = diagonal + (lower(a[i - 1]) != lower(b[j - 1]));
       diagonal = row[j];
       row[j] = std::min({row[j] + 1, row[j - 1] + 1, substitute});
     }
@@ -101,6 +104,25 @@ std::string suggestion(std::string_view name, const std::vector<std::string>& ca
     text += fmt::format("`{}`", near[i].text);
   }
   return text.empty() ? text : text + "?";
+}
+
+std::string list_lines(std::string_view head, const std::vector<std::string>& items) {
+  constexpr size_t kShown = 4;
+  std::string text = fmt::format("{}:", head);
+  const size_t shown = items.size() > kShown + 1 ? kShown : items.size();
+  for (size_t i = 0; i < shown; ++i) text += "\n  " + items[i];
+  if (shown < items.size()) text += fmt::format("\n  and {} more", items.size() - shown);
+  return text;
+}
+
+std::string one_line(std::string_view text) {
+  std::string line;
+  for (const std::string_view part : split(text, '\n')) {
+    const std::string_view words = trim(part);
+    if (!line.empty()) line += line.ends_with(':') ? " " : "; ";
+    line += words;
+  }
+  return line;
 }
 
 std::string printable(std::string_view text, size_t limit) {

@@ -16,9 +16,16 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
 std::optional<long long> parse_int(std::string_view text);
 std::optional<double> parse_double(std::string_view text);
 
-// The candidates closest to `name` by edit distance (at most three, none if nothing is near),
-// as ", did you mean `a` or `b`?"; "" when there is nothing to suggest.
+// The candidates closest to `name` by edit distance, whatever the case of their letters (at most
+// three, none if nothing is near), as ", did you mean `a` or `b`?"; "" when there is nothing to
+// suggest.
 std::string suggestion(std::string_view name, const std::vector<std::string>& candidates);
+
+// "head:" and the first of the items on lines of their own, "and 12 more" instead of the rest: how
+// an Error lists things.
+std::string list_lines(std::string_view head, const std::vector<std::string>& items);
+// Such a text on one line, for a table.
+std::string one_line(std::string_view text);
 
 // A copy that is safe to print on one line: control characters and broken UTF-8 become \xNN,
 // and what is longer than `limit` bytes is cut with "...".

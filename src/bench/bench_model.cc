@@ -219,12 +219,14 @@ void run_loaded(Record* record, const Case& c) {
   with_context("quality", [&] { run_quality(record, c, loaded); });
 }
 
+int64_t context_of(const Checkpoint& checkpoint) {  // the range and the default of LlamaConfig
+  return checkpoint.config().integer_or("max_position_embeddings", 2048, 1, 1 << 24);
+}
+
 // Windows longer than the model's context, found out before anything is loaded.
 void check_quality_context(const BenchCase& c, const Checkpoint& checkpoint) {
   if (c.quality == "none") return;
-  const int64_t context =  // the range and the default of LlamaConfig
-      checkpoint.config().integer_or("max_position_embeddings", 2048, 1, 1 << 24);
-  if (c.ctx > context) {
+  if (const int64_t context = context_of(checkpoint); c.ctx > context) {
     throw_error("ctx = {}: {} was made for {} tokens", c.ctx, checkpoint.source(), context);
   }
 }
@@ -317,6 +319,13 @@ void check_case(const BenchCase& c) {
   if (!checkpoint->synthetic()) check_quality_context(c, *checkpoint);
 }
 
+void check_length(const BenchCase& c) {
+  if (!c.prompt.empty()) return;  // its tokens are counted once there is a tokenizer
+  const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(c.model);
+  with_context(checkpoint->source(),
+               [&] { check_context(speed_options(c, nullptr), context_of(*checkpoint)); });
+}
+
 Record blank_record(const BenchCase& c) {
   Record record;
   record.config = case_json(c);
@@ -345,10 +354,11 @@ Record run_case(const BenchCase& c, const Backend& backend, const CaseOptions& o
   Profiler profiler(options.profile, backend, options.on_text);
   const auto fail = [&](const std::string& reason, bool out_of_memory) {
     record.status = Status::kFail;
-    record.reason = reason;
+    record.reason = one_line(reason);
     profiler.failed(out_of_memory);
   };
   try {
+    check_length(c);
     record.reason = reason_to_skip(c, backend);
     if (!record.reason.empty()) {
       record.status = Status::kSkip;

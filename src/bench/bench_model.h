@@ -19,6 +19,8 @@ std::string default_bench_model();
 
 // Error, before hours are spent: a model or text that cannot be opened, windows that do not fit.
 void check_case(const BenchCase& c);
+// Error: prompt and new tokens are more than the model's context; such a case is a failed row.
+void check_length(const BenchCase& c);
 
 struct CaseOptions {
   // Called with "loading", "measuring", "scoring" as they begin.

@@ -62,8 +62,9 @@ HostLoad host_load() {
 
 std::vector<std::string> disturbances(const HostLoad& before, const HostLoad& after) {
   constexpr double kShare = 0.1;
+  constexpr double kLeastSeconds = 0.1;  // the kernel counts in ticks of 10 ms
   const double seconds = after.seconds - before.seconds;
-  if (!(seconds > 0) || after.cpus == 0) return {};
+  if (!(seconds >= kLeastSeconds) || after.cpus == 0) return {};
   std::vector<std::string> found;
   const double others = (after.busy - before.busy - (after.own - before.own)) / seconds;
   const double stolen = (after.stolen - before.stolen) / seconds;

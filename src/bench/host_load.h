@@ -24,7 +24,7 @@ HostLoad host_load();
 HostLoad parse_proc_stat(std::string_view text, double tick);
 
 // What disturbed the time between the two: "other processes kept 0.8 of 2 CPUs busy". Less than a
-// tenth of the machine is not a disturbance.
+// tenth of the machine is not a disturbance, and less than a tenth of a second tells nothing.
 std::vector<std::string> disturbances(const HostLoad& before, const HostLoad& after);
 
 }  // namespace lowbit

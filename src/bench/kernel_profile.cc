@@ -49,7 +49,7 @@ std::vector<Sum> sums_by(const StepProfile& step, const NameOf& name_of) {
 }
 
 std::string layer_name(const KernelRow& row) {
-  return row.layer < 0 ? "outside" : fmt::format("layer.{}", row.layer);
+  return row.layer < 0 ? "outside" : fmt::format("layers.{}", row.layer);
 }
 
 std::vector<std::string> cells(const Sum& s, double total) {

@@ -116,13 +116,16 @@ void truncate_all(Stepper& stepper, const SpeedOptions& options) {
   for (int32_t s = 0; s < options.batch; ++s) stepper.truncate(s, options.depth);
 }
 
-RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
+void check_context(const SpeedOptions& options, int64_t context) {
   const int64_t length = int64_t{options.depth} + options.prompt_tokens + options.new_tokens - 1;
-  if (length > stepper.max_context()) {
-    throw_error("{}prompt_tokens = {} and new_tokens = {} need a context of {}; the model has {}",
-                options.depth > 0 ? fmt::format("depth = {}, ", options.depth) : "",
-                options.prompt_tokens, options.new_tokens, length, stepper.max_context());
-  }
+  if (length <= context) return;
+  throw_error("{}prompt_tokens = {} and new_tokens = {} need a context of {}; the model has {}",
+              options.depth > 0 ? fmt::format("depth = {}, ", options.depth) : "",
+              options.prompt_tokens, options.new_tokens, length, context);
+}
+
+RunTiming time_run(Stepper& stepper, const SpeedOptions& options) {
+  check_context(options, stepper.max_context());
   fill_context(stepper, options);
   stepper.synchronize();
   RunTiming run;

@@ -59,6 +59,9 @@ std::vector<int32_t> prompt_ids(int32_t vocab, const SpeedOptions& options, int3
 // Leaves `depth` tokens in every sequence; those of the run before, if they are still there.
 void fill_context(Stepper& stepper, const SpeedOptions& options);
 
+// Error: depth, prompt and new tokens do not fit a context of so many tokens.
+void check_context(const SpeedOptions& options, int64_t context);
+
 // The prompts of all sequences: each in steps of its own, but the last token of several in one step
 // of them all.
 void prefill_all(Stepper& stepper, const SpeedOptions& options);

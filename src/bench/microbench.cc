@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "bench/bench_model.h"
 #include "bench/device_ceiling.h"
+#include "bench/host_load.h"
 #include "bench/machine_ceilings.h"
 #include "bench/measure.h"
 #include "bench/op_timeline.h"
@@ -310,9 +311,16 @@ const Microbench::Times& Microbench::baseline(const MicrobenchCase& c, const Bac
   MicrobenchCase base = c;
   base.method = kBaseline;
   LinearBench bench(backend, problem(base));
-  Times times{{}, bench.time_warm(config_.sampling)};
-  times.cold = bench.time_cold(config_.sampling, cold_bytes(backend));
-  return baselines_.emplace(key, std::move(times)).first->second;
+  return baselines_.emplace(key, time(bench, backend)).first->second;
+}
+
+Microbench::Times Microbench::time(LinearBench& bench, const Backend& backend) const {
+  const HostLoad before = host_load();
+  Times times{bench.time_cold(config_.sampling, cold_bytes(backend)),
+              bench.time_warm(config_.sampling),
+              {}};
+  if (!backend.device) times.disturbed = disturbances(before, host_load());
+  return times;
 }
 
 void Microbench::measure(Record* record, const MicrobenchCase& c, const Backend& backend) {
@@ -335,18 +343,22 @@ void Microbench::measure(Record* record, const MicrobenchCase& c, const Backend&
   record->set("bits_per_weight", exact(8 * bytes / weights));
   record->set("linear_memory", exact(static_cast<double>(bench.allocated())));
   const bool is_baseline = c.method == kBaseline;
-  const Times own = is_baseline ? base
-                                : Times{bench.time_cold(config_.sampling, cold_size),
-                                        bench.time_warm(config_.sampling)};
+  const Times own = is_baseline ? base : time(bench, backend);
   record->set("linear_time_warm", own.warm);
   record->set("linear_baseline_warm", base.warm);
   record->set("linear_speedup_warm", is_baseline ? exact(1) : speedup(own.warm, base.warm));
   for (std::string drift : {drift_of("cold", own.cold), drift_of("warm", own.warm)}) {
     if (!drift.empty()) record->unstable.push_back(std::move(drift));
   }
+  for (const std::string& who : own.disturbed) record->unstable.push_back(who);
+  for (const std::string& who : base.disturbed) {
+    if (!is_baseline) record->unstable.push_back("the baseline: " + who);
+  }
   if (own.cold.empty() || base.cold.empty()) {
-    record->not_measured.emplace_back(
-        "linear_time", "so small weights stay in a cache whatever is done; the warm time is true");
+    constexpr const char* kCached =
+        "so small weights stay in a cache whatever is done; the warm time is true";
+    record->not_measured.emplace_back("linear_time", kCached);
+    record->not_measured.emplace_back("linear_of_roof", "it is of the cold time");
   } else {
     record->set("linear_time", own.cold);
     record->set("linear_baseline", base.cold);
@@ -368,7 +380,7 @@ Record Microbench::run(const MicrobenchCase& c, const Backend& backend) {
   describe(&record, backend);
   const auto fail = [&](const std::string& reason) {
     record.status = Status::kFail;
-    record.reason = reason;
+    record.reason = one_line(reason);
   };
   if (!c.skip.empty()) {
     record.status = Status::kSkip;

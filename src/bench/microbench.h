@@ -119,7 +119,9 @@ class Microbench {
  private:
   struct Times {
     std::vector<double> cold, warm;
+    std::vector<std::string> disturbed;  // by whom
   };
+  Times time(LinearBench& bench, const Backend& backend) const;
   void measure(Record* record, const MicrobenchCase& c, const Backend& backend);
   const Times& baseline(const MicrobenchCase& c, const Backend& backend);
   LinearProblem problem(const MicrobenchCase& c) const;

@@ -1,5 +1,6 @@
 #include "bench/microbench_report.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/check.h"
@@ -114,8 +115,28 @@ std::string kernel_of(const Record& record) {
   return kernels.empty() ? "" : kernels[0].kernel;
 }
 
+// The column of our table that shows a metric.
+std::string_view column_of(std::string_view tag) {
+  return tag == "linear_time" ? "Cold" : tag == "linear_of_roof" ? "Of roof" : tag;
+}
+
+// Why the case did not run, or why some of its fields are empty.
+std::string reason_of(const Record& r) {
+  std::vector<std::string> reasons;
+  if (!r.reason.empty()) reasons.push_back(r.reason);
+  for (const auto& [tag, why] : r.not_measured) {
+    reasons.push_back(fmt::format("{}: {}", column_of(tag), why));
+  }
+  return join(reasons, "; ");
+}
+
+std::string which(const MicrobenchCase& c) {
+  return fmt::format("{} {}({}, {}, {})", c.quantization,
+                     c.sparsity == "None" ? "" : c.sparsity + " ", c.m, c.k, c.n);
+}
+
 Row own_fields(const MicrobenchCase& c, const Record& r) {
-  Row row = {c.shape, std::string(name(r.status)), r.reason, join(r.unstable, "; ")};
+  Row row = {c.shape, std::string(name(r.status)), reason_of(r), join(r.unstable, "; ")};
   row.insert(row.end(),
              {r.format, r.resident, kernel_of(r), std::to_string(r.fingerprint.threads)});
   row.push_back(number(r, "bits_per_weight", 1, 3));
@@ -176,6 +197,37 @@ std::vector<Row> microbench_own_rows(std::span<const MicrobenchCase> cases,
                     kernel_of(r) + (decoded ? " (resident: " + r.resident + ")" : "")});
   }
   return rows;
+}
+
+std::vector<std::string> microbench_notes(std::span<const MicrobenchCase> cases,
+                                          std::span<const Record> records) {
+  std::vector<std::string> notes;
+  std::vector<std::pair<std::string, std::vector<std::string>>> missing;  // what and why, of whom
+  for (size_t i = 0; i < cases.size(); ++i) {
+    const Record& r = records[i];
+    const std::string whose = which(cases[i]);
+    if (r.status != Status::kOk) {
+      notes.push_back(fmt::format("{}: {}: {}", whose, name(r.status), r.reason));
+    }
+    for (const std::string& why : r.unstable) {
+      notes.push_back(fmt::format("{}: unstable: {}", whose, why));
+    }
+    for (const std::string& why : r.roof_unstable) {
+      notes.push_back(fmt::format("{}: `Of roof` is to be distrusted: {}", whose, why));
+    }
+    for (const auto& [tag, why] : r.not_measured) {
+      const std::string what = fmt::format("{} is `-`: {}", column_of(tag), why);
+      auto at = std::find_if(missing.begin(), missing.end(),
+                             [&](const auto& entry) { return entry.first == what; });
+      if (at == missing.end()) at = missing.insert(at, {what, {}});
+      at->second.push_back(whose);
+    }
+  }
+  for (const auto& [what, whom] : missing) {
+    const bool all = whom.size() == cases.size() && whom.size() > 1;
+    notes.push_back(fmt::format("{} ({})", what, all ? "all cases" : join(whom, ", ")));
+  }
+  return notes;
 }
 
 std::string microbench_csv(std::span<const MicrobenchCase> cases, std::span<const Record> records) {

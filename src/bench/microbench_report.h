@@ -17,6 +17,11 @@ std::vector<std::vector<std::string>> microbench_rows(std::span<const Microbench
 std::vector<std::vector<std::string>> microbench_own_rows(std::span<const MicrobenchCase> cases,
                                                           std::span<const Record> records);
 
+// What the tables leave out, a line each: cases that did not run, times that may be disturbed, and
+// why a figure is `-` (cases with the same reason together).
+std::vector<std::string> microbench_notes(std::span<const MicrobenchCase> cases,
+                                          std::span<const Record> records);
+
 // Their CSV, whose times are warm medians in milliseconds, then ours in the units of their names.
 std::string microbench_csv(std::span<const MicrobenchCase> cases, std::span<const Record> records);
 

@@ -81,7 +81,7 @@ std::string chrome_json(std::span<const TimedStep> steps) {
         size_t last = i;
         while (last + 1 < step.ops.size() && step.ops[last + 1].layer == op.layer) ++last;
         events.push_back(
-            slice("layer." + std::to_string(op.layer), "layer", begin(op), end(step.ops[last])));
+            slice("layers." + std::to_string(op.layer), "layer", begin(op), end(step.ops[last])));
       }
       events.push_back(slice(op.kernel, op.tag(), begin(op), end(op)));
       events.back()["args"] = {{"op", op.tag()}, {"bytes", op.bytes}, {"flops", op.flops}};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <optional>
 
 #include "base/check.h"
@@ -54,6 +55,7 @@ std::vector<Variant> variants_of(const QualityConfig& config) {
     if (std::none_of(variants.begin(), variants.end(), same)) variants.push_back(variant);
   };
   for (const std::string& text : config.formats) {
+    if (text == "stored") continue;  // always scored
     with_context("format " + printable(text), [&] {
       Variant variant = weight_variant(config, text);
       const Quantizer& quantizer = *variant.options.policy.all.quantizer;
@@ -110,7 +112,7 @@ Record record_of(const QualityConfig& config, const Variant& variant, const Back
 
 void fail(Record* record, const Error& error) {
   record->status = Status::kFail;
-  record->reason = error.what();
+  record->reason = one_line(error.what());
 }
 
 void describe(const Subject& subject) {
@@ -159,19 +161,46 @@ Batch load_some(const QualityConfig& config, const Backend& backend,
   return batch;
 }
 
-// Records of an earlier run on the same text.
-std::vector<Record> known_records(const QualityConfig& config, const ScoredText& text) {
-  std::vector<Record> records;
-  if (config.known.empty()) return records;
-  for (Record& record : read_records(config.known)) {
-    if (record.kind != "quality" || record.status != Status::kOk || !record.quality) continue;
-    if (record.quality->text != text.label || record.quality->ctx != text.ctx) {
-      throw_error("known = {}: is about {} in windows of {}, not {} in windows of {}", config.known,
-                  record.quality->text, record.quality->ctx, text.label, text.ctx);
+// What an earlier run has scored. Error: a file of something else.
+std::vector<Record> read_known(const std::string& path) {
+  std::vector<Record> scored;
+  if (path.empty()) return scored;
+  const auto records = with_context("known", [&] { return read_records(path); });
+  for (const Record& record : records) {
+    if (record.kind != "quality") {
+      throw_error(
+          "known = {}: holds results of another command (kind `{}`), but the figures of lowbit "
+          "quality are needed: give the `out` of such a run",
+          path, printable(record.kind));
     }
-    records.push_back(std::move(record));
+    if (record.status == Status::kOk && record.quality) scored.push_back(record);
   }
-  return records;
+  if (scored.empty()) throw_error("known = {}: every row of it has failed; run without it", path);
+  return scored;
+}
+
+// A label with its path spelled in one way: "./a//b.txt, first 9 tokens" is "a/b.txt, first ...".
+std::string plain_label(const std::string& label) {
+  return std::filesystem::absolute(label).lexically_normal().string();
+}
+
+// `records` are of the same text in the same windows; their labels become this run's. Error: not.
+void take_text(const QualityConfig& config, const ScoredText& text, std::vector<Record>* records) {
+  for (Record& record : *records) {
+    QualityText& theirs = *record.quality;
+    if (plain_label(theirs.text) != plain_label(text.label)) {
+      throw_error(
+          "known = {}: was scored on {}, this run is on {}. If that is the same text, give it by "
+          "that name and with that many tokens; else run without known=",
+          config.known, theirs.text, text.label);
+    }
+    if (theirs.ctx != text.ctx) {
+      throw_error(
+          "known = {}: was scored in windows of {}, this run is in windows of {}: give ctx={}",
+          config.known, theirs.ctx, text.ctx, theirs.ctx);
+    }
+    theirs.text = text.label;
+  }
 }
 
 // A record of the same variant of the same model, whatever else its run had.
@@ -253,6 +282,7 @@ void check(const QualityConfig& config) {
   for (const auto& [key, value] : counts) {
     if (value < 0) throw_error("{} = {}: must be at least 0", key, value);
   }
+  if (config.ctx != 0) check_window(config.ctx, INT32_MAX);
   const std::pair<const char*, const std::string&> files[] = {
       {"out", config.out}, {"markdown", config.markdown}, {"plot", config.plot}};
   for (const auto& file : files) {
@@ -267,11 +297,13 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
   if (config.model.empty()) config.model = default_bench_model();
   if (config.text.empty()) throw_error("text is missing; it names the file to score");
   std::vector<Variant> variants = variants_of(config);
+  std::vector<Record> known = read_known(config.known);
   const LoadedModel reference = load(config.model, backend, {});
   if (reference.checkpoint->synthetic()) {
     throw_error("{}: random weights have no quality to measure", config.model);
   }
   const ScoredText text = file_text(reference, config.text, config.ctx, config.tokens);
+  take_text(config, text, &known);
 
   std::optional<ScoredText> seen;
   std::optional<Calibration> calibration;
@@ -281,7 +313,6 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
                         CalibrateOptions{.ctx = seen->ctx, .bos = seen->bos, .hessians = true});
     for (Variant& variant : variants) variant.options.inputs = &*calibration;
   }
-  const std::vector<Record> known = known_records(config, text);
   std::vector<Record> all;  // those that are known are complete
   std::vector<Variant> wanted;
   for (Variant& variant : variants) {

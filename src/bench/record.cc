@@ -339,7 +339,8 @@ std::vector<Record> read_records(const std::string& path) {
     }
   }
   if (records.empty())
-    throw_error("{}: holds no records; `lowbit bench out=FILE` writes them", path);
+    throw_error("{}: holds no records; out=FILE of lowbit bench or lowbit quality writes them",
+                path);
   return records;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/thread_pool.h"
+#include "engine/perplexity.h"
 #include "formats/codec.h"
 #include "ops/view.h"
 #include "quantize/matrix.h"
@@ -21,8 +22,7 @@ class Collector final : public Trace {
   void begin(const OpTag&) override {}
   void end(const OpTag& tag, std::string_view, const OpCost& cost) override {
     if (cost.inputs.empty()) return;
-    const auto found = sums_.find(tag.layer < 0 ? std::string(tag.name)
-                                                : fmt::format("layers.{}.{}", tag.layer, tag.name));
+    const auto found = sums_.find(tag.text());
     if (found != sums_.end()) add(cost.inputs[0], &found->second);
   }
   InputStats take(const std::string& linear);
@@ -103,10 +103,7 @@ Calibration::Calibration(const Model& model, const Backend& backend,
       tokens_(tokens),
       options_(options),
       linears_(model.linears()) {
-  if (options.ctx < 2 || options.ctx > model.max_context()) {
-    throw_error("ctx = {}: must be 2 to {} (the model's context)", options.ctx,
-                model.max_context());
-  }
+  check_window(options.ctx, model.max_context());
   if (tokens.empty()) throw_error("the text to calibrate on is empty");
   for (size_t i = 0; i < linears_.size(); ++i) index_[linears_[i]->name] = i;
   for (const TensorUse& use : model.tensors()) {

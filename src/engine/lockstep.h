@@ -12,7 +12,7 @@
 namespace lowbit {
 
 struct LockstepDifference {
-  std::string op;            // "layer.3.attention"
+  std::string op;            // "layers.3.attention"
   std::string kernel;        // of the backend under test
   int64_t row = 0, col = 0;  // of the worst element
   double expected = 0, actual = 0, tolerance = 0;

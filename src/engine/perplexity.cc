@@ -39,13 +39,6 @@ int32_t top(const float* logits, int32_t vocab) {
   return static_cast<int32_t>(std::max_element(logits, logits + vocab) - logits);
 }
 
-void check_context(const Stepper& model, const WindowOptions& options) {
-  if (options.ctx < 2 || options.ctx > model.max_context()) {
-    throw_error("ctx = {}: must be 2 to {} (the model's context)", options.ctx,
-                model.max_context());
-  }
-}
-
 ReferenceRows reference_rows(std::span<const float> logits, int32_t vocab) {
   const auto count = static_cast<int64_t>(logits.size()) / vocab;
   ReferenceRows rows{vocab, std::vector<double>(logits.size()), std::vector<double>(logits.size()),
@@ -147,16 +140,23 @@ MeanAndError mean_of(std::span<const float> values) {
 
 }  // namespace
 
+void check_window(int32_t ctx, int32_t context) {
+  if (ctx < 2) {
+    throw_error("ctx = {}: must be at least 2: a window is tokens to read and one to predict", ctx);
+  }
+  if (ctx > context) throw_error("ctx = {}: the model was made for {} tokens", ctx, context);
+}
+
 std::vector<Scores> score_all(std::span<Stepper* const> models, Stepper* reference,
                               std::span<const int32_t> tokens, const WindowOptions& options,
                               ScoreListener* listener) {
   LB_CHECK(!models.empty());
   const int32_t vocab = models[0]->vocab_size();
   for (const Stepper* model : models) {
-    check_context(*model, options);
+    check_window(options.ctx, model->max_context());
     LB_CHECK(model->vocab_size() == vocab);
   }
-  if (reference) check_context(*reference, options);
+  if (reference) check_window(options.ctx, reference->max_context());
   const bool bos = options.bos >= 0;
   if (tokens.size() < (bos ? 1 : 2))
     throw_error("the text has {} tokens; nothing to score", tokens.size());

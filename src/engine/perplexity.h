@@ -9,6 +9,9 @@
 
 namespace lowbit {
 
+// Error: windows of fewer than 2 tokens, or of more than the model's context.
+void check_window(int32_t ctx, int32_t context);
+
 // Independent windows of `ctx` tokens, all starting with an empty state. The first token of a
 // window is never scored; with second_half only tokens that positions from ctx / 2 on predict are,
 // as llama-perplexity does.

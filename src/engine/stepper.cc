@@ -33,6 +33,14 @@ int64_t attended(std::span<const int32_t> pos) {
   return sum;
 }
 
+// Whether a prompt's tokens read other activations than those of a decode step.
+bool prompts_differ(const Model& model) {
+  const auto linears = model.linears();
+  return std::any_of(linears.begin(), linears.end(), [](const Linear* linear) {
+    return linear->input.prefill != linear->input.decode;
+  });
+}
+
 // Checked before anything of that size is allocated.
 int32_t checked_context(const Model& model, int32_t context) {
   if (context < 0 || context > model.max_context()) {
@@ -48,6 +56,7 @@ Stepper::Stepper(const Model& model, const Backend& backend, const StepperOption
     : model_(model),
       backend_(backend),
       plan_(options.plan),
+      prompts_differ_(prompts_differ(model)),
       stream_(stream_of(backend)),
       max_context_(checked_context(model, options.max_context)),
       max_step_tokens_(options.max_step_tokens),
@@ -98,29 +107,51 @@ void Stepper::run_step(const GraphKey& key, bool captured, const Body& body) {
   graphs_.run(key, stream_, [&] { body(x); });
 }
 
-void Stepper::forward(Exec& x, const StepBatch& batch) {
-  model_.forward(x, batch, state_.view(), static_cast<float*>(logits_.data));
+std::vector<std::span<const Chunk>> Stepper::passes(std::span<const Chunk> chunks) const {
+  std::set<int32_t> sequences;
+  for (const Chunk& chunk : chunks) sequences.insert(chunk.sequence);
+  if (!prompts_differ_ || sequences.size() < chunks.size()) return {chunks};
+  std::vector<std::span<const Chunk>> passes;
+  for (size_t begin = 0, end = 0; begin < chunks.size(); begin = end) {
+    const bool decode = chunks[begin].tokens.size() == 1;
+    while (end < chunks.size() && (chunks[end].tokens.size() == 1) == decode) ++end;
+    passes.push_back(chunks.subspan(begin, end - begin));
+  }
+  return passes;
 }
 
 void Stepper::step(std::span<const Chunk> chunks) {
   check(chunks);
   end_decode();
   std::vector<int32_t> tokens, pos, slot, rows;
-  std::set<int32_t> sequences;
+  std::vector<StepBatch> batches;
   last_pos_.clear();
-  for (const Chunk& chunk : chunks) {
-    int32_t at = state_.length(chunk.sequence);
-    state_.reserve(chunk.sequence, at + static_cast<int32_t>(chunk.tokens.size()));
-    if (!chunk.tokens.empty()) sequences.insert(chunk.sequence);
-    for (size_t i = 0; i < chunk.tokens.size(); ++i, ++at) {
-      if (i + static_cast<size_t>(chunk.logits) >= chunk.tokens.size()) {
-        rows.push_back(static_cast<int32_t>(tokens.size()));
-        last_pos_.push_back(at + 1);
+  const auto parts = passes(chunks);
+  for (const std::span<const Chunk> part : parts) {
+    const size_t first = tokens.size(), first_row = rows.size();
+    std::set<int32_t> sequences;
+    for (const Chunk& chunk : part) {
+      int32_t at = state_.length(chunk.sequence);
+      state_.reserve(chunk.sequence, at + static_cast<int32_t>(chunk.tokens.size()));
+      if (!chunk.tokens.empty()) sequences.insert(chunk.sequence);
+      for (size_t i = 0; i < chunk.tokens.size(); ++i, ++at) {
+        if (i + static_cast<size_t>(chunk.logits) >= chunk.tokens.size()) {
+          rows.push_back(static_cast<int32_t>(tokens.size() - first));
+          last_pos_.push_back(at + 1);
+        }
+        tokens.push_back(chunk.tokens[i]);
+        pos.push_back(at);
+        slot.push_back(chunk.sequence);
       }
-      tokens.push_back(chunk.tokens[i]);
-      pos.push_back(at);
-      slot.push_back(chunk.sequence);
     }
+    batches.push_back({.n_seq = static_cast<int32_t>(sequences.size()),
+                       .n_tok = static_cast<int32_t>(tokens.size() - first),
+                       .n_logits = static_cast<int32_t>(rows.size() - first_row),
+                       .context = attended(std::span(pos).subspan(first)),
+                       .tokens = nullptr,  // once all of them are on the device
+                       .pos = nullptr,
+                       .slot = nullptr,
+                       .logit_row = nullptr});
   }
   host_batch_.clear();
   for (const auto* part : {&tokens, &pos, &slot, &rows}) {
@@ -130,16 +161,21 @@ void Stepper::step(std::span<const Chunk> chunks) {
   auto* device = static_cast<int32_t*>(batch_.data);
   backend_.copy_in(device, host_batch_.data(), host_batch_.size() * sizeof(int32_t), stream_);
   n_logits_ = static_cast<int32_t>(rows.size());
-  const StepBatch batch{.n_seq = static_cast<int32_t>(sequences.size()),
-                        .n_tok = static_cast<int32_t>(n),
-                        .n_logits = n_logits_,
-                        .context = attended(pos),
-                        .tokens = device,
-                        .pos = device + n,
-                        .slot = device + 2 * n,
-                        .logit_row = device + 3 * n};
-  run_step({model_.variant(pos), batch.n_seq, batch.n_tok, n_logits_, false},
-           batch.n_tok <= kMaxCapturedTokens, [&](Exec& x) { forward(x, batch); });
+  size_t first = 0, first_row = 0;
+  for (StepBatch& batch : batches) {
+    batch.tokens = device + first;
+    batch.pos = device + n + first;
+    batch.slot = device + 2 * n + first;
+    batch.logit_row = device + 3 * n + first_row;
+    const auto of_batch = std::span(pos).subspan(first, static_cast<size_t>(batch.n_tok));
+    float* logits = static_cast<float*>(logits_.data) + int64_t(first_row) * model_.vocab_size();
+    // A captured step reads its batch from the beginning.
+    run_step({model_.variant(of_batch), batch.n_seq, batch.n_tok, batch.n_logits, false},
+             batches.size() == 1 && batch.n_tok <= kMaxCapturedTokens,
+             [&](Exec& x) { model_.forward(x, batch, state_.view(), logits); });
+    first += static_cast<size_t>(batch.n_tok);
+    first_row += static_cast<size_t>(batch.n_logits);
+  }
 }
 
 void Stepper::prefill(int32_t sequence, std::span<const int32_t> tokens) {
@@ -212,7 +248,7 @@ void Stepper::decode() {
                         .slot = f.slot,
                         .logit_row = f.logit_row};
   run_step({model_.variant(last_pos_), n, n, n, true}, true, [&](Exec& x) {
-    forward(x, batch);
+    model_.forward(x, batch, state_.view(), static_cast<float*>(logits_.data));
     draw(x);
   });
   drawn_.enqueued(stream_);

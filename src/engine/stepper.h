@@ -33,8 +33,10 @@ class Stepper {
   // `model` and `backend` must outlive the stepper.
   Stepper(const Model& model, const Backend& backend, const StepperOptions& options);
 
-  // One forward pass. Logit rows follow the order of the chunks. Error: more tokens or logit rows
-  // than a step takes, a token outside the vocabulary, a sequence that outgrows the context.
+  // One forward pass, or several where a prompt reads other activations than a single token
+  // (LayerChoice::prefill_only) and the chunks mix both. Logit rows follow the order of the chunks.
+  // Error: more tokens or logit rows than a step takes, a token outside the vocabulary, a sequence
+  // that outgrows the context.
   void step(std::span<const Chunk> chunks);
 
   // The whole prompt of one sequence, in as many steps as it needs; logits of its last token.
@@ -86,7 +88,9 @@ class Stepper {
   };
   Fed fed() const;
   void check(std::span<const Chunk> chunks) const;
-  void forward(Exec& x, const StepBatch& batch);
+  // Runs of chunks that one forward pass takes: all of them, but prompts and single tokens apart
+  // where they read different activations.
+  std::vector<std::span<const Chunk>> passes(std::span<const Chunk> chunks) const;
   void draw(Exec& x);
   void end_decode() { drawn_.start({}); }
   template <class Body>
@@ -95,6 +99,7 @@ class Stepper {
   const Model& model_;
   const Backend& backend_;
   StepPlan plan_;
+  bool prompts_differ_;  // from decode steps, in what their tokens read
   Stream stream_;
   int32_t max_context_, max_step_tokens_, max_logit_rows_;
   StateStore state_;

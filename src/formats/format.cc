@@ -164,7 +164,7 @@ Format parse_format(std::string_view text) {
   const FormatRow* row = find_row(parts.front());
   if (!row) {
     throw_error("unknown format `{}`{} (`lowbit formats` lists them all)", printable(text),
-                suggestion(text, format_names()));
+                format_suggestion(text, format_names()));
   }
   Format format = row->defaults;
   std::vector<std::string_view> given;
@@ -238,6 +238,11 @@ std::string cannot_take(const Format& format, int64_t, int64_t k) {
 
 int64_t short_block(const Format& format, int64_t k) {
   return format.block.k == 0 ? 0 : k % format.block.k;
+}
+
+std::string format_suggestion(std::string_view text, const std::vector<std::string>& known) {
+  const std::string whole = suggestion(text, known);
+  return whole.empty() ? suggestion(text.substr(0, text.find('-')), known) : whole;
 }
 
 std::vector<std::string> format_names() {

@@ -274,5 +274,7 @@ int64_t short_block(const Format& format, int64_t k);
 
 // Every family name and alias, for suggestions and completion.
 std::vector<std::string> format_names();
+// suggestion() for the whole text or, where nothing is near, for what stands before its parameters.
+std::string format_suggestion(std::string_view text, const std::vector<std::string>& known);
 
 }  // namespace lowbit

@@ -39,6 +39,7 @@ class AwqReader final : public QuantizedReader {
   QTensor outline(const std::string& module, int64_t n, int64_t k) const override {
     const PackedParts parts(files_, module);
     if (n % 8 != 0) parts.fail("qweight", fmt::format("{} rows are no multiple of 8", n));
+    parts.refuse({"weight"}, "awq");
     const int64_t group = group_size(k), groups = (k + group - 1) / group;
     parts.get("qweight", {"I32"}, {k, n / 8});
     parts.get("qzeros", {"I32"}, {groups, n / 8});

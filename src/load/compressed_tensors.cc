@@ -67,6 +67,7 @@ class CompressedTensorsReader final : public QuantizedReader {
     const ScaleGrid grid = read_scale_grid(parts, "weight_scale", n, k, blocks_);
     const StoredTensor* zeros = read_zero_points(parts, "weight_zero_point", grid);
     refuse_column_groups(parts, grid, k);
+    parts.refuse({"weight_global_scale"}, "codes with one level of scales");
     return {byte_format(parts, "weight", grid, zeros, n, k), n, k};
   }
 
@@ -129,11 +130,21 @@ class CompressedTensorsReader final : public QuantizedReader {
     blocks_ = true;
   }
 
+  // Zero points of 0 mean nothing; the tool writes them for symmetric codes too.
+  static void refuse_others(const PackedParts& parts,
+                            std::initializer_list<std::string_view> others,
+                            std::string_view format) {
+    parts.refuse(others, format);
+    const StoredTensor* zeros = parts.find("weight_zero_point");
+    if (zeros && !all_zero(*zeros)) parts.refuse({"weight_zero_point"}, format);
+  }
+
   static bool is_mxfp8(const PackedParts& parts) {
     const StoredTensor* scale = parts.find("weight_scale");
     return scale && scale->type == "U8";
   }
   static Format mxfp8_format(const PackedParts& parts, int64_t n, int64_t k) {
+    refuse_others(parts, {"weight_global_scale", "weight_g_idx"}, "mxfp8");
     parts.get("weight", {"F8_E4M3"}, {n, k});
     parts.get("weight_scale", {"U8"}, {n, (k + 31) / 32});
     return format_of(FormatId::kMxFp8);
@@ -143,9 +154,11 @@ class CompressedTensorsReader final : public QuantizedReader {
     if (k % 2 != 0) parts.fail("weight_packed", fmt::format("K = {} is odd", k));
     parts.get("weight_packed", {"U8"}, {n, k / 2});
     if (parts.get("weight_scale", {"U8", "F8_E4M3"}).type == "U8") {
+      refuse_others(parts, {"weight", "weight_global_scale", "weight_g_idx"}, "mxfp4");
       parts.get("weight_scale", {"U8"}, {n, (k + 31) / 32});
       return format_of(FormatId::kMxFp4);
     }
+    refuse_others(parts, {"weight", "weight_g_idx"}, "nvfp4");
     parts.get("weight_scale", {"F8_E4M3"}, {n, (k + 15) / 16});
     if (const double outer = parts.number("weight_global_scale"); !(outer > 0 && outer < 1e38)) {
       parts.fail("weight_global_scale", fmt::format("is {}, must be above 0", outer));
@@ -174,6 +187,7 @@ class CompressedTensorsReader final : public QuantizedReader {
   }
 
   Words read_words(const PackedParts& parts, int64_t n, int64_t k) const {
+    parts.refuse({"weight", "weight_global_scale"}, "pack-quantized");
     const StoredTensor& codes = parts.get("weight_packed", {"I32"});
     int bits = 2;
     const auto fits = [&] {

@@ -57,6 +57,11 @@ std::vector<SafetensorsEntry> plane_entries(const std::string& tensor, const For
 
 namespace {
 
+// What to do about a folder whose config.json and tensors disagree.
+constexpr const char* kChanged =
+    "; the config or the files were changed: put quantization_config.formats back as it was, or "
+    "quantize the original model again";
+
 class ContainerReader final : public QuantizedReader {
  public:
   explicit ContainerReader(const QuantizedFiles& files) : files_(files) {
@@ -76,6 +81,10 @@ class ContainerReader final : public QuantizedReader {
       } catch (const Error& error) {
         formats->fail(tensor, error.what());
       }
+      const std::string codes = plane_name(tensor, Plane::kCodes);
+      if (!files.tensors.contains(codes)) {
+        formats->fail(tensor, "the files hold no tensor " + printable(codes, 200) + kChanged);
+      }
     }
   }
 
@@ -93,9 +102,12 @@ class ContainerReader final : public QuantizedReader {
                          fmt::format("{}: [{}, {}] cannot be {}: {}", printable(name, 200), n, k,
                                      lowbit::name(result.format), reason));
     }
+    if (files_.tensors.contains(name)) refuse(name, result.format);
     for (const Plane plane : kPlanes) {
       if (plane_shape(result.format, plane, n, k).rows > 0) {
         result.plane(plane) = read_plane(name, result, plane);
+      } else if (files_.tensors.contains(plane_name(name, plane))) {
+        refuse(plane_name(name, plane), result.format);
       }
     }
     return result;
@@ -104,6 +116,13 @@ class ContainerReader final : public QuantizedReader {
   std::vector<std::string> remarks(const std::set<std::string>&) const override { return {}; }
 
  private:
+  // A tensor that `format` leaves out: reading on would give other numbers than were stored.
+  [[noreturn]] void refuse(const std::string& tensor, const Format& format) const {
+    throw_error("{}: {}: is not used by {}, the format that config.json names for this weight{}",
+                files_.tensors.at(tensor).file, printable(tensor, 200), lowbit::name(format),
+                kChanged);
+  }
+
   // Views the file. Error: absent, or another type or shape than the format asks for.
   Bytes read_plane(const std::string& name, const QTensor& t, Plane plane) const {
     const PlaneShape shape = plane_shape(t.format, plane, t.n, t.k);

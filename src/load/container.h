@@ -4,7 +4,8 @@
 //   "quantization_config": {
 //     "quant_method": "lowbit", "version": 1, "written_by": "lowbit 0.1.0",
 //     "formats": {"model.layers.0.mlp.down_proj.weight": "int4", ...},
-//     "quantizers": {"model.layers.0.mlp.down_proj.weight": "hqq", ...}
+//     "quantizers": {"model.layers.0.mlp.down_proj.weight": "hqq", ...},
+//     "decoded_from": {"lm_head.weight": "q6_k"}   of tensors that were quantized before
 //   }
 //
 // and whose safetensors hold each of these tensors as its canonical planes (formats/qtensor.h):

@@ -37,6 +37,7 @@ class Fp8Reader final : public QuantizedReader {
 
  private:
   ScaleGrid grid(const PackedParts& parts, int64_t n, int64_t k) const {
+    if (parts.has("weight_scale_inv")) parts.refuse({"weight_scale"}, "fp8 with weight_scale_inv");
     const char* part = parts.has("weight_scale_inv") ? "weight_scale_inv" : "weight_scale";
     return read_scale_grid(parts, part, n, k, blocks_);
   }

@@ -97,6 +97,7 @@ class GptqReader final : public QuantizedReader {
       parts.fail("qweight",
                  fmt::format("[{}, {}] in {} bits does not fill 32-bit words", n, k, bits_));
     }
+    parts.refuse({"weight"}, "gptq");
     const int64_t groups = this->groups(k);
     Weight w{&parts.get("qweight", {"I32"}, {k * bits_ / 32, n}),
              &parts.get("qzeros", {"I32"}, {groups, n * bits_ / 32}),

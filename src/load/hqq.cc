@@ -93,6 +93,7 @@ class HqqReader final : public QuantizedReader {
     if (bits != 3 && groups % packed != 0) {
       parts.fail("W_q", fmt::format("{} groups cannot be packed by {}", groups, packed));
     }
+    parts.refuse({"weight"}, "hqq");
     parts.get("W_q", {bits == 3 ? "I32" : "U8"}, {(groups + packed - 1) / packed, size});
     const StoredTensor& scale = parts.get("scale", kFloatTypes, {groups, 1});
     parts.get("zero", {scale.type}, {groups, 1});

@@ -40,6 +40,17 @@ const StoredTensor& PackedParts::get(std::string_view part,
   return stored;
 }
 
+void PackedParts::refuse(std::initializer_list<std::string_view> parts,
+                         std::string_view reader) const {
+  for (const std::string_view part : parts) {
+    if (!has(part)) continue;
+    fail(part, fmt::format("is not used by {}, as which config.json reads this weight: the config "
+                           "or the file was changed. Get the folder anew, or quantize the "
+                           "original model again",
+                           reader));
+  }
+}
+
 double PackedParts::number(std::string_view part) const {
   const StoredTensor& stored = get(part, {"U8", "I32", "I64", "F32", "F16", "BF16"});
   const bool one =
@@ -100,10 +111,7 @@ const StoredTensor* read_zero_points(const PackedParts& parts, std::string_view 
                                      const ScaleGrid& grid) {
   const StoredTensor* zeros = parts.find(part);
   if (!zeros) return nullptr;
-  const auto bytes = zeros->data.data;
-  if (std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; })) {
-    return nullptr;
-  }
+  if (all_zero(*zeros)) return nullptr;
   parts.get(part, {"I8"});
   if (zeros->shape != grid.scales->shape) {
     parts.fail(part, fmt::format("has shape {}, the scales have {}", shape_text(zeros->shape),

@@ -31,6 +31,10 @@ class PackedParts {
   // A single number, integers included.
   double number(std::string_view part) const;
 
+  // Error if the module has one of these parts: what `reader` (a format, a form) does not use would
+  // be left out in silence, and the weight would mean something else than what was stored.
+  void refuse(std::initializer_list<std::string_view> parts, std::string_view reader) const;
+
   // "FILE: MODULEpart: message"
   [[noreturn]] void fail(std::string_view part, const std::string& message) const;
 

@@ -76,11 +76,6 @@ const QuantizedMethod& method_of(const Hyperparams& config) {
                           printable(name), suggestion(name, known), join(known, ", ")));
 }
 
-bool is_zero(const StoredTensor& stored) {
-  const auto bytes = stored.data.data;
-  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
-}
-
 std::string module_of(const std::string& name) {
   return name.substr(0, name.size() - kWeight.size());
 }
@@ -115,7 +110,7 @@ QuantizedWeights::QuantizedWeights(const QuantizedFiles& files)
   for (const std::string& module : modules_) {
     // AutoGPTQ writes a bias of zeros for a Linear that has none.
     const auto bias = files.tensors.find(module + "bias");
-    if (bias != files.tensors.end() && is_zero(bias->second)) parts_.insert(bias->first);
+    if (bias != files.tensors.end() && all_zero(bias->second)) parts_.insert(bias->first);
     for (const auto& names : {method_->markers, method_->parts}) {
       for (const std::string_view part : names) add_part(module + std::string(part));
     }

@@ -1,5 +1,6 @@
 #include "load/stored.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -16,6 +17,11 @@ bool aligned(const Bytes& bytes, size_t alignment) {
 }
 
 }  // namespace
+
+bool all_zero(const StoredTensor& tensor) {
+  const auto bytes = tensor.data.data;
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
 
 std::string shape_text(const std::vector<int64_t>& shape) {
   std::vector<std::string> parts;

@@ -29,6 +29,9 @@ struct StoredType {
 };
 std::vector<StoredType> count_types(const StoredTensors& tensors);
 
+// Whether every byte is 0.
+bool all_zero(const StoredTensor& tensor);
+
 // "[4096, 14336]"
 std::string shape_text(const std::vector<int64_t>& shape);
 

@@ -116,6 +116,7 @@ class TorchaoReader final : public QuantizedReader {
                              "IntxUnpackedToInt8Tensor, Float8Tensor",
                              name.is_string() ? printable(name.get<std::string>()) : "tensor"));
     }
+    parts.refuse({"weight"}, "torchao");
     if (parts.has("_weight_act_pre_scale")) {
       parts.fail("_weight_act_pre_scale", "scales of inputs (SmoothQuant, AWQ) are not supported");
     }

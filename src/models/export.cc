@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "base/build_info.h"
 #include "base/check.h"
@@ -65,15 +66,27 @@ std::vector<SafetensorsEntry> entries_of(const Output& output) {
            static_cast<int64_t>(tensor_bytes(output.format, use.n, use.k))}};
 }
 
+// What a container says of a tensor that is taken over as it is.
+void keep(const ordered_json& before, const char* key, const std::string& tensor,
+          ordered_json* after) {
+  if (before.value("quant_method", "") != "lowbit" || !before.contains(key)) return;
+  if (before[key].contains(tensor)) (*after)[tensor] = before[key][tensor];
+}
+
 std::string new_config(const Checkpoint& checkpoint, const Plan& plan) {
   ordered_json config = ordered_json::parse(checkpoint.config_json());
-  ordered_json formats = ordered_json::object(), quantizers = ordered_json::object();
+  const ordered_json before = config.value("quantization_config", ordered_json::object());
+  ordered_json formats = ordered_json::object(), quantizers = formats, decoded = formats;
   for (const Output& output : plan.outputs) {
     if (!output.format.quantized()) continue;
     formats[output.name] = name(output.format);
-    if (output.format != output.use.stored) {
-      quantizers[output.name] = output.use.choice.quantizer->name;
+    if (output.format == output.use.stored) {
+      keep(before, "quantizers", output.name, &quantizers);
+      keep(before, "decoded_from", output.name, &decoded);
+      continue;
     }
+    quantizers[output.name] = output.use.choice.quantizer->name;
+    if (output.use.stored.quantized()) decoded[output.name] = name(output.use.stored);
   }
   if (plan.untied) config["tie_word_embeddings"] = false;
   if (formats.empty()) {
@@ -85,6 +98,7 @@ std::string new_config(const Checkpoint& checkpoint, const Plan& plan) {
                                    {"written_by", "lowbit " + std::string(build_info().version)},
                                    {"formats", std::move(formats)},
                                    {"quantizers", std::move(quantizers)}};
+  if (!decoded.empty()) config["quantization_config"]["decoded_from"] = std::move(decoded);
   return config.dump(2) + "\n";
 }
 
@@ -138,14 +152,17 @@ void write_weights(const Checkpoint& checkpoint, const ExportOptions& options, c
     for (SafetensorsEntry& entry : entries_of(output)) entries.push_back(std::move(entry));
   }
   SafetensorsWriter writer(path, entries, {{"format", "pt"}});
+  std::set<std::string> sources;
   int64_t done = 0;
   for (const Output& output : plan.outputs) {
     const QTensor tensor = converted(checkpoint, options, output);
     for (const Plane plane : kPlanes) writer.write(tensor.plane(plane).data);
     release_pages(tensor);
     report->written_bytes += static_cast<int64_t>(tensor.bytes());
-    report->source_bytes +=
-        static_cast<int64_t>(tensor_bytes(output.use.stored, tensor.n, tensor.k));
+    if (sources.insert(output.use.tensor).second) {
+      report->source_bytes +=
+          static_cast<int64_t>(tensor_bytes(output.use.stored, tensor.n, tensor.k));
+    }
     if (output.format.quantized()) {
       report->weights += tensor.n * tensor.k;
       report->weight_bits += static_cast<int64_t>(tensor.bytes()) * 8;
@@ -161,6 +178,11 @@ void write_weights(const Checkpoint& checkpoint, const ExportOptions& options, c
 }  // namespace
 
 namespace {
+
+// A page about the model, or figures of it, which are not true of another format.
+bool describes_source(std::string_view file) {
+  return file.starts_with("README") || file == "reference.json";
+}
 
 std::string without_slashes(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
@@ -198,6 +220,10 @@ ExportReport export_model(const Checkpoint& checkpoint, const Backend& backend,
   write_weights(checkpoint, options, plan, folder.path() + "/model.safetensors", &report);
   write_file_atomically(folder.path() + "/config.json", new_config(checkpoint, plan));
   for (const SideFile& file : checkpoint.side_files()) {
+    if (describes_source(file.name)) {
+      report.left_out.push_back(file.name);
+      continue;
+    }
     write_file_atomically(folder.path() + "/" + file.name, file.data.text());
   }
   folder.keep_as(target);

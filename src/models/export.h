@@ -19,9 +19,10 @@ struct ExportOptions {
 };
 
 struct ExportReport {
-  int64_t source_bytes = 0, written_bytes = 0;  // of tensors
+  int64_t source_bytes = 0, written_bytes = 0;  // of tensors, one that is used twice once
   int64_t weights = 0, weight_bits = 0;         // of quantized tensors, scales included
   std::vector<TensorUse> uses;                  // as planned; skipped ones say why
+  std::vector<std::string> left_out;            // files that describe the model as it was
   double bits_per_weight() const {
     return weights == 0 ? 0 : static_cast<double>(weight_bits) / static_cast<double>(weights);
   }

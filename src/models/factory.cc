@@ -44,22 +44,20 @@ const Family& find_family(const Hyperparams& config) {
 namespace {
 
 void check_policy(const LayerPolicy& policy, const Model& outline) {
-  std::vector<std::string> layers;
-  std::string skipped;
-  int64_t count = 0;
+  std::vector<LayerTensor> layers;
   for (const TensorUse& use : outline.tensors()) {
-    if (!use.layer.empty()) layers.push_back(use.layer);
-    if (use.skipped.empty()) continue;
-    skipped += fmt::format("{}{} [{}, {}]: {}", count++ ? "; " : "", use.tensor, use.n, use.k,
-                           use.skipped);
+    if (!use.layer.empty()) layers.push_back({use.layer, use.tensor});
   }
   policy.check_rules_used(layers);
-  if (count > 0 && !policy.allow_skip) {
-    throw_error(
-        "{} tensor{} cannot be stored in the format asked for: {} (--allow-skip keeps "
-        "them as stored)",
-        count, count == 1 ? "" : "s", skipped);
+  const std::vector<std::string> skipped = skipped_layers(outline.tensors());
+  if (skipped.empty() || policy.allow_skip) return;
+  const std::string hint = policy.skip_hint.empty() ? "" : " (" + policy.skip_hint + ")";
+  if (skipped.size() == 1) {
+    throw_error("1 tensor cannot have the format asked for: {}{}", skipped[0], hint);
   }
+  throw_error("{}", list_lines(fmt::format("{} tensors cannot have the format asked for{}",
+                                           skipped.size(), hint),
+                               skipped));
 }
 
 }  // namespace

@@ -68,6 +68,37 @@ LayerRule read_rule(const json& entry, const Quantizer* quantizer, const std::st
 
 }  // namespace
 
+namespace {
+
+// "layers.12.qkv" as "layers.*.qkv"
+std::string any_layer(std::string_view layer) {
+  std::string text;
+  for (const std::string_view part : split(layer, '.')) {
+    text += fmt::format("{}{}", text.empty() ? "" : ".", parse_int(part) ? "*" : part);
+  }
+  return text;
+}
+
+// ", did you mean ...?" for a pattern that matches no layer: perhaps it names one of their tensors.
+std::string meant(const std::string& pattern, std::span<const LayerTensor> tensors) {
+  const bool many = pattern.find('*') != std::string::npos;
+  const std::string_view last = split(pattern, '.').back();
+  std::vector<std::string> layers;
+  for (const LayerTensor& t : tensors) {
+    const std::string layer = many ? any_layer(t.layer) : t.layer;
+    const std::string_view module = std::string_view(t.tensor).substr(0, t.tensor.rfind(".weight"));
+    if (matches(pattern, t.tensor) || matches(pattern, module) ||
+        (many && last != "*" && split(module, '.').back() == last)) {
+      return fmt::format(", did you mean `{}`?", layer);
+    }
+    if (std::find(layers.begin(), layers.end(), layer) == layers.end()) layers.push_back(layer);
+  }
+  if (many) layers.emplace_back("layers.*");
+  return suggestion(pattern, layers);
+}
+
+}  // namespace
+
 TensorPolicy parse_tensor_policy(std::string_view text) {
   if (text == "same") return {.same = true};
   const LayerChoice choice = parse_choice(text, nullptr);
@@ -97,12 +128,13 @@ bool LayerPolicy::changes_anything() const {
                      [](const LayerRule& rule) { return rule.choice.format.has_value(); });
 }
 
-void LayerPolicy::check_rules_used(const std::vector<std::string>& layers) const {
+void LayerPolicy::check_rules_used(std::span<const LayerTensor> tensors) const {
   for (auto rule = rules.begin(); rule != rules.end(); ++rule) {
     bool used = false;
     std::vector<std::string> before;  // rules that take the layers of this one
     bool decides = false;
-    for (const std::string& layer : layers) {
+    for (const LayerTensor& tensor : tensors) {
+      const std::string& layer = tensor.layer;
       if (!matches(rule->match, layer)) continue;
       used = true;
       const auto first = std::find_if(rules.begin(), rule, [&](const LayerRule& earlier) {
@@ -115,8 +147,10 @@ void LayerPolicy::check_rules_used(const std::vector<std::string>& layers) const
       }
     }
     if (!used) {
-      throw_error("no layer matches `{}`; the model has {}, ... {}", printable(rule->match),
-                  layers.front(), layers.back());
+      throw_error(
+          "{}no layer matches `{}`{}; the model has {}, ... {} (`lowbit inspect` lists them)",
+          rule->where.empty() ? "" : rule->where + ": ", printable(rule->match),
+          meant(rule->match, tensors), tensors.front().layer, tensors.back().layer);
     }
     if (!decides) {
       throw_error(

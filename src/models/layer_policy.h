@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,19 +37,25 @@ struct LayerRule {
   std::string where = {};  // in its file, for messages
 };
 
+// A layer of a model and one of the tensors that make it up.
+struct LayerTensor {
+  std::string layer, tensor;  // "layers.3.qkv", "model.layers.3.self_attn.k_proj.weight"
+};
+
 struct LayerPolicy {
   LayerChoice all = {};
   TensorPolicy head = {.same = true};
   TensorPolicy embedding = {};        // stored
   std::vector<LayerRule> rules = {};  // the first that matches decides
   bool allow_skip = false;  // a layer that its format cannot take stays as stored, and is reported
+  std::string skip_hint = "";  // how a user asks for that where he can: "--allow-skip keeps ..."
 
   // `layer` as Linears are called, or "embedding".
   LayerChoice choose(std::string_view layer) const;
   // Whether a layer may end up in another format than the file's.
   bool changes_anything() const;
   // Error if a rule matches none of the model's layers, or only ones that earlier rules take.
-  void check_rules_used(const std::vector<std::string>& layers) const;
+  void check_rules_used(std::span<const LayerTensor> tensors) const;
 };
 
 // The file of rules behind --mixed, read into `policy`: what it says of all layers, head and

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include "base/check.h"
@@ -34,6 +35,30 @@ void WeightLoader::take_weights(std::string_view what, size_t bytes) const {
   if (options_.memory_trace) options_.memory_trace->took(MemoryPart::kWeights, what, bytes);
 }
 
+std::vector<std::string> skipped_layers(const std::vector<TensorUse>& uses) {
+  std::vector<std::string> layers;
+  for (const TensorUse& use : uses) {
+    if (use.skipped.empty()) continue;
+    layers.push_back(
+        fmt::format("{} ({} [{}, {}]): {}", use.layer, use.tensor, use.n, use.k, use.skipped));
+  }
+  return layers;
+}
+
+std::vector<std::string> decoded_layers(const std::vector<TensorUse>& uses) {
+  std::map<std::string, int> counts;
+  for (const TensorUse& use : uses) {
+    if (!use.choice.format || !use.skipped.empty() || !use.stored.quantized()) continue;
+    if (*use.choice.format == use.stored) continue;
+    ++counts[fmt::format("{} decoded, then {}", name(use.stored), name(*use.choice.format))];
+  }
+  std::vector<std::string> lines;
+  for (const auto& [text, count] : counts) {
+    lines.push_back(fmt::format("{} tensor{}: {}", count, count == 1 ? "" : "s", text));
+  }
+  return lines;
+}
+
 QTensor WeightLoader::read(const TensorUse& use) {
   const auto same = [&](const TensorUse& other) { return other.tensor == use.tensor; };
   if (std::none_of(uses_.begin(), uses_.end(), same)) parameters_ += use.n * use.k;
@@ -62,7 +87,8 @@ WeightLoader::Loaded WeightLoader::read_as_chosen(TensorUse use) {
     uses_.back().skipped = std::move(reason);
     return {std::move(tensor), std::move(held)};
   }
-  check_quantizer(*use.choice.quantizer, *format, use.tensor, options_.inputs != nullptr);
+  check_quantizer(*use.choice.quantizer, *format, fmt::format("{} ({})", use.layer, use.tensor),
+                  options_.inputs != nullptr);
   QTensor quantized = quantize(tensor, *format, *use.choice.quantizer, use.tensor);
   HeldMemory held_quantized(note(MemoryPart::kTemporary, use.tensor), quantized.bytes());
   release_pages(tensor);

@@ -88,6 +88,13 @@ struct TensorUse {
   std::string skipped;  // why it stays as stored although a format was asked for; "" otherwise
 };
 
+// Those whose format cannot take their shape: "layers.3.down (TENSOR [n, k]): reason".
+std::vector<std::string> skipped_layers(const std::vector<TensorUse>& uses);
+
+// Those that the file stores in a quantized format and that become another one, which holds what
+// the first decodes to: "28 tensors: q4_0 decoded, then int8".
+std::vector<std::string> decoded_layers(const std::vector<TensorUse>& uses);
+
 struct MemoryUse {
   size_t linears = 0;    // bytes of all Linears, as resident
   size_t embedding = 0;  // the token table (not read in full by any step)

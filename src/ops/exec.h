@@ -12,12 +12,12 @@
 
 namespace lowbit {
 
-// Which op this is: "layer.3.attn_norm", or the bare name outside the layers (layer = -1).
+// Which op this is: "layers.3.attn_norm", or the bare name outside the layers (layer = -1).
 struct OpTag {
   const char* name;
   int layer = -1;
   std::string text() const {
-    return layer < 0 ? std::string(name) : "layer." + std::to_string(layer) + "." + name;
+    return layer < 0 ? std::string(name) : "layers." + std::to_string(layer) + "." + name;
   }
 };
 

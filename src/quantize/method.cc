@@ -151,7 +151,7 @@ std::vector<std::string> known_names() {
 
 [[noreturn]] void fail_unknown(std::string_view text) {
   throw_error("unknown format `{}`{} (`lowbit formats` lists them all)", printable(text),
-              suggestion(text, known_names()));
+              format_suggestion(text, known_names()));
 }
 
 Method parse_qualified(std::string_view asked, std::string_view qualifier, std::string_view text) {

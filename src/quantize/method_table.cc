@@ -47,9 +47,12 @@ constexpr std::string_view kAutoquant =
     "autoquant is no format: it timed candidates and took the fastest for each layer (int8wo for "
     "all of them on most GPUs); `lowbit bench format=all` measures them, int8wo is the usual "
     "result";
+constexpr std::string_view kGemliteBits =
+    "torchao's gemlite has 4 bits in groups (gemlite-4-64-wo) and 8 with one scale a row "
+    "(gemlite-8-None-wo); of other widths there are int1 to int7, as int2-g64";
 constexpr std::string_view kAwq =
-    "AWQ scales channels by what a calibration text shows; this name carries none. Use a "
-    "checkpoint "
+    "AWQ scales channels by what a calibration text shows; this name carries none. `lowbit "
+    "quantize --format int4-asym --scaling awq --calibration TEXT` does it; so does a checkpoint "
     "that was made with AWQ, or int4wo-128-hqq, which needs no text";
 constexpr std::string_view kAutoround =
     "AutoRound trains its rounding on a calibration text and is not implemented; use "
@@ -148,14 +151,17 @@ constexpr MethodRow kTorchao[] = {
     {"gemlite-8-None-dq", "int8-sf16+int8", kAo9, kInt8ActGemlite},
     {"gemlite-4-{g}-wo", "int4-{g}-rzero-sf16", kHqq, kHqqAo},
     {"gemlite-4-{g}-dq", "int4-{g}-rzero-sf16+fp8", kHqq, kFp8Act},
-    {"gemlite-8-{g}-{*}", "", "",
-     "gemlite's 8 bits have one scale a row: gemlite-8-None-wo or -dq"},
     {"gemlite-{p}-4-{g}", "int4-{g}-rzero-sf16", kHqq,
      "the older spelling; how many bits a word packs changes no number"},
     {"gemlite-{p}-8-{g}", "int8-sf16", kAo9,
      "the older spelling; how many bits a word packs changes no number"},
+    {"gemlite-8-{g}-{*}", "", "",
+     "gemlite's 8 bits have one scale a row: gemlite-8-None-wo or -dq"},
+    {"gemlite-{n}-{g}-{*}", "", "", kGemliteBits},
+    {"gemlite-{p}-{n}-{*}", "", "", kGemliteBits},
     {"gemlitewo-4-{g}", "int4-{g}-rzero-sf16", kHqq, kHqqAo},
     {"gemlitewo-8-None", "int8-sf16", kAo9},
+    {"gemlitewo-{n}-{*}", "", "", kGemliteBits},
     {"tensorwise", "fp8-tensor+fp8-tensor", kAo18, kFp8Act},
     {"rowwise", "fp8+fp8", kAo18, kFp8Act},
     {"mxfp8_cublas", "mxfp8-floor+mxfp8-floor", kAo18},
@@ -164,7 +170,7 @@ constexpr MethodRow kTorchao[] = {
     {"mxfp4_cutlass", "mxfp4+mxfp4", kAo18},
     {"mxfp4_emulated", "mxfp4+mxfp4", kAo18},
     {"autoquant{*}", "", "", kAutoquant},
-    {"awq-{*}", "", "", kAwq},
+    {"awq{*}", "", "", kAwq},
     {"autoround{*}", "", "", kAutoround},
     {"spinquant{*}", "", "", kSpinquant},
     {"codebook{*}", "", "", kCodebook},

@@ -125,6 +125,56 @@ TEST(Quantize, GgufFilesBecomeFoldersWithTheirTokenizer) {
   EXPECT_EQ(text, generate(gguf, {"--format", "int8"}));
 }
 
+TEST(Quantize, WhatWasQuantizedBeforeIsSaidAndKept) {
+  const TempFolder temp;
+  const std::string first = temp.path() + "/first", second = temp.path() + "/second";
+  const auto config_of = [](const std::string& folder) {
+    return json::parse(map_file(folder + "/config.json").text())["quantization_config"];
+  };
+  ASSERT_EQ(
+      run_here({"quantize", kModel, "--format", "int4-g32", "--quantizer", "hqq", "--out", first})
+          .code,
+      0);
+  EXPECT_FALSE(config_of(first).contains("decoded_from"));
+  const std::string rules = temp.write("mixed.yaml",
+                                       "version: 1\nformat: stored\nlayers:\n"
+                                       "  - {match: \"layers.*.down\", format: int8}\n");
+  const Outcome run = run_here({"quantize", first, "--mixed", rules, "--out", second});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_TRUE(contains(run.out, "requantized 2 tensors: int4-g32 decoded, then int8; the errors"))
+      << run.out;
+  const json config = config_of(second);
+  const char* kOut = "model.layers.0.self_attn.o_proj.weight";
+  EXPECT_EQ(config["decoded_from"].size(), 2u);
+  EXPECT_EQ(config["decoded_from"][kDown], "int4-g32");
+  EXPECT_EQ(config["quantizers"][kDown], "rtn");
+  EXPECT_EQ(config["quantizers"][kOut], "hqq");
+  const Outcome loaded = run_here({"inspect", first, "--format", "int8"});
+  EXPECT_TRUE(contains(loaded.err, "quantized already: 15 tensors: int4-g32 decoded, then int8"))
+      << loaded.err;
+  EXPECT_FALSE(contains(run_here({"inspect", second}).err, "quantized already"));
+}
+
+TEST(Quantize, TheSourceIsCountedOnceAndItsDescriptionStaysThere) {
+  const TempFolder source, target;
+  std::filesystem::copy(kTied, source.path(), std::filesystem::copy_options::recursive);
+  source.write("README.md", "Its perplexity is 3.");
+  source.write("reference.json", "{}");
+  source.write("LICENSE", "free");
+  const std::string out = target.path() + "/q";
+  const Outcome run =
+      run_here({"quantize", source.path(), "--format", "int8", "--out", out, "-o", "json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const json report = json::parse(run.out);
+  const auto weights = std::filesystem::file_size(kTied + "/model.safetensors");
+  EXPECT_LE(report["source_bytes"], weights);
+  EXPECT_GT(report["source_bytes"], weights * 9 / 10);
+  EXPECT_EQ(report["left_out"], json({"README.md", "reference.json"}));
+  EXPECT_FALSE(std::filesystem::exists(out + "/README.md"));
+  EXPECT_FALSE(std::filesystem::exists(out + "/reference.json"));
+  EXPECT_TRUE(std::filesystem::exists(out + "/LICENSE"));
+}
+
 TEST(Quantize, RulesGiveLayersTheirOwnFormats) {
   const TempFolder temp;
   const std::string rules = temp.write("mixed.yaml",
@@ -183,7 +233,19 @@ TEST(Quantize, BadRulesNameFileAndEntry) {
   expect_one_line(run("version: 1\nlayers:\n  - {match: x}\n"),
                   {"layers[0]", "`format` is missing"});
   expect_one_line(run("version: 1\nlayers:\n  - {match: \"blk.*\", format: int8}\n"),
-                  {"no layer matches `blk.*`", "embedding", "head"});
+                  {"layers[0]", "no layer matches `blk.*`", "embedding", "head"});
+  const std::pair<const char*, const char*> meant[] = {
+      {"layer.0.down", "did you mean `layers.0.down`"},
+      {"layer.*", "did you mean `layers.*`"},
+      {"layers.*.dwn", "did you mean `layers.*.down`"},
+      {"layers.*.q_proj", "did you mean `layers.*.qkv`?"},
+      {"model.layers.1.mlp.up_proj", "did you mean `layers.1.gate_up`?"},
+      {"model.layers.*.mlp.down_proj.weight", "did you mean `layers.*.down`?"}};
+  for (const auto& pair : meant) {
+    expect_one_line(
+        run(fmt::format("version: 1\nlayers:\n  - {{match: \"{}\", format: int8}}\n", pair.first)),
+        {pair.second});
+  }
   expect_one_line(run("version: 1\nlayers: 3\n"), {"layers", "list"});
   expect_one_line(run("version: 1\nlayers:\n  - {match: \"layers.*\", format: int8}\n"
                       "  - {match: \"layers.*.down\", format: int4}\n"),
@@ -230,16 +292,42 @@ TEST(Quantize, LayersThatTheFormatCannotTakeAreListed) {
   const TempFolder temp, target;
   const std::string model = write_awkward_model(temp), out = target.path() + "/q";
   std::vector<std::string> args = {"quantize", model, "--format", "int8-24", "--out", out};
-  expect_one_line(run_here(args), {"1 tensor cannot", kDown, "multiple of 4", "it is 10"});
+  expect_one_line(run_here(args), {"1 tensor cannot", "layers.0.down (", kDown, "--allow-skip",
+                                   "multiple of 4", "it is 10"});
   EXPECT_FALSE(std::filesystem::exists(out));
   expect_one_line(run_here({"inspect", model, "--format", "int8-24"}), {kDown, "multiple of 4"});
   args.push_back("--allow-skip");
   const Outcome skipped = run_here(args);
   ASSERT_EQ(skipped.code, 0) << skipped.err;
-  EXPECT_TRUE(contains(skipped.out, "as stored   " + std::string(kDown))) << skipped.out;
+  EXPECT_TRUE(contains(skipped.out, "as stored   layers.0.down (" + std::string(kDown)))
+      << skipped.out;
   const Outcome inspected = run_here({"inspect", model, "--format", "int8-24", "--allow-skip"});
   EXPECT_EQ(inspected.code, 0) << inspected.err;
-  EXPECT_TRUE(contains(inspected.err, "as stored: " + std::string(kDown))) << inspected.err;
+  EXPECT_TRUE(contains(inspected.err, "as stored: layers.0.down (" + std::string(kDown)))
+      << inspected.err;
+}
+
+// One a line, the first few and how many more; a row of a table has one line.
+TEST(Quantize, ManyLayersAreAListOfTheFirst) {
+  const TempFolder temp;
+  const std::string model = write_awkward_model(temp);
+  const Outcome run = run_here(
+      {"eval", "--model", model, "--token-ids", model + "/config.json", "--format", "q4_k"});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_EQ(std::count(run.err.begin(), run.err.end(), '\n'), 6) << run.err;
+  EXPECT_TRUE(contains(run.err, "8 tensors cannot have the format asked for (--allow-skip keeps"))
+      << run.err;
+  EXPECT_TRUE(
+      contains(run.err, ":\n  layers.0.qkv (model.layers.0.self_attn.q_proj.weight [12, 12]): "))
+      << run.err;
+  EXPECT_TRUE(contains(run.err, "\n  and 4 more\n")) << run.err;
+  const Outcome bench =
+      run_here({"bench", "model=" + model, "format=q4_k", "prompt_tokens=2", "new_tokens=2"});
+  EXPECT_EQ(bench.code, 1) << bench.err;
+  EXPECT_TRUE(
+      contains(bench.out, "q4_k: fail: 8 tensors cannot have the format asked for: layers.0.qkv ("))
+      << bench.out;
+  EXPECT_FALSE(contains(bench.out + bench.err, "allow-skip")) << bench.out << bench.err;
 }
 
 TEST(Quantize, ShortBlocksAreReported) {
@@ -259,8 +347,9 @@ TEST(Quantize, NothingIsOverwrittenOrLeftBehind) {
                   {"exists", "nothing was changed"});
   EXPECT_TRUE(std::filesystem::is_empty(out));
   std::filesystem::remove(out);
-  expect_one_line(run_here({"quantize", kModel, "--format", "q4_k", "--out", out}),
-                  {"super-blocks need K to be a multiple of 256"});
+  const Outcome refused = run_here({"quantize", kModel, "--format", "q4_k", "--out", out});
+  EXPECT_EQ(refused.code, 2);
+  EXPECT_TRUE(contains(refused.err, "super-blocks need K to be a multiple of 256")) << refused.err;
   expect_one_line(run_here({"quantize", kModel, "--out", out}), {"nothing to do"});
   expect_one_line(run_here({"quantize", kModel, "--format", "int8"}), {"--out is missing"});
   const TempFolder empty;
@@ -292,6 +381,11 @@ TEST(Quantize, DamagedContainersAreRefusedByName) {
   expect_one_line(with([](json& q) { q["formats"][kDown] = "int8"; }), {kDown, "codes"});
   expect_one_line(with([](json& q) { q["formats"][kDown] = "int4-g64"; }), {kDown, "scales"});
   expect_one_line(with([](json& q) { q["formats"].erase(kDown); }), {kDown});
+  expect_one_line(with([](json& q) { q["formats"][kDown] = "int4-g32-sym"; }),
+                  {"model.safetensors", kDown + std::string("_zeros: is not used by int4-g32-sym"),
+                   "put quantization_config.formats back", "quantize the original model again"});
+  expect_one_line(with([](json& q) { q["formats"]["model.norm.weight"] = "int8"; }),
+                  {"config.json", "no tensor model.norm.weight_codes"});
   expect_one_line(with([](json& q) { q["formats"] = nullptr; }), {"formats"});
 }
 

@@ -10,6 +10,7 @@ namespace {
 TEST(Text, SuggestsNearNames) {
   EXPECT_EQ(suggestion("int5", {"int8", "int4", "bf16"}), ", did you mean `int8` or `int4`?");
   EXPECT_EQ(suggestion("wieghts", {"weights", "model"}), ", did you mean `weights`?");
+  EXPECT_EQ(suggestion("INT4", {"int4", "bf16"}), ", did you mean `int4`?");
   EXPECT_EQ(suggestion("zzzzzz", {"weights"}), "");
 }
 
@@ -26,6 +27,14 @@ TEST(Text, PrintableHidesControlAndBrokenBytes) {
                       "c\xc3\xa9"),
             "a\\x0ab\\xffc\xc3\xa9");
   EXPECT_EQ(printable("abcdef", 3), "abc...");
+}
+
+TEST(Text, ListsTheFirstOnLinesOfTheirOwn) {
+  EXPECT_EQ(list_lines("two", {"a", "b"}), "two:\n  a\n  b");
+  EXPECT_EQ(list_lines("five", {"a", "b", "c", "d", "e"}), "five:\n  a\n  b\n  c\n  d\n  e");
+  const std::string six = list_lines("six", {"a", "b", "c", "d", "e", "f"});
+  EXPECT_EQ(six, "six:\n  a\n  b\n  c\n  d\n  and 2 more");
+  EXPECT_EQ(one_line(six), "six: a; b; c; d; and 2 more");
 }
 
 TEST(Utf8, EveryCodePointRoundTrips) {

@@ -255,6 +255,7 @@ TEST(HostLoad, OthersDisturbFromATenthOfTheMachineOn) {
   const HostLoad before = {.seconds = 10, .busy = 100, .stolen = 5, .own = 50, .cpus = 2};
   HostLoad after = {.seconds = 20, .busy = 121, .stolen = 6, .own = 70, .cpus = 2};
   EXPECT_TRUE(disturbances(before, after).empty());  // 20 of 21 s are ours
+  EXPECT_TRUE(disturbances(before, {.seconds = 10.05, .busy = 109, .cpus = 2}).empty());
   after.busy = 128;
   after.stolen = 8;
   after.throttled = 3;

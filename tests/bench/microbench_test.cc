@@ -270,5 +270,23 @@ TEST(MicrobenchReport, ColumnsAreTheirsThenOursAndMillisecondsAreMilliseconds) {
   EXPECT_EQ(microbench_rows(cases, records)[1][5], "-");
 }
 
+TEST(MicrobenchReport, ADashHasItsReason) {
+  std::vector<MicrobenchCase> cases(3);
+  std::vector<Record> records(3);
+  for (size_t i = 0; i < cases.size(); ++i) {
+    cases[i].quantization = "int8wo";
+    cases[i].m = cases[i].k = cases[i].n = static_cast<int32_t>(i);
+    records[i].not_measured = {{"linear_of_roof", "no roof"}};
+  }
+  records[1].not_measured.emplace_back("linear_time", "small");
+  records[2].unstable = {"other processes kept 1.0 of 2 CPUs busy"};
+  EXPECT_EQ(microbench_notes(cases, records),
+            (std::vector<std::string>{
+                "int8wo (2, 2, 2): unstable: other processes kept 1.0 of 2 CPUs busy",
+                "Of roof is `-`: no roof (all cases)", "Cold is `-`: small (int8wo (1, 1, 1))"}));
+  const std::string csv = microbench_csv(cases, records);
+  EXPECT_NE(csv.find("ok,Of roof: no roof; Cold: small,"), std::string::npos) << csv;
+}
+
 }  // namespace
 }  // namespace lowbit

@@ -88,10 +88,10 @@ TEST(KernelProfile, TablesAddUpOpsAndLayers) {
   EXPECT_TRUE(contains(text, "qkv    several  2      200.0  97.6 %  0.040  0.20  40.00    30 %"))
       << text;
   EXPECT_TRUE(contains(text, "norm   rmsnorm  2      4.0    2.0 %   0.020  5.00")) << text;
-  EXPECT_TRUE(contains(text, "layer.1  2      102.0  49.8 %")) << text;
-  EXPECT_TRUE(contains(text, "outside  1      1.0")) << text;
+  EXPECT_TRUE(contains(text, "layers.1  2      102.0  49.8 %")) << text;
+  EXPECT_TRUE(contains(text, "outside   1      1.0")) << text;
   const std::string every = every_kernel(profile_of(steps, limits()));
-  EXPECT_TRUE(contains(every, "layer.1  qkv    k.integer  100.0")) << every;
+  EXPECT_TRUE(contains(every, "layers.1  qkv    k.integer  100.0")) << every;
 }
 
 TEST(KernelProfile, WithoutCeilingsThereIsNoPercentage) {
@@ -108,8 +108,8 @@ TEST(KernelProfile, TheTraceHasOpsInLayersInSteps) {
   EXPECT_EQ(events[0]["name"], "prefill");
   EXPECT_DOUBLE_EQ(events[0]["ts"], 0);
   EXPECT_NEAR(events[0]["dur"], 209, 1e-6);
-  EXPECT_EQ(events[2]["name"], "layer.0");
-  EXPECT_EQ(events[4]["args"]["op"], "layer.0.qkv");
+  EXPECT_EQ(events[2]["name"], "layers.0");
+  EXPECT_EQ(events[4]["args"]["op"], "layers.0.qkv");
   EXPECT_EQ(events[4]["args"]["bytes"], 2e4);
   EXPECT_NEAR(end(events[2]), end(events[4]), 1e-6);
   EXPECT_NEAR(events[8]["ts"], 1e6, 1e-6);
@@ -245,8 +245,8 @@ TEST_F(ProfileOf, KernelsOfPrefillAndDecodeAreAllThere) {
   const LoadedModel loaded = load("synthetic:tiny", cpu_backend(), {.plan_only = true});
   for (const Linear* linear : loaded.model->linears()) {
     const auto parts = split(linear->name, '.');  // layers.3.qkv
-    const std::string row = parts.size() == 3 ? fmt::format("layer.{}  {}", parts[1], parts[2])
-                                              : "outside  " + linear->name;
+    const std::string row = parts.size() == 3 ? fmt::format("layers.{}  {}", parts[1], parts[2])
+                                              : "outside   " + linear->name;
     EXPECT_TRUE(contains(every, row)) << row << every;
   }
   EXPECT_EQ(file("trace.json"), file("chrome_trace_"));

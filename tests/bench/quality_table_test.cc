@@ -127,9 +127,11 @@ TEST_F(QualityRun, WhatAnEarlierRunScoredIsTakenOver) {
   first[2].repro = "before";  // so that it can be told from a new one
   keep(first);
   config.known = file.string();
-  config.formats = {"int4", "int2", "bf16_int8"};
+  config.text = (path_.parent_path() / "." / path_.filename()).string();  // is the same file
+  config.formats = {"stored", "int4", "int2", "bf16_int8"};
   const std::vector<Record> second = measure_quality(config, cpu_backend());
   ASSERT_EQ(second.size(), 5u);
+  for (Record& record : first) record.quality->text = config.text;
   EXPECT_EQ(second[2], first[2]);
   EXPECT_EQ(second[4], first[1]);  // not asked for, and not lost
   EXPECT_EQ(second[1].format, "int4");
@@ -150,7 +152,16 @@ TEST_F(QualityRun, WhatAnEarlierRunScoredIsTakenOver) {
   keep(std::span(first).last(1));
   EXPECT_NE(error().find("has no row of"), std::string::npos) << error();
   config.ctx = 16;
-  EXPECT_NE(error().find("in windows of"), std::string::npos) << error();
+  EXPECT_NE(error().find("windows of 512, this run is in windows of 16: give ctx=512"),
+            std::string::npos)
+      << error();
+  config.ctx = 0;
+  first[0].kind = "model";
+  keep(std::span(first).first(1));
+  EXPECT_NE(error().find("of another command (kind `model`)"), std::string::npos) << error();
+  keep({});
+  EXPECT_NE(error().find("known: " + file.string() + ": holds no records"), std::string::npos)
+      << error();
   std::filesystem::remove(file);
 }
 
@@ -187,6 +198,7 @@ TEST_F(QualityRun, WhatWouldFailAtTheEndIsRefusedAtOnce) {
   EXPECT_NE(
       error_of([](QualityConfig& c) { c.formats = {"int4@gptq"}; }).find("give calibration=TEXT"),
       std::string::npos);
+  EXPECT_EQ(error_of([](QualityConfig& c) { c.ctx = 1; }).find("ctx = 1: must be at least 2"), 0u);
   const std::string absent = "/no/such/folder/x";
   EXPECT_EQ(error_of([&](QualityConfig& c) { c.markdown = absent; }),
             "markdown: /no/such/folder/x: there is no folder /no/such/folder/; make it first");

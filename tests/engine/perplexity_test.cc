@@ -78,6 +78,7 @@ TEST(Score, NothingToScoreIsAnError) {
   EXPECT_THROW(scored({1}, {.ctx = 4}), Error);
   EXPECT_THROW(scored({1, 2}, {.ctx = 8, .second_half = true}), Error);
   EXPECT_THROW(scored({1, 2}, {.ctx = 1}), Error);
+  EXPECT_THROW(check_window(1, 1), Error);
   EXPECT_THROW(scored({1, 2}, {.ctx = 17}), Error);
   EXPECT_THROW(scored({1, kVocab}, {.ctx = 4}), Error);
 }

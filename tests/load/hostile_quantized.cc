@@ -204,6 +204,46 @@ std::vector<HostileFile> header_cases() {
   };
 }
 
+// Parts that the way of reading leaves out are not left out in silence.
+std::vector<HostileFile> leftover_cases() {
+  const std::string gptq = "gptq-4bit-g32-asym", hqq = "hqq-4bit-g64";
+  return {
+      header_of("gptq_plain", gptq,
+                {"layers.0.self_attn.k_proj.qzeros\":{", "layers.0.self_attn.q_proj.weight\":{"},
+                {kQ + "weight: is not used by gptq", "quantize the original model again"}),
+      header_of("hqq_plain", hqq,
+                {"layers.0.self_attn.k_proj.zero\":{", "layers.0.self_attn.q_proj.weight\":{"},
+                {kQ + "weight: is not used by hqq"}),
+      header_of("awq_plain", "awq-4bit-g32",
+                {"layers.0.self_attn.k_proj.qzeros\":{", "layers.0.self_attn.q_proj.weight\":{"},
+                {kQ + "weight: is not used by awq"}),
+      header_of(
+          "torchao_plain", "torchao-int8",
+          {"layers.0.self_attn.k_proj._weight_scale\":{", "layers.0.self_attn.q_proj.weight\":{"},
+          {kQ + "weight: is not used by torchao"}),
+      header_of("fp8_two_scales", "fp8-b128x128",
+                {"layers.0.self_attn.k_proj.weight_scale_inv\":{",
+                 "layers.0.self_attn.q_proj.weight_scale\":{"},
+                {kQ + "weight_scale: is not used by fp8 with weight_scale_inv"}),
+      header_of("ct_mxfp4_outer", "ct-mxfp4",
+                {"layers.0.self_attn.k_proj.weight_scale\":{",
+                 "layers.0.self_attn.q_proj.weight_global_scale\":{"},
+                {kQ + "weight_global_scale: is not used by mxfp4"}),
+      header_of("ct_nvfp4_zeros", "ct-nvfp4",
+                {"layers.0.self_attn.k_proj.weight_scale\":{",
+                 "layers.0.self_attn.q_proj.weight_zero_point\":{"},
+                {kQ + "weight_zero_point: is not used by nvfp4"}),
+      header_of("ct_words_outer", "ct-pack-int4-g32-sym",
+                {"layers.0.self_attn.k_proj.weight_scale\":{",
+                 "layers.0.self_attn.q_proj.weight_global_scale\":{"},
+                {kQ + "weight_global_scale: is not used by pack-quantized"}),
+      header_of("ct_codes_outer", "ct-fp8-channel",
+                {"layers.0.self_attn.k_proj.weight_scale\":{",
+                 "layers.0.self_attn.q_proj.weight_global_scale\":{"},
+                {kQ + "weight_global_scale: is not used by codes with one level"}),
+  };
+}
+
 std::vector<HostileFile> data_cases() {
   return {
       data_of("gptq_group_9", "gptq-4bit-g32-asym", {kQ + "g_idx", raw(int32_t{9})},
@@ -236,7 +276,7 @@ std::vector<HostileFile> data_cases() {
 
 std::vector<HostileFile> hostile_quantized_files() {
   std::vector<HostileFile> all;
-  for (const auto& cases : {config_cases(), header_cases(), data_cases()}) {
+  for (const auto& cases : {config_cases(), header_cases(), leftover_cases(), data_cases()}) {
     all.insert(all.end(), cases.begin(), cases.end());
   }
   return all;

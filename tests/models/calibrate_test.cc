@@ -52,10 +52,10 @@ TEST(Calibration, SumsWhatTheLinearsRead) {
   const auto ctx = static_cast<int32_t>(tiny.golden.prompt.size());
   Calibration calibration(*tiny.loaded.model, cpu(), tiny.golden.prompt,
                           {.ctx = ctx, .hessians = true});
-  for (const auto& [tensor, op] :
-       std::map<std::string, std::string>{{"model.layers.1.self_attn.k_proj.weight", "layer.1.qkv"},
-                                          {"model.layers.0.mlp.down_proj.weight", "layer.0.down"},
-                                          {"lm_head.weight", "head"}}) {
+  for (const auto& [tensor, op] : std::map<std::string, std::string>{
+           {"model.layers.1.self_attn.k_proj.weight", "layers.1.qkv"},
+           {"model.layers.0.mlp.down_proj.weight", "layers.0.down"},
+           {"lm_head.weight", "head"}}) {
     Spy spy(op);
     Stepper stepper(*tiny.loaded.model, cpu(), {.max_context = ctx, .max_step_tokens = ctx});
     stepper.set_trace(&spy);

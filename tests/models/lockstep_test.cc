@@ -81,7 +81,7 @@ TEST(LockstepFinds, AWrongActivation) {
                 static_cast<float*>(a.out.data)[a.d - 1] += 0.01f;
               };
             })),
-            "layer.0.silu_mul");
+            "layers.0.silu_mul");
 }
 
 TEST(LockstepFinds, ARotationThatForgetsTheCache) {
@@ -92,7 +92,7 @@ TEST(LockstepFinds, ARotationThatForgetsTheCache) {
                 static_cast<float*>(shifted.kv.v.data)[0] += 1;  // only attention reads it
               };
             })),
-            "layer.0.attention");
+            "layers.0.attention");
 }
 
 TEST(LockstepFinds, NanInTheFinalNorm) {
@@ -119,10 +119,10 @@ TEST(LockstepFinds, AWrongLinearKernelAndNamesIt) {
   const Backend backend = broken([](Backend& b) { b.linear_kernels = kernels; });
   const LockstepResult result = against_ref("gqa4", backend);
   ASSERT_TRUE(result.difference);
-  EXPECT_EQ(result.difference->op, "layer.0.o");
+  EXPECT_EQ(result.difference->op, "layers.0.o");
   EXPECT_EQ(result.difference->row, 0);
   EXPECT_TRUE(result.difference->kernel.starts_with("cpu.")) << result.difference->kernel;
-  EXPECT_NE(result.difference->text().find("layer.0.o (cpu."), std::string::npos);
+  EXPECT_NE(result.difference->text().find("layers.0.o (cpu."), std::string::npos);
 }
 
 }  // namespace

@@ -96,6 +96,23 @@ TEST(MethodPolicy, PrefillOnlyRoundsNothingInStepsOfOneTokenASequence) {
   }
 }
 
+TEST(MethodPolicy, APromptAndATokenInOneStepReadWhatEachWouldAlone) {
+  const std::vector<int32_t> prompt = {1, 5, 9, 2};
+  for (const char* device : {"ref", "cpu"}) {
+    const auto run = [&](const char* method, const std::vector<std::vector<int32_t>>& sequences) {
+      return logits_of(method, find_backend(device), sequences, 1);
+    };
+    const char* mixed = "int8dq_prefill_wo_decode";
+    const std::vector<float> of_prompt = run("int8dq", {prompt}), of_token = run("int8wo", {{7}});
+    std::vector<float> both = of_prompt;
+    both.insert(both.end(), of_token.begin(), of_token.end());
+    EXPECT_EQ(run(mixed, {prompt, {7}}), both) << device;
+    std::vector<float> three = of_token;  // in the order of the chunks
+    three.insert(three.end(), both.begin(), both.end());
+    EXPECT_EQ(run(mixed, {{7}, prompt, {7}}), three) << device;
+  }
+}
+
 TEST(MethodPolicy, LayersMayReadDifferentActivations) {
   const std::vector<std::vector<int32_t>> tokens = {{1, 5, 9, 2}};
   for (const char* device : {"ref", "cpu"}) {
