@@ -1,5 +1,6 @@
 #include "cuda/limits.h"
 
+#include "base/check.h"
 #include "cuda/runtime.h"
 
 namespace lowbit::cuda {
@@ -12,6 +13,21 @@ int sm_count() {
     return multiprocessors;
   }();
   return count;
+}
+
+int shared_memory_bytes() {
+  static const int bytes = [] {
+    int device = 0, most = 0;
+    LB_CUDA(cudaGetDevice(&device));
+    LB_CUDA(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+    return most;
+  }();
+  return bytes;
+}
+
+void check_ring(int slots, int slot_bytes) {
+  LB_CHECK(slots > 0, "{} bytes of shared memory hold no ring of {} bytes for each warp",
+           shared_memory_bytes(), slot_bytes);
 }
 
 LinearArgs rows_of(const LinearArgs& args, int32_t first, int32_t count) {

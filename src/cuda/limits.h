@@ -6,6 +6,10 @@
 namespace lowbit::cuda {
 
 int sm_count();
+// That a CTA may have, static and dynamic.
+int shared_memory_bytes();
+// An error where a warp's ring in it has no slot.
+void check_ring(int slots, int slot_bytes);
 
 // Tokens [first, first + count) of a Linear.
 LinearArgs rows_of(const LinearArgs& args, int32_t first, int32_t count);

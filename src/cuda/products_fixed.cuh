@@ -144,8 +144,8 @@ class Products<W, S, kN, XTerms::kFixed> {
           for (int j = 0; j < 4; ++j) b[j] &= keep_[j];
         }
         if constexpr (kOfRow || kOfBlock || kGroupColumns) {
-          mma_bytes<W::kUnsigned>(acc, w[0], w[4], w[1], w[5], b[0], b[1]);
-          mma_bytes<W::kUnsigned>(acc, w[2], w[6], w[3], w[7], b[2], b[3]);
+          mma_bytes<W::kUnsigned>(acc, {w[0], w[4], w[1], w[5]}, b[0], b[1]);
+          mma_bytes<W::kUnsigned>(acc, {w[2], w[6], w[3], w[7]}, b[2], b[3]);
           if constexpr (kGroupColumns) {
             const S scale(a_, stored, g * S::kGroups + min(q, S::kGroups - 1), One());
             add_scaled<kType>(scale, 0, acc, kSums && q < S::kGroups ? sum_of(0) : 0, y_[0]);
@@ -156,7 +156,7 @@ class Products<W, S, kN, XTerms::kFixed> {
           for (int group = 0; group < S::kGroups; ++group) {
             if constexpr (S::kGroups == 2) {
               const int j = 2 * group;
-              mma_bytes<W::kUnsigned>(group_acc, w[j], w[j + 4], w[j + 1], w[j + 5], b[j],
+              mma_bytes<W::kUnsigned>(group_acc, {w[j], w[j + 4], w[j + 1], w[j + 5]}, b[j],
                                       b[j + 1]);
             } else {
               mma_bytes<W::kUnsigned>(group_acc, w[group], w[group + 4], b[group]);

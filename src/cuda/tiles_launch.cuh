@@ -9,9 +9,7 @@
 
 namespace lowbit::cuda {
 
-constexpr int kWholeSm = 226 * 1024;  // of shared memory
 constexpr int kStaticShared = 3 * 1024;
-constexpr int kLeastRing = 96 * 1024;
 constexpr int kLeastSlots = 2;  // of a ring, where blocks are small enough
 
 constexpr int round_up(int value, int to) { return (value + to - 1) / to * to; }
@@ -46,7 +44,10 @@ inline void share_ring(TileArgs& a, int bytes) {
   a.piece_blocks = (part_blocks + pieces - 1) / pieces;
   a.slot_bytes = a.piece_blocks * a.shape.block_bytes;
   a.slots = std::min(bytes / a.slot_bytes, kMaxSlots);
+  check_ring(a.slots, a.slot_bytes);
 }
+
+inline int dynamic_shared_bytes() { return shared_memory_bytes() - kStaticShared; }
 
 struct TileLaunch {
   TileArgs args;
@@ -64,11 +65,12 @@ inline TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int su
                           ? kPartialBytes
                           : kTileWarps * l.m * kTileRows * 4;
   a.partial_bytes = partial;
-  const int room = kWholeSm - kStaticShared - partial;
+  const int room = dynamic_shared_bytes() - partial, least_ring = room * 2 / 5;
   a.chunk_blocks = a.shape.blocks;
   a.x_bytes = staged_bytes(a.chunk_blocks * shape.units, sums_per_unit, rows, pitch);
   int x_total = a.x_bytes;
-  while (x_total > room - kLeastRing) {  // two chunks at a time instead of all of x
+  while (x_total > room - least_ring &&
+         a.chunk_blocks > 1) {  // two chunks at a time instead of all of x
     a.chunk_blocks = (a.chunk_blocks + 1) / 2;
     a.x_bytes = staged_bytes(a.chunk_blocks * shape.units, sums_per_unit, rows, pitch);
     x_total = 2 * a.x_bytes;
@@ -128,7 +130,7 @@ TileLaunch plan_launch(const LinearArgs& l, const TileShape& shape) {
 template <class Kernel>
 void allow_shared_memory(Kernel* kernel) {
   LB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               kWholeSm - kStaticShared));
+                               dynamic_shared_bytes()));
 }
 
 // Linears that launch_kernel() held back.
@@ -142,7 +144,7 @@ void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
     a = plan_launch<W, S, kN>(l, tile_shape(l.w, l.n, l.k)).args;
     x_bytes = std::max(x_bytes, a.x_bytes * (a.chunks > 1 ? 2 : 1));
   }
-  const int ring = (kWholeSm - kStaticShared - kPartialBytes - x_bytes) / kTileWarps / 128 * 128;
+  const int ring = (dynamic_shared_bytes() - kPartialBytes - x_bytes) / kTileWarps / 128 * 128;
   int slot_bytes = 0;
   for (int i = 0; i < chain.count; ++i) {
     share_ring(chain.ops[i], ring);

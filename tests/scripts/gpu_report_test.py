@@ -149,7 +149,7 @@ class WholeRun(unittest.TestCase):
                                   ("cuda_test", textwrap.dedent(CUDA_TEST))):
                 (folder / program).write_text(text)
                 (folder / program).chmod(0o755)
-            report, done = self.run_report(folder, "--seconds", "4")
+            report, done = self.run_report(folder, "--seconds", "8")
         rows = {(row["section"], row["name"]): row for row in report["rows"]}
         self.assertEqual(rows["floors", "int4-g64"]["verdict"], "skipped", done.stdout)
         self.assertEqual(rows["floors", "int8"]["verdict"], "ok")
