@@ -76,12 +76,6 @@ __device__ __forceinline__ uint32_t select_bytes(uint32_t low, uint32_t high, ui
   return out;
 }
 
-// A barrier of the CTA's first `threads` threads, whole warps.
-template <int kThreads>
-__device__ __forceinline__ void sync_threads() {
-  asm volatile("barrier.sync 1, %0;" ::"n"(kThreads) : "memory");
-}
-
 // ---- bulk copies (sm_90) ------------------------------------------------------------------------
 
 #define LB_BULK_COPIES (__CUDA_ARCH__ >= 900)
@@ -110,21 +104,6 @@ __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) 
       "@!done bra again;\n}" ::"r"(barrier),
       "r"(parity)
       : "memory");
-}
-// Whether the phase is over; may wait for a moment.
-__device__ __forceinline__ bool barrier_passed(uint32_t barrier, uint32_t parity) {
-  uint32_t passed;
-  asm volatile(
-      "{\n.reg .pred done;\n"
-      "mbarrier.try_wait.parity.shared::cta.b64 done, [%1], %2;\n"
-      "selp.u32 %0, 1, 0, done;\n}"
-      : "=r"(passed)
-      : "r"(barrier), "r"(parity)
-      : "memory");
-  return passed != 0;
-}
-__device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
-  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 // Global to shared memory, 16-byte aligned, a multiple of 16 bytes; read once, so evicted first.
 __device__ __forceinline__ void bulk_copy(uint32_t to, const void* from, uint32_t bytes,

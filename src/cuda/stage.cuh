@@ -181,7 +181,7 @@ __device__ __forceinline__ TokenScale scale_of(Look look, const TokenIn& in, Sta
   look.top = __reduce_max_sync(0xffffffffu, look.top);
   const int warp = threadIdx.x / 32;
   if (threadIdx.x % 32 == 0) shared.squares[warp] = look.squares, shared.tops[warp] = look.top;
-  sync_threads<kNormThreads>();
+  __syncthreads();
   uint32_t top = 0;
 #pragma unroll
   for (int i = 0; i < kNormWarps; ++i) top = max(top, shared.tops[i]);

@@ -113,7 +113,7 @@ __device__ const float* bring_x(const TileArgs& a, uint8_t* x_memory, StageMemor
                                            a.shape.blocks * a.shape.units, stage_memory, x);
     if (threadIdx.x == 0) *own_scale = scale;
   }
-  sync_threads<kTileThreads>();
+  __syncthreads();
   return a.prepared.x ? a.prepared_scale : own_scale;
 }
 
@@ -126,27 +126,25 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_me
     uint8_t* chunk = x_memory + (a.chunks > 1 ? turn % 2 : 0) * a.x_bytes;
     return staged_in(chunk, a, rows, kN * tokens_of_mma(W::kX));
   };
-  const Share share{static_cast<int>(threadIdx.x / 32)};
   Products<W, S, kN> products(a, staged(0), 0);
   int flushed = 0;
 #pragma unroll 1
   for (int round = 0; round < a.rounds; ++round) {
     products.clear();
-    const bool works = share.tile(a, round) < a.shape.tiles;
+    const bool works = Share::tile(a, round) < a.shape.tiles;
 #pragma unroll 1
     for (int chunk = 0; chunk < a.chunks; ++chunk) {
       const int turn = round * a.chunks + chunk;
       if (a.chunks > 1) {
         async_wait<0>();
-        sync_threads<kTileThreads>();  // this chunk is here, and nobody reads the one before it any
-                                       // more
+        __syncthreads();  // this chunk is here, and nobody reads the one before it any more
         if (turn + 1 < a.rounds * a.chunks) {
           fetch_chunk(a, rows, (turn + 1) % a.chunks, staged(turn + 1));
           async_commit();
         }
       }
       if (!works) continue;
-      const int2 blocks = share.blocks(a, chunk);
+      const int2 blocks = Share::blocks(a, chunk);
       products.move(staged(turn), (blocks.x - chunk * a.chunk_blocks) * a.shape.units);
       for (int left = blocks.y - blocks.x; left > 0; left -= a.piece_blocks) {
         products.add(ring.take(), min(left, a.piece_blocks));
@@ -156,10 +154,10 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_me
     const int slot = (round - flushed) * kTileWarps + static_cast<int>(threadIdx.x / 32);
     products.store(partial + slot * a.linear.m * kTileRows);
     if (round + 1 == a.rounds || round + 1 - flushed == a.flush_rounds) {
-      sync_threads<kTileThreads>();
+      __syncthreads();
       finish_rounds(a, W::kFactor, token_scale, partial, flushed, round + 1);
       flushed = round + 1;
-      if (flushed < a.rounds) sync_threads<kTileThreads>();
+      if (flushed < a.rounds) __syncthreads();
     }
   }
 }
@@ -170,51 +168,24 @@ struct OneLinear {
   __device__ const TileArgs& operator[](int) const { return a; }
 };
 
-// Shared memory of a kernel: rings, sums of parts, x.
-struct TileMemory {
-  RingMemory rings;
-  float* partial;
-  uint8_t* x;
-
-  __device__ TileMemory(uint8_t* memory, uint64_t* barriers, const TileArgs& a, int partial_bytes)
-      : rings{memory, barriers, a.slots, a.slot_bytes} {
-    partial = reinterpret_cast<float*>(memory + kTileWarps * a.slots * a.slot_bytes);
-    x = reinterpret_cast<uint8_t*>(partial) + partial_bytes;
-  }
-};
-
-// True in the warp that feeds the others, once it is done.
-template <class Ops>
-__device__ bool has_fed(const Ops& ops, const TileMemory& memory) {
-  prepare_ring(memory.rings);
-  __syncthreads();
-#if LB_BULK_COPIES
-  if (threadIdx.x < kTileThreads) return false;
-  feed_rings(ops, memory.rings);
-  return true;
-#else
-  return false;
-#endif
-}
-
 template <class W, class S, int kN>
-__global__ void __launch_bounds__(kTileThreads + kFeederThreads, 1)
+__global__ void __launch_bounds__(kTileThreads, 1)
     tiles_kernel(const __grid_constant__ TileArgs a) {
-  extern __shared__ __align__(128) uint8_t dynamic[];
-  __shared__ uint64_t barriers[RingMemory::kBarriers];
+  extern __shared__ __align__(128) uint8_t memory[];
+  __shared__ uint64_t barriers[kTileWarps * kMaxSlots];
   __shared__ StageMemory stage_memory;
   __shared__ float own_scale;
 
   pdl_launch_dependents();
-  const TileMemory memory(dynamic, barriers, a, a.partial_bytes);
   const OneLinear only{a};
-  if (has_fed(only, memory)) return;
-  Ring<OneLinear> ring(only, memory.rings);
+  Ring<OneLinear> ring(only, memory, barriers);
+  auto* partial = reinterpret_cast<float*>(memory + kTileWarps * a.slots * a.slot_bytes);
+  uint8_t* x_memory = reinterpret_cast<uint8_t*>(partial) + a.partial_bytes;
   if (!a.prepared.x) prefetch_norm(a.linear);
   prefetch_row_scales(a);
   pdl_wait();
-  const float* scale = bring_x<W, kN>(a, memory.x, stage_memory, &own_scale);
-  multiply_tiles<W, S, kN>(a, ring, memory.x, memory.partial, scale);
+  const float* scale = bring_x<W, kN>(a, x_memory, stage_memory, &own_scale);
+  multiply_tiles<W, S, kN>(a, ring, x_memory, partial, scale);
 }
 
 // ---- several Linears in one launch --------------------------------------------------------------
@@ -236,13 +207,13 @@ class GridBarrier {
   // What any CTA wrote before can be read after.
   __device__ void wait() {
     wanted_ += gridDim.x;
-    sync_threads<kTileThreads>();
+    __syncthreads();
     if (threadIdx.x == 0) {
       add_released(arrivals_);
       while (load_acquired(arrivals_) < wanted_) {
       }
     }
-    sync_threads<kTileThreads>();
+    __syncthreads();
   }
 
  private:
@@ -254,19 +225,19 @@ class GridBarrier {
 // at a barrier: while x of a Linear is made, its weights arrive. One CTA for each multiprocessor,
 // all of them resident, as the barriers need.
 template <class W, class S, int kN>
-__global__ void __launch_bounds__(kTileThreads + kFeederThreads, 1)
+__global__ void __launch_bounds__(kTileThreads, 1)
     chain_kernel(const __grid_constant__ ChainArgs chain) {
-  extern __shared__ __align__(128) uint8_t dynamic[];
-  __shared__ uint64_t barriers[RingMemory::kBarriers];
+  extern __shared__ __align__(128) uint8_t memory[];
+  __shared__ uint64_t barriers[kTileWarps * kMaxSlots];
   __shared__ StageMemory stage_memory;
   __shared__ float own_scale;
 
   pdl_launch_dependents();
-  const TileArgs& first = chain.ops[0];
-  const TileMemory memory(dynamic, barriers, first, kPartialBytes);
   const LinearsInOrder linears{chain};
-  if (has_fed(linears, memory)) return;
-  Ring<LinearsInOrder> ring(linears, memory.rings);
+  Ring<LinearsInOrder> ring(linears, memory, barriers);
+  const TileArgs& first = chain.ops[0];
+  auto* partial = reinterpret_cast<float*>(memory + kTileWarps * first.slots * first.slot_bytes);
+  uint8_t* x_memory = reinterpret_cast<uint8_t*>(partial) + kPartialBytes;
   prefetch_norm(first.linear);
   prefetch_row_scales(first);
   pdl_wait();
@@ -284,12 +255,12 @@ __global__ void __launch_bounds__(kTileThreads + kFeederThreads, 1)
         const float scale = stage_token<W::kX>(
             a.linear, a.sums_per_unit, t, a.shape.blocks * a.shape.units, stage_memory, a.prepared);
         if (threadIdx.x == 0) a.prepared_scale[t] = scale;
-        sync_threads<kTileThreads>();
+        __syncthreads();
       }
       all.wait();
     }
-    const float* scale = bring_x<W, kN>(a, memory.x, stage_memory, &own_scale);
-    multiply_tiles<W, S, kN>(a, ring, memory.x, memory.partial, scale);
+    const float* scale = bring_x<W, kN>(a, x_memory, stage_memory, &own_scale);
+    multiply_tiles<W, S, kN>(a, ring, x_memory, partial, scale);
   }
 }
 

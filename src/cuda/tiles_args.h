@@ -8,9 +8,8 @@ namespace lowbit::cuda {
 
 inline constexpr int kLogTileWarps = 4, kTileWarps = 1 << kLogTileWarps;
 inline constexpr int kTileThreads = kTileWarps * 32;
-inline constexpr int kFeederThreads = 32;  // of the warp that starts bulk copies
-inline constexpr int kMaxTokens = 32;      // rows of x in one launch
-inline constexpr int kMaxSlots = 8;        // of a warp's ring
+inline constexpr int kMaxTokens = 32;  // rows of x in one launch
+inline constexpr int kMaxSlots = 8;    // of a warp's ring
 inline constexpr int kPartialBytes =
     8 * 1024;  // for sums of parts of tiles, or more where tokens ask
 

@@ -9,7 +9,7 @@
 
 namespace lowbit::cuda {
 
-constexpr int kStaticShared = 3 * 1024;
+constexpr int kStaticShared = 2 * 1024;
 constexpr int kLeastSlots = 2;  // of a ring, where blocks are small enough
 
 constexpr int round_up(int value, int to) { return (value + to - 1) / to * to; }
@@ -156,7 +156,7 @@ void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
   }
   static const bool allowed = (allow_shared_memory(chain_kernel<W, S, kN>), true);
   (void)allowed;
-  launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads + kFeederThreads,
+  launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads,
              kTileWarps * slots * slot_bytes + kPartialBytes + x_bytes,
              static_cast<cudaStream_t>(stream), chain);
 }
@@ -174,8 +174,7 @@ void launch_kernel(const LinearArgs& l, const TileShape& shape, Stream stream_) 
   if (a.prepared.x) launch_pdl(prepare_kernel<W::kX>, l.m, kTileThreads, 0, stream, a);
   static const bool allowed = (allow_shared_memory(tiles_kernel<W, S, kN>), true);
   (void)allowed;
-  launch_pdl(tiles_kernel<W, S, kN>, plan.grid, kTileThreads + kFeederThreads, plan.shared_bytes,
-             stream, a);
+  launch_pdl(tiles_kernel<W, S, kN>, plan.grid, kTileThreads, plan.shared_bytes, stream, a);
 }
 
 // The first of several Scales that takes the stream; one of them does.

@@ -238,7 +238,10 @@ TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
 
 // Linears that are held back in a capture and launched as a chain give the bits of launches of
 // their own, each seeing what the one before wrote.
-TEST_F(LinearOnGpu, ChainsGiveTheBitsOfSeparateLaunches) {
+class ChainsOnGpu : public LinearOnGpu, public testing::WithParamInterface<int32_t> {};
+
+TEST_P(ChainsOnGpu, GiveTheBitsOfSeparateLaunches) {
+  const int32_t m = GetParam();
   const Backend& gpu = cuda_backend();
   constexpr int32_t kWidths[] = {512, 96, 4096, 320, 2048, 32, 1056, 256, 512, 128, 512};
   for (const char* name : {"bf16", "int8", "int4", "int4-sym", "int2", "ternary", "mxfp4", "nvfp4",
@@ -247,13 +250,15 @@ TEST_F(LinearOnGpu, ChainsGiveTheBitsOfSeparateLaunches) {
     std::vector<DeviceTensor> weights;
     std::vector<Guarded> buffers, norms;
     const LinearKernel* kernel = nullptr;
+    size_t workspace_bytes = 0;
     for (size_t i = 0; i < std::size(kWidths); ++i) {
-      buffers.emplace_back(gaussian(kWidths[i], kSeed, 40 + static_cast<int>(i)));
+      buffers.emplace_back(gaussian(int64_t{m} * kWidths[i], kSeed, 40 + static_cast<int>(i)));
       norms.emplace_back(gaussian(kWidths[i], kSeed, 60 + static_cast<int>(i)));
       if (i == 0) continue;
       const QTensor w = random_weights(format, kWidths[i], kWidths[i - 1], 50 + i);
       for (const LinearKernel& k : gpu.linear_kernels) {
-        const LinearSpec spec{format, format_of(FormatId::kF32), w.n, w.k, false, 1};
+        const LinearSpec spec{format, format_of(FormatId::kF32), w.n, w.k, false, m};
+        if (k.workspace) workspace_bytes = std::max(workspace_bytes, k.workspace(spec));
         const bool takes = k.fused_norm && k.weights(format) && k.activations(spec.a) &&
                            (!k.reject || k.reject(spec, device_).empty());
         if (takes && (!kernel || k.rank > kernel->rank)) kernel = &k;
@@ -261,11 +266,12 @@ TEST_F(LinearOnGpu, ChainsGiveTheBitsOfSeparateLaunches) {
       ASSERT_TRUE(kernel) << name;
       weights.push_back(packer_of(*kernel, format)->pack(w, false));
     }
+    const Guarded workspace(workspace_bytes / sizeof(float) + 1);
     const auto enqueue = [&](Stream stream) {
       for (size_t i = 0; i + 1 < std::size(kWidths); ++i) {
         Act x = act_of(format_of(FormatId::kF32), kWidths[i]);
         x.data = buffers[i].data();
-        LinearArgs args{1,
+        LinearArgs args{m,
                         kWidths[i + 1],
                         kWidths[i],
                         x,
@@ -274,7 +280,7 @@ TEST_F(LinearOnGpu, ChainsGiveTheBitsOfSeparateLaunches) {
                         buffers[i + 1].data(),
                         kWidths[i + 1],
                         i % 2 == 0 ? Epilogue::kStore : Epilogue::kAdd,
-                        nullptr};
+                        workspace.data()};
         if (i % 3 == 0) args.norm_weight = norms[i].data(), args.norm_eps = 1e-5f;
         kernel->launch(args, stream);
       }
@@ -305,6 +311,8 @@ TEST_F(LinearOnGpu, ChainsGiveTheBitsOfSeparateLaunches) {
     gpu.graph->destroy(graph);
   }
 }
+
+INSTANTIATE_TEST_SUITE_P(Tokens, ChainsOnGpu, testing::Values(1, 2, 8));
 
 TEST_F(LinearOnGpu, BitsRepeat) {
   Problem p(parse_format("int4"), format_of(FormatId::kF32), 32, {1040, 4096, "repeat"});
