@@ -87,9 +87,7 @@ inline constexpr Metric kMetrics[] = {
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, true},
     {"kv_bytes", "kv", "bytes",
      "KV cache and other state allocated for B sequences of P + N tokens (or cache_size), in pages "
-     "of "
-     "64: "
-     "kv_bytes_per_token * tokens of those pages",
+     "of 64: kv_bytes_per_token * tokens of those pages",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, false},
     {"kv_bytes_per_token", "kv/token", "bytes",
      "KV cache that one more token of context adds: 2 * layers * KV heads * bytes of a row of head "
@@ -111,8 +109,7 @@ inline constexpr Metric kMetrics[] = {
      About::kMemory, From::kCount, Hint::kNumber, Better::kLower, false},
     {"bytes_per_token", "per token", "bytes",
      "what one decode step must read / B: every weight of a step once + B * state bytes per token "
-     "* "
-     "the mean context, P + N / 2",
+     "* the mean context, P + N / 2",
      About::kMemory, From::kCount, Hint::kBytes, Better::kLower, true},
     {"prefill_bytes", "prefill reads", "bytes",
      "what the prompt's steps must read: every weight once a step, the head once, state of the "
@@ -146,8 +143,7 @@ inline constexpr Metric kMetrics[] = {
      Hint::kPercentage, Better::kHigher, false},
     {"energy_per_token", "energy/token", "J",
      "energy of the device from the start of a run to its end / (B * N), the prompt's share "
-     "included; "
-     "RAPL packages and memory on CPUs, NVML on GPUs",
+     "included; RAPL packages and memory on CPUs, NVML on GPUs",
      About::kEnergy, From::kMeasurement, Hint::kEnergy, Better::kLower, false},
     {"power", "power", "W", "energy of the device during a run / its time", About::kEnergy,
      From::kMeasurement, Hint::kPower, Better::kLower, false},
@@ -175,8 +171,7 @@ inline constexpr Metric kMetrics[] = {
      About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"float_ceiling", "f32", "FLOP/s",
      "machine: 2 * float multiply-adds from registers / time, all threads, widest vectors; of a "
-     "GPU "
-     "bf16 in tensor cores",
+     "GPU bf16 in tensor cores",
      About::kCeiling, From::kMeasurement, Hint::kFlopRate, Better::kHigher, false},
     {"integer_ceiling", "int8", "OP/s",
      "machine: 2 * 8-bit integer multiply-adds from registers / time, all threads; of a GPU in "

@@ -4,24 +4,24 @@
 #include "cuda/runtime.h"
 
 namespace lowbit::cuda {
+namespace {
+
+int of_device(cudaDeviceAttr attribute) {
+  int device = 0, value = 0;
+  LB_CUDA(cudaGetDevice(&device));
+  LB_CUDA(cudaDeviceGetAttribute(&value, attribute, device));
+  return value;
+}
+
+}  // namespace
 
 int sm_count() {
-  static const int count = [] {
-    int device = 0, multiprocessors = 0;
-    LB_CUDA(cudaGetDevice(&device));
-    LB_CUDA(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
-    return multiprocessors;
-  }();
+  static const int count = of_device(cudaDevAttrMultiProcessorCount);
   return count;
 }
 
 int shared_memory_bytes() {
-  static const int bytes = [] {
-    int device = 0, most = 0;
-    LB_CUDA(cudaGetDevice(&device));
-    LB_CUDA(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
-    return most;
-  }();
+  static const int bytes = of_device(cudaDevAttrMaxSharedMemoryPerBlockOptin);
   return bytes;
 }
 

@@ -107,6 +107,7 @@ constexpr LinearKernel fixed(std::string_view name, bool (*weights)(const Format
   row.rank = 12;
   row.u_x = 0x1p-15;
   row.x_block = kWholeToken;
+  row.products = Products::kInteger;
   row.reject = needs_sums;
   return row;
 }

@@ -12,8 +12,6 @@ namespace lowbit::cuda {
 constexpr int kStaticShared = 2 * 1024;
 constexpr int kLeastSlots = 2;  // of a ring, where blocks are small enough
 
-constexpr int round_up(int value, int to) { return (value + to - 1) / to * to; }
-
 // Of one chunk of x in shared memory.
 inline int staged_bytes(int units, int sums_per_unit, int rows, int pitch) {
   return rows * (units * kUnit + 8) * 2 + units * pitch * 4 * sums_per_unit;
@@ -61,16 +59,15 @@ inline TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int su
   a.shape = shape;
   a.sums_per_unit = sums_per_unit;
   const int grid = a.shape.tiles < sm_count() ? a.shape.tiles : sm_count();
-  const int partial = kPartialBytes > kTileWarps * l.m * kTileRows * 4
-                          ? kPartialBytes
-                          : kTileWarps * l.m * kTileRows * 4;
+  const int round_bytes = kTileWarps * l.m * kTileRows * 4;
+  const int partial = std::max(kPartialBytes, round_bytes);
   a.partial_bytes = partial;
   const int room = dynamic_shared_bytes() - partial, least_ring = room * 2 / 5;
   a.chunk_blocks = a.shape.blocks;
   a.x_bytes = staged_bytes(a.chunk_blocks * shape.units, sums_per_unit, rows, pitch);
   int x_total = a.x_bytes;
-  while (x_total > room - least_ring &&
-         a.chunk_blocks > 1) {  // two chunks at a time instead of all of x
+  // Two chunks at a time instead of all of x.
+  while (x_total > room - least_ring && a.chunk_blocks > 1) {
     a.chunk_blocks = (a.chunk_blocks + 1) / 2;
     a.x_bytes = staged_bytes(a.chunk_blocks * shape.units, sums_per_unit, rows, pitch);
     x_total = 2 * a.x_bytes;
@@ -80,7 +77,7 @@ inline TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int su
   a.log_parts = best_log_parts(tiles_per_cta, a.chunk_blocks, a.shape.block_bytes, a.chunks > 1);
   const int parts = 1 << a.log_parts;
   a.rounds = (tiles_per_cta * parts + kTileWarps - 1) / kTileWarps;
-  a.flush_rounds = partial / (kTileWarps * l.m * kTileRows * 4);
+  a.flush_rounds = partial / round_bytes;
   share_ring(a, (room - x_total) / kTileWarps);
   const int shared = kTileWarps * a.slots * a.slot_bytes + x_total + partial;
   return {a, grid, shared};

@@ -17,8 +17,10 @@ class OutsideCapture {
   cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
 };
 
+}  // namespace
+
 // On a stream of its own: the legacy one would have to wait for a capture.
-void* zeroed(size_t bytes) {
+void* zeroed_workspace(size_t bytes) {
   const OutsideCapture outside;
   void* memory = nullptr;
   cudaStream_t stream = nullptr;
@@ -30,15 +32,11 @@ void* zeroed(size_t bytes) {
   return memory;
 }
 
-}  // namespace
-
 float* attention_workspace(size_t bytes) {
   static void* memory = nullptr;
   static size_t size = 0;
-  if (size < bytes) memory = zeroed(bytes), size = bytes;
+  if (size < bytes) memory = zeroed_workspace(bytes), size = bytes;
   return static_cast<float*>(memory);
 }
-
-void* zeroed_workspace(size_t bytes) { return zeroed(bytes); }
 
 }  // namespace lowbit::cuda
