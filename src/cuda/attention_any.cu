@@ -179,15 +179,15 @@ template <class Rows, int kHeads, int kParts>
 __global__ void __launch_bounds__(kDecodeThreads)
     attention_any_kernel(const __grid_constant__ DecodeArgs args) {
   __shared__ Shared shared;
-  pdl_wait();
-  pdl_launch_dependents();
   const DecodeItem item(args);
-  if (static_cast<int32_t>(blockIdx.x) >= item.splits.count) return;
+  if (static_cast<int32_t>(blockIdx.x) >= item.splits.count) return pdl_wait();
+  pdl_wait();
 
   const int32_t d = args.a.head_dim;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  const Newest newest(args, item);
   load_queries(args, item, shared.queries);
-  if (args.cos_sin && holds_newest(item)) append_newest(args, item, shared.newest);
+  newest.append(shared.newest);
   __syncthreads();
   Attend<Rows, kHeads, kParts> attend;
 #pragma unroll

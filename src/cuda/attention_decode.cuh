@@ -328,19 +328,18 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
     attention_decode_kernel(const __grid_constant__ DecodeArgs args) {
   extern __shared__ __align__(16) std::byte memory[];
   auto& shared = *reinterpret_cast<Shared<kDim, kTiles>*>(memory);
-  pdl_wait();
-  pdl_launch_dependents();
   const DecodeItem item(args);
-  if (static_cast<int32_t>(blockIdx.x) >= item.splits.count) return;
+  if (static_cast<int32_t>(blockIdx.x) >= item.splits.count) return pdl_wait();
 
-  const bool append = args.cos_sin != nullptr;
   Ring<C, kDim> ring(args, item, memory + sizeof(Shared<kDim, kTiles>));
   int fetched = 0;
-  for (; fetched < Shape<C, kDim>::kStages && !(append && ring.newest_is_next()); ++fetched) {
-    ring.fetch();
+  if (args.cos_sin) {  // only this kernel appends: earlier tokens are there since the last step
+    for (; fetched < Shape<C, kDim>::kStages && !ring.newest_is_next(); ++fetched) ring.fetch();
   }
+  pdl_wait();
+  const Newest newest(args, item);
   load_queries(args, item, shared.queries);
-  if (append && holds_newest(item)) append_newest(args, item, shared.newest);
+  newest.append(shared.newest);
   for (; fetched < Shape<C, kDim>::kStages; ++fetched) ring.fetch();
   __syncthreads();
   const float factor = query_factor<C::kHalf>(shared.queries, item.heads * kDim);

@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "cuda/limits.h"
 #include "cuda/runtime.h"
 #include "cuda/tiles_args.h"
 #include "cuda/workspace.h"
@@ -16,6 +17,56 @@ struct Pending {
   std::vector<LinearArgs> linears = {};
 };
 thread_local Pending pending;
+
+constexpr int32_t kMailAlign = 32;  // places
+
+// Addresses from `first` up to `last`.
+struct Range {
+  uintptr_t first, last;
+};
+bool overlap(const Range& a, const Range& b) { return a.first < b.last && b.first < a.last; }
+
+int32_t width_of_y(const LinearArgs& l) {
+  return l.epilogue == Epilogue::kSiluMul ? l.n / 2 : l.n;
+}
+Range x_of(const ChainedLinear& op) {
+  const LinearArgs& l = op.tile.linear;
+  const auto first = reinterpret_cast<uintptr_t>(l.x.data);
+  const auto numbers = static_cast<uintptr_t>((l.m - 1) * l.x.ld + l.k);
+  return {first, first + (numbers * l.x.bits + 7) / 8};
+}
+Range y_of(const ChainedLinear& op) {
+  const LinearArgs& l = op.tile.linear;
+  const auto first = reinterpret_cast<uintptr_t>(l.y);
+  return {first,
+          first + static_cast<uintptr_t>((l.m - 1) * l.ldy + width_of_y(l)) * sizeof(float)};
+}
+// Whether the same CTA makes every number that both write.
+bool same_rows(const ChainedLinear& a, const ChainedLinear& b) {
+  const LinearArgs &l = a.tile.linear, &r = b.tile.linear;
+  return l.y == r.y && l.ldy == r.ldy && l.n == r.n && !l.w.paired && !r.w.paired;
+}
+
+// Lets `op` have x from the mail, if it can: where stage_plain() takes it.
+bool receive(ChainedLinear& op, ChainedLinear& writer, int32_t& places) {
+  const LinearArgs &l = op.tile.linear, &from = writer.tile.linear;
+  const bool plain = l.x.code == Code::kF32 && l.x.scale == Scale::kNone && l.k % 4 == 0 &&
+                     l.x.ld % 4 == 0 && reinterpret_cast<uintptr_t>(l.x.data) % 16 == 0 &&
+                     reinterpret_cast<uintptr_t>(l.norm_weight) % 16 == 0 &&
+                     op.tile.shape.blocks * op.tile.shape.units * kUnit <= kMostPosted;
+  const bool rows = l.x.data == from.y && l.k <= width_of_y(from) && l.m == from.m &&
+                    (l.m == 1 || l.x.ld == from.ldy);
+  if (!plain || !rows) return false;
+  if (writer.y_place < 0) {
+    writer.y_row = (width_of_y(from) + kMailAlign - 1) / kMailAlign * kMailAlign;
+    if (places + writer.y_row * from.m > kMailPlaces) return false;
+    writer.y_place = places;
+    places += writer.y_row * from.m;
+  }
+  op.x_place = writer.y_place;
+  op.x_row = writer.y_row;
+  return true;
+}
 
 }  // namespace
 
@@ -44,9 +95,43 @@ void end_chain(Stream stream) {
   pending.holds_back = holds_back;
 }
 
-uint64_t* chain_barrier() {
-  static auto* const counter = static_cast<uint64_t*>(zeroed_workspace(sizeof(uint64_t)));
-  return counter;
+void plan_waits(std::span<ChainedLinear> ops, int ctas) {
+  int32_t places = static_cast<int32_t>(ops.size()) * kMailAlign;
+  size_t since = 0;  // the ops before this one have been waited for
+  for (size_t i = 0; i < ops.size(); ++i) {
+    ChainedLinear& op = ops[i];
+    op.scales_place = static_cast<int32_t>(i) * kMailAlign;
+    op.y_place = -1;
+    ChainedLinear* writer = nullptr;  // of x, the last one
+    for (size_t j = since; j < i; ++j) {
+      if (overlap(x_of(op), y_of(ops[j]))) writer = &ops[j];
+    }
+    bool apart = true;  // from what the ops before read and write
+    for (size_t j = since; j < i; ++j) {
+      const bool finished = writer && (writer == &ops[j] ||
+                                       (writer > &ops[j] && writer->tile.shape.tiles >= ctas));
+      const bool read = ops[j].wait != Wait::kMail && !finished && overlap(y_of(op), x_of(ops[j]));
+      const bool written = !same_rows(op, ops[j]) && overlap(y_of(op), y_of(ops[j]));
+      apart = apart && !read && !written;
+    }
+    // Tokens are prepared in one place for all ops.
+    const bool in_turn = !op.tile.prepared.x || i == 0 || (writer && writer == &ops[i - 1]);
+    op.wait = !apart || !in_turn                   ? Wait::kAll
+              : !writer                            ? Wait::kNothing
+              : receive(op, *writer, places) ? Wait::kMail
+                                                   : Wait::kAll;
+    if (op.wait == Wait::kAll) since = i;
+  }
+}
+
+void plan_chain(ChainArgs& chain) {
+  static const struct Memory {
+    uint64_t* barrier = static_cast<uint64_t*>(filled_workspace(2 * sizeof(uint64_t), 0));
+    float* places = static_cast<float*>(filled_workspace(2 * kMailPlaces * sizeof(float), 0xff));
+  } memory;
+  chain.barrier = memory.barrier;
+  chain.mail = {memory.places, reinterpret_cast<uint32_t*>(memory.barrier + 1)};
+  plan_waits({chain.ops, static_cast<size_t>(chain.count)}, sm_count());
 }
 
 }  // namespace lowbit::cuda

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-#include "cuda/tiles.h"
+#include "cuda/tiles_args.h"
 
 namespace lowbit::cuda {
 
@@ -28,7 +28,10 @@ bool add_to_chain(const ChainKind& kind, const LinearArgs& linear, Stream stream
 // Launches what is held back; every other op calls it first.
 void end_chain(Stream stream);
 
-// Where the CTAs of a chain count their arrivals; zero at first.
-uint64_t* chain_barrier();
+// How each Linear of a chain of so many CTAs waits for those before it, by what they read and
+// write, and where its numbers are posted; `ops` has the rest of it.
+void plan_waits(std::span<ChainedLinear> ops, int ctas);
+// The same, and the memory that CTAs use to wait for each other.
+void plan_chain(ChainArgs& chain);
 
 }  // namespace lowbit::cuda

@@ -1,6 +1,7 @@
 // Programmatic dependent launch: a kernel may start while the one before it in the stream still
-// runs. Every kernel launched so calls pdl_wait() before it touches what earlier kernels wrote, and
-// before it ends, so that a chain of them stays in order.
+// runs, when that one has gone on from its own pdl_wait() in all CTAs. So every kernel may read at
+// once what was written before the kernel before it began, and calls pdl_wait() before it touches
+// what that one wrote, and before it ends.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -9,15 +10,11 @@
 
 namespace lowbit::cuda {
 
-// The kernels before this one have finished and what they wrote can be read.
+// The kernels before this one have finished and what they wrote can be read; from here on the next
+// may start as soon as there is room for it.
 __device__ __forceinline__ void pdl_wait() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-// The next kernel may start as soon as there is room for it.
-__device__ __forceinline__ void pdl_launch_dependents() {
-#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }

@@ -6,6 +6,7 @@
 #include <cuda_fp16.h>
 
 #include "cuda/act.cuh"
+#include "cuda/mail.cuh"
 #include "cuda/norm.cuh"
 #include "cuda/tiles_args.h"
 
@@ -13,6 +14,7 @@ namespace lowbit::cuda {
 
 constexpr int kLanesPerUnit = kUnit / 4;
 constexpr int kColumnsAtOnce = 4 * kNormThreads;
+static_assert(kMostPosted == 7 * kColumnsAtOnce);
 
 // What a token's numbers are multiples of in fixed point: `top` (as bits, NaN above all) becomes at
 // most 127 * 256, whose high byte is 127. The unit depends on the first bits of `top` alone, so
@@ -119,16 +121,14 @@ struct StageMemory {
   uint32_t tops[kNormWarps];  // bits: of numbers that are not negative, NaN above all
 };
 
-// The weights of the norm do not depend on the kernels before: on their way to the L1.
-__device__ inline void prefetch_norm(const LinearArgs& a) {
-  if (!a.norm_weight) return;
-  for (int column = 4 * threadIdx.x; column < a.k; column += kColumnsAtOnce) {
-    asm volatile("prefetch.global.L1 [%0];" ::"l"(a.norm_weight + column));
+// What does not depend on other kernels, on its way to the L2: the weights of the norm, and the
+// scales that the CTA's rows are multiplied with in the end.
+__device__ inline void prefetch_constants(const TileArgs& a) {
+  const LinearArgs& l = a.linear;
+  const int line = 32 * threadIdx.x;
+  if (l.norm_weight && line < l.k) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(l.norm_weight + line));
   }
-}
-
-// The scales that the CTA's rows are multiplied with in the end, to the L2.
-__device__ inline void prefetch_row_scales(const TileArgs& a) {
   const auto* scales = static_cast<const float*>(a.linear.w.scales);
   if (!scales) return;
   for (int tile = blockIdx.x + threadIdx.x * gridDim.x; tile < a.shape.tiles;
@@ -162,6 +162,7 @@ struct Look {
 // A token to be staged.
 struct TokenIn {
   const float* row;   // where it is plain f32
+  const float* mail;  // where it is posted instead, or null
   const float* norm;  // null: it is taken as it is
   float eps;
   int k, columns;  // columns: whole units
@@ -211,22 +212,28 @@ static __device__ __noinline__ float stage_plain(TokenIn in, TokenOut to, StageM
     return in.norm && column < in.k ? *reinterpret_cast<const float4*>(in.norm + column)
                                     : float4{1, 1, 1, 1};
   };
-  float4 v[kAhead];
+  float4 v[kAhead], w[kAhead];
 #pragma unroll
-  for (int i = 0; i < kAhead; ++i) {
-    const int column = first + i * kColumnsAtOnce;
-    v[i] = {0, 0, 0, 0};
-    if (column < in.k) v[i] = *reinterpret_cast<const float4*>(in.row + column);
+  for (int i = 0; i < kAhead; ++i) w[i] = weights(first + i * kColumnsAtOnce);
+  if (in.mail) {
+    receive(in.mail, first, kColumnsAtOnce, in.k, v);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) {
+      const int column = first + i * kColumnsAtOnce;
+      v[i] = {0, 0, 0, 0};
+      if (column < in.k) v[i] = *reinterpret_cast<const float4*>(in.row + column);
+    }
   }
   Look look;
 #pragma unroll
-  for (int i = 0; i < kAhead; ++i) look.add(v[i], weights(first + i * kColumnsAtOnce));
+  for (int i = 0; i < kAhead; ++i) look.add(v[i], w[i]);
   const TokenScale s = scale_of<kX>(look, in, *shared);
   to.factor = s.factor;
 #pragma unroll
   for (int i = 0; i < kAhead; ++i) {
     const int column = first + i * kColumnsAtOnce;
-    if (column < in.columns) put<kX>(to, column, normed(v[i], weights(column), s.inverse_rms));
+    if (column < in.columns) put<kX>(to, column, normed(v[i], w[i], s.inverse_rms));
   }
   return s.unit;
 }
@@ -258,15 +265,16 @@ static __device__ __noinline__ float stage_any(const LinearArgs& a, int t, Token
 }
 
 // Token t by all threads of the CTA, each taking four neighbours of every 2048 columns; returned:
-// what its sums have to be multiplied with. Not synchronised afterwards.
+// what its sums have to be multiplied with. `mail`: where the token is posted, if it is (only plain
+// numbers are). Not synchronised afterwards.
 template <XTerms kX>
 __device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int units,
-                             StageMemory& shared, const StagedX& out) {
+                             StageMemory& shared, const StagedX& out, const float* mail) {
   const auto aligned = [](const float* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; };
   const float* row = static_cast<const float*>(a.x.data) + t * a.x.ld;
   const bool plain = a.x.code == Code::kF32 && a.x.scale == Scale::kNone && a.k % 4 == 0 &&
                      aligned(row) && aligned(a.norm_weight);
-  const TokenIn in = {row, a.norm_weight, a.norm_eps,
+  const TokenIn in = {row, mail, a.norm_weight, a.norm_eps,
                       a.k, units * kUnit, a.x.scale != Scale::kNone};
   const TokenOut to = {out.x + int64_t{t} * out.row_halves,
                        int64_t{a.m} * out.row_halves,

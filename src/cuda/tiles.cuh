@@ -30,35 +30,89 @@ __device__ __forceinline__ float row_sum(const TileArgs& a, const float* partial
   return sum;
 }
 
-// Sums over parts of rounds [first, last), in order; scales of rows, bias, epilogue.
-__device__ inline void finish_rounds(const TileArgs& a, float code_factor, const float* token_scale,
-                                     const float* partial, int first, int last) {
+// A number of y that a thread finishes: of a pair of rows (a gate and its up), the gate's.
+struct Output {
+  int tile, t, row, n;
+  bool exists;
+};
+// What it takes besides the sums; [1]: of the up.
+struct OutputTerms {
+  float factor[2], bias[2], old;
+};
+
+// Outputs of rounds [first, last), in the order in which threads take them.
+struct Outputs {
+  const TileArgs& a;
+  int slot0, count;
+
+  __device__ Outputs(const TileArgs& args, int first, int last)
+      : a(args),
+        slot0(first << kLogTileWarps >> a.log_parts),
+        count(((last - first) << kLogTileWarps >> a.log_parts) * a.linear.m) {}
+
+  __device__ Output operator[](int i) const {
+    const LinearArgs& l = a.linear;
+    const int slot = i / l.m, row = threadIdx.x % kTileRows;
+    // Of two stacked matrices, a tile holds eight rows of each.
+    const int half = l.w.paired ? l.n / 2 : 0;
+    Output o{};
+    o.tile = blockIdx.x + (slot0 + slot) * gridDim.x;
+    o.t = i - slot * l.m;
+    o.row = row;
+    o.n = l.w.paired ? o.tile * 8 + row % 8 + (row < 8 ? 0 : half) : o.tile * kTileRows + row;
+    o.exists = i < count && o.tile < a.shape.tiles && o.n < (half && row < 8 ? half : l.n) &&
+               (row < 8 || l.epilogue != Epilogue::kSiluMul);
+    return o;
+  }
+  __device__ OutputTerms terms(const Output& o) const {
+    const LinearArgs& l = a.linear;
+    OutputTerms terms = {{1, 1}, {0, 0}, 0};
+    if (!o.exists) return terms;
+#pragma unroll
+    for (int up = 0; up < 2; ++up) {
+      if (up == 1 && l.epilogue != Epilogue::kSiluMul) break;
+      if (l.w.scales) {
+        terms.factor[up] =
+            static_cast<const float*>(l.w.scales)[o.tile * kTileRows + o.row + 8 * up];
+      }
+      if (l.bias) terms.bias[up] = l.bias[o.n + l.n / 2 * up];
+    }
+    if (l.epilogue == Epilogue::kAdd) terms.old = l.y[o.t * l.ldy + o.n];
+    return terms;
+  }
+};
+
+// Where y also goes; null: nowhere.
+struct YMail {
+  float* places;
+  int row;
+};
+
+// Sums over parts, in order; scales of rows, bias, epilogue. `first`: the terms of the first output
+// of this thread.
+__device__ inline void finish(const TileArgs& a, float code_factor, const float* token_scale,
+                              const float* partial, const Outputs& outputs,
+                              const OutputTerms& first, const YMail& mail) {
   const LinearArgs& l = a.linear;
-  const int slots = (last - first) << kLogTileWarps >> a.log_parts;
-  const int slot0 = first << kLogTileWarps >> a.log_parts;
   const bool silu_mul = l.epilogue == Epilogue::kSiluMul;
-  // Of two stacked matrices, a tile holds eight rows of each.
-  const int half = l.w.paired ? l.n / 2 : 0;
-  const int row = threadIdx.x % kTileRows;
-  if (silu_mul && row >= 8) return;
+  const int begin = threadIdx.x / kTileRows;
 #pragma unroll 1
-  for (int i = threadIdx.x / kTileRows; i < slots * l.m; i += kTileThreads / kTileRows) {
-    const int slot = i / l.m, t = i - slot * l.m;
-    const int tile = blockIdx.x + (slot0 + slot) * gridDim.x;
-    if (tile >= a.shape.tiles) return;
-    const int n = l.w.paired ? tile * 8 + row % 8 + (row < 8 ? 0 : half) : tile * kTileRows + row;
-    if (n >= (l.w.paired && row < 8 ? half : l.n)) continue;
+  for (int i = begin; i < outputs.count; i += kTileThreads / kTileRows) {
+    const Output o = outputs[i];
+    if (!o.exists) continue;
+    const OutputTerms terms = i == begin ? first : outputs.terms(o);
     float v[2];
 #pragma unroll
-    for (int which = 0; which < 2; ++which) {  // the gate, then its up
-      if (which == 1 && !silu_mul) break;
-      const int at = row + 8 * which;
-      v[which] = row_sum(a, partial, slot, t, at) * code_factor * token_scale[t];
-      if (l.w.scales) v[which] *= static_cast<const float*>(l.w.scales)[tile * kTileRows + at];
-      if (l.bias) v[which] += l.bias[n + half * which];
+    for (int up = 0; up < 2; ++up) {
+      if (up == 1 && !silu_mul) break;
+      v[up] = row_sum(a, partial, i / l.m, o.t, o.row + 8 * up) * code_factor * token_scale[o.t];
+      v[up] = v[up] * terms.factor[up] + terms.bias[up];
     }
-    float* out = l.y + t * l.ldy + n;
-    *out = silu_mul ? silu(v[0]) * v[1] : l.epilogue == Epilogue::kAdd ? *out + v[0] : v[0];
+    const float y = silu_mul ? silu(v[0]) * v[1]
+                    : l.epilogue == Epilogue::kAdd ? terms.old + v[0]
+                                                   : v[0];
+    if (mail.places) post(mail.places + o.t * mail.row + o.n, y);
+    l.y[o.t * l.ldy + o.n] = y;
   }
 }
 
@@ -96,31 +150,36 @@ __device__ inline StagedX staged_in(uint8_t* memory, const TileArgs& a, int rows
   return s;
 }
 
-// x of the first chunk to shared memory: the kernel's one token, or what was prepared.
-// `token_scale` is then where the tokens' scales are.
+// Where x is: the kernel's one token as LinearArgs say or posted, or what was prepared.
+struct XSource {
+  const float* mail;             // null: not posted
+  const float* prepared_scales;  // [m]
+};
+
+// x of the first chunk to shared memory; returned: where the tokens' scales are.
 template <class W, int kN>
-__device__ const float* bring_x(const TileArgs& a, uint8_t* x_memory, StageMemory& stage_memory,
-                                float* own_scale) {
+__device__ const float* bring_x(const TileArgs& a, const XSource& source, uint8_t* x_memory,
+                                StageMemory& stage_memory, float* own_scale) {
   const int rows = rows_of_token(W::kX) * a.linear.m;
   const StagedX x = staged_in(x_memory, a, rows, kN * tokens_of_mma(W::kX));
   if (a.prepared.x) {
     fetch_chunk(a, rows, 0, x);
     async_commit();
-    if (a.chunks > 1) return a.prepared_scale;  // multiply_tiles() waits for each
+    if (a.chunks > 1) return source.prepared_scales;  // multiply_tiles() waits for each
     async_wait<0>();
   } else {
     const float scale = stage_token<W::kX>(a.linear, a.sums_per_unit, 0,
-                                           a.shape.blocks * a.shape.units, stage_memory, x);
+                                           a.shape.blocks * a.shape.units, stage_memory, x, source.mail);
     if (threadIdx.x == 0) *own_scale = scale;
   }
   __syncthreads();
-  return a.prepared.x ? a.prepared_scale : own_scale;
+  return a.prepared.x ? source.prepared_scales : own_scale;
 }
 
 // The CTA's tiles, once bring_x() has been called.
 template <class W, class S, int kN, class Ops>
 __device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_memory,
-                               float* partial, const float* token_scale) {
+                               float* partial, const float* token_scale, const YMail& mail) {
   const int rows = rows_of_token(W::kX) * a.linear.m;
   const auto staged = [&](int turn) {
     uint8_t* chunk = x_memory + (a.chunks > 1 ? turn % 2 : 0) * a.x_bytes;
@@ -128,8 +187,13 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_me
   };
   Products<W, S, kN> products(a, staged(0), 0);
   int flushed = 0;
+  OutputTerms terms;
 #pragma unroll 1
   for (int round = 0; round < a.rounds; ++round) {
+    if (round == flushed) {  // on their way while the warp multiplies
+      const Outputs outputs(a, flushed, min(flushed + a.flush_rounds, a.rounds));
+      terms = outputs.terms(outputs[threadIdx.x / kTileRows]);
+    }
     products.clear();
     const bool works = Share::tile(a, round) < a.shape.tiles;
 #pragma unroll 1
@@ -155,7 +219,7 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_me
     products.store(partial + slot * a.linear.m * kTileRows);
     if (round + 1 == a.rounds || round + 1 - flushed == a.flush_rounds) {
       __syncthreads();
-      finish_rounds(a, W::kFactor, token_scale, partial, flushed, round + 1);
+      finish(a, W::kFactor, token_scale, partial, Outputs(a, flushed, round + 1), terms, mail);
       flushed = round + 1;
       if (flushed < a.rounds) __syncthreads();
     }
@@ -176,16 +240,14 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   __shared__ StageMemory stage_memory;
   __shared__ float own_scale;
 
-  pdl_launch_dependents();
   const OneLinear only{a};
   Ring<OneLinear> ring(only, memory, barriers);
   auto* partial = reinterpret_cast<float*>(memory + kTileWarps * a.slots * a.slot_bytes);
   uint8_t* x_memory = reinterpret_cast<uint8_t*>(partial) + a.partial_bytes;
-  if (!a.prepared.x) prefetch_norm(a.linear);
-  prefetch_row_scales(a);
+  prefetch_constants(a);
   pdl_wait();
-  const float* scale = bring_x<W, kN>(a, x_memory, stage_memory, &own_scale);
-  multiply_tiles<W, S, kN>(a, ring, x_memory, partial, scale);
+  const float* scale = bring_x<W, kN>(a, {nullptr, a.prepared_scale}, x_memory, stage_memory, &own_scale);
+  multiply_tiles<W, S, kN>(a, ring, x_memory, partial, scale, {});
 }
 
 // ---- several Linears in one launch --------------------------------------------------------------
@@ -193,22 +255,23 @@ __global__ void __launch_bounds__(kTileThreads, 1)
 struct LinearsInOrder {
   const ChainArgs& chain;
   __device__ int count() const { return chain.count; }
-  __device__ const TileArgs& operator[](int i) const { return chain.ops[i]; }
+  __device__ const TileArgs& operator[](int i) const { return chain.ops[i].tile; }
 };
 
 // For kernels of which every CTA is resident. `arrivals` only ever grows, by gridDim.x each time.
 class GridBarrier {
  public:
-  // Nobody arrives twice before all have arrived once, so that this sees where the kernel began.
-  __device__ explicit GridBarrier(uint64_t* arrivals)
-      : arrivals_(arrivals), wanted_(*reinterpret_cast<const volatile uint64_t*>(arrivals)) {
-    wanted_ -= wanted_ % gridDim.x;
-  }
+  __device__ explicit GridBarrier(uint64_t* arrivals) : arrivals_(arrivals) {}
   // What any CTA wrote before can be read after.
   __device__ void wait() {
-    wanted_ += gridDim.x;
     __syncthreads();
     if (threadIdx.x == 0) {
+      // Nobody arrives twice before all have arrived once: the first look sees where they began.
+      if (wanted_ == 0) {
+        wanted_ = load_acquired(arrivals_);
+        wanted_ -= wanted_ % gridDim.x;
+      }
+      wanted_ += gridDim.x;
       add_released(arrivals_);
       while (load_acquired(arrivals_) < wanted_) {
       }
@@ -218,12 +281,32 @@ class GridBarrier {
 
  private:
   uint64_t* arrivals_;
-  uint64_t wanted_;
+  uint64_t wanted_ = 0;
 };
 
+// x of several tokens, each made by one CTA for all.
+template <class W>
+__device__ void prepare_tokens(const ChainedLinear& op, const Mail& mail,
+                               StageMemory& stage_memory) {
+  const TileArgs& a = op.tile;
+#pragma unroll 1
+  for (int t = blockIdx.x; t < a.linear.m; t += gridDim.x) {
+    const float* posted = op.wait == Wait::kMail ? mail.at(op.x_place + t * op.x_row) : nullptr;
+    const float scale = stage_token<W::kX>(a.linear, a.sums_per_unit, t,
+                                           a.shape.blocks * a.shape.units, stage_memory, a.prepared,
+                                           posted);
+    __syncthreads();
+    if (threadIdx.x == 0) post_after(mail.at(op.scales_place + t), scale);
+  }
+  if (threadIdx.x < a.linear.m) {
+    receive_with(mail.at(op.scales_place + static_cast<int>(threadIdx.x)));
+  }
+  __syncthreads();
+}
+
 // Linears one after the other, with the sums in the order of tiles_kernel. The ring does not stop
-// at a barrier: while x of a Linear is made, its weights arrive. One CTA for each multiprocessor,
-// all of them resident, as the barriers need.
+// between them: while x of a Linear is made, its weights arrive. One CTA for each multiprocessor,
+// all of them resident, as those who wait need.
 template <class W, class S, int kN>
 __global__ void __launch_bounds__(kTileThreads, 1)
     chain_kernel(const __grid_constant__ ChainArgs chain) {
@@ -232,36 +315,28 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   __shared__ StageMemory stage_memory;
   __shared__ float own_scale;
 
-  pdl_launch_dependents();
   const LinearsInOrder linears{chain};
   Ring<LinearsInOrder> ring(linears, memory, barriers);
-  const TileArgs& first = chain.ops[0];
+  const TileArgs& first = chain.ops[0].tile;
   auto* partial = reinterpret_cast<float*>(memory + kTileWarps * first.slots * first.slot_bytes);
   uint8_t* x_memory = reinterpret_cast<uint8_t*>(partial) + kPartialBytes;
-  prefetch_norm(first.linear);
-  prefetch_row_scales(first);
+  prefetch_constants(first);
   pdl_wait();
+  const Mail mail(chain.mail);
   GridBarrier all(chain.barrier);
 #pragma unroll 1
   for (int i = 0; i < chain.count; ++i) {
-    const TileArgs& a = chain.ops[i];
-    if (i > 0) {
-      prefetch_row_scales(a);
-      all.wait();
-    }
-    if (a.prepared.x) {  // each token by one CTA, for all
-#pragma unroll 1
-      for (int t = blockIdx.x; t < a.linear.m; t += gridDim.x) {
-        const float scale = stage_token<W::kX>(
-            a.linear, a.sums_per_unit, t, a.shape.blocks * a.shape.units, stage_memory, a.prepared);
-        if (threadIdx.x == 0) a.prepared_scale[t] = scale;
-        __syncthreads();
-      }
-      all.wait();
-    }
-    const float* scale = bring_x<W, kN>(a, x_memory, stage_memory, &own_scale);
-    multiply_tiles<W, S, kN>(a, ring, x_memory, partial, scale);
+    const ChainedLinear& op = chain.ops[i];
+    if (i + 1 < chain.count) prefetch_constants(chain.ops[i + 1].tile);
+    if (op.wait == Wait::kAll) all.wait();
+    if (op.tile.prepared.x) prepare_tokens<W>(op, mail, stage_memory);
+    const XSource source = {op.wait == Wait::kMail ? mail.at(op.x_place) : nullptr,
+                            mail.at(op.scales_place)};
+    const float* scale = bring_x<W, kN>(op.tile, source, x_memory, stage_memory, &own_scale);
+    const YMail y_mail = {op.y_place < 0 ? nullptr : mail.at(op.y_place), op.y_row};
+    multiply_tiles<W, S, kN>(op.tile, ring, x_memory, partial, scale, y_mail);
   }
+  mail.leave();
 }
 
 }  // namespace lowbit::cuda

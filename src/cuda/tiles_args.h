@@ -49,12 +49,38 @@ struct TileArgs {
   int32_t partial_bytes;  // of the sums of parts there
 };
 
+// Numbers on their way from CTA to CTA (mail.cuh).
+inline constexpr int32_t kMailPlaces = 1 << 18;  // of one launch
+inline constexpr int32_t kMostPosted = 14336;       // columns of an x
+struct MailArgs {
+  float* places;         // [2, kMailPlaces]
+  uint32_t* departures;  // of CTAs
+};
+
+// How a Linear waits for what those before it in its launch wrote.
+enum class Wait : uint8_t {
+  kNothing,  // it needs none of it
+  kMail,     // its x comes by mail
+  kAll,      // until every CTA has come as far
+};
+
+struct ChainedLinear {
+  TileArgs tile;
+  Wait wait;
+  int32_t x_place;       // of the mail, under kMail: row t is at x_place + t * x_row
+  int32_t x_row;
+  int32_t y_place;       // [m, y_row] of the mail; -1 where nobody needs y from there
+  int32_t y_row;
+  int32_t scales_place;  // [m]: of the prepared x
+};
+
 // Linears that one launch makes one after the other.
 struct ChainArgs {
   static constexpr int kMost = 8;
   uint64_t* barrier;  // arrivals of CTAs, never reset
+  MailArgs mail;
   int32_t count;
-  TileArgs ops[kMost];
+  ChainedLinear ops[kMost];
 };
 
 }  // namespace lowbit::cuda

@@ -87,12 +87,11 @@ inline TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int su
 template <XTerms kX>
 __global__ void __launch_bounds__(kTileThreads) prepare_kernel(const __grid_constant__ TileArgs a) {
   __shared__ StageMemory memory;
-  pdl_launch_dependents();
-  prefetch_norm(a.linear);
+  prefetch_constants(a);
   pdl_wait();
   const int t = blockIdx.x;
   const float scale = stage_token<kX>(a.linear, a.sums_per_unit, t, a.shape.blocks * a.shape.units,
-                                      memory, a.prepared);
+                                      memory, a.prepared, nullptr);
   if (threadIdx.x == 0) a.prepared_scale[t] = scale;
 }
 
@@ -134,23 +133,23 @@ void allow_shared_memory(Kernel* kernel) {
 template <class W, class S, int kN>
 void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
   ChainArgs chain{};
-  chain.barrier = chain_barrier();
   int x_bytes = 0;
   for (const LinearArgs& l : linears) {
-    TileArgs& a = chain.ops[chain.count++];
+    TileArgs& a = chain.ops[chain.count++].tile;
     a = plan_launch<W, S, kN>(l, tile_shape(l.w, l.n, l.k)).args;
     x_bytes = std::max(x_bytes, a.x_bytes * (a.chunks > 1 ? 2 : 1));
   }
   const int ring = (dynamic_shared_bytes() - kPartialBytes - x_bytes) / kTileWarps / 128 * 128;
   int slot_bytes = 0;
   for (int i = 0; i < chain.count; ++i) {
-    share_ring(chain.ops[i], ring);
-    slot_bytes = std::max(slot_bytes, chain.ops[i].slot_bytes);
+    share_ring(chain.ops[i].tile, ring);
+    slot_bytes = std::max(slot_bytes, chain.ops[i].tile.slot_bytes);
   }
   const int slots = std::min(ring / slot_bytes, kMaxSlots);
   for (int i = 0; i < chain.count; ++i) {
-    chain.ops[i].slot_bytes = slot_bytes, chain.ops[i].slots = slots;
+    chain.ops[i].tile.slot_bytes = slot_bytes, chain.ops[i].tile.slots = slots;
   }
+  plan_chain(chain);
   static const bool allowed = (allow_shared_memory(chain_kernel<W, S, kN>), true);
   (void)allowed;
   launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads,

@@ -20,13 +20,13 @@ class OutsideCapture {
 }  // namespace
 
 // On a stream of its own: the legacy one would have to wait for a capture.
-void* zeroed_workspace(size_t bytes) {
+void* filled_workspace(size_t bytes, int byte) {
   const OutsideCapture outside;
   void* memory = nullptr;
   cudaStream_t stream = nullptr;
   LB_CUDA(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
   LB_CUDA(cudaMallocAsync(&memory, bytes, stream));
-  LB_CUDA(cudaMemsetAsync(memory, 0, bytes, stream));
+  LB_CUDA(cudaMemsetAsync(memory, byte, bytes, stream));
   LB_CUDA(cudaStreamSynchronize(stream));
   LB_CUDA(cudaStreamDestroy(stream));
   return memory;
@@ -35,7 +35,7 @@ void* zeroed_workspace(size_t bytes) {
 float* attention_workspace(size_t bytes) {
   static void* memory = nullptr;
   static size_t size = 0;
-  if (size < bytes) memory = zeroed_workspace(bytes), size = bytes;
+  if (size < bytes) memory = filled_workspace(bytes, 0), size = bytes;
   return static_cast<float*>(memory);
 }
 

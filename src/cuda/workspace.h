@@ -10,7 +10,7 @@ namespace lowbit::cuda {
 // stays valid, so a captured graph keeps what it was captured with.
 float* attention_workspace(size_t bytes);
 
-// Zeroed memory that is never freed; may be called while a stream is captured.
-void* zeroed_workspace(size_t bytes);
+// Memory that is never freed, all its bytes alike; may be called while a stream is captured.
+void* filled_workspace(size_t bytes, int byte);
 
 }  // namespace lowbit::cuda

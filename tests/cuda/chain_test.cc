@@ -1,0 +1,247 @@
+// Linears that are held back in a capture and launched together: how they wait for each other, and
+// that they give the bits of launches of their own.
+#include "cuda/chain.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "cuda/backend.h"
+#include "cuda/gpu.h"
+#include "kernels/linear_problem.h"
+
+namespace lowbit {
+namespace {
+
+using namespace test;
+using cuda::ChainedLinear;
+using cuda::kTileRows;
+using cuda::kUnit;
+using cuda::Wait;
+
+// ---- how they wait ------------------------------------------------------------------------------
+
+constexpr int kCtas = 132;
+
+// y[m, n] from x[m, k], both f32 and in the same memory, by their first elements.
+struct Step {
+  int32_t n, k;
+  int64_t y, x;
+  Epilogue epilogue = Epilogue::kStore;
+};
+
+std::vector<Wait> waits_of(std::initializer_list<Step> steps, int32_t m = 1, bool prepared = false) {
+  static std::vector<float> memory(1 << 20);
+  std::vector<ChainedLinear> ops;
+  for (const Step& step : steps) {
+    ChainedLinear op{};
+    LinearArgs& l = op.tile.linear;
+    l.m = m, l.n = step.n, l.k = step.k, l.epilogue = step.epilogue;
+    l.x = act_of(format_of(FormatId::kF32), step.k);
+    l.x.data = memory.data() + step.x;
+    l.y = memory.data() + step.y;
+    l.ldy = step.epilogue == Epilogue::kSiluMul ? step.n / 2 : step.n;
+    l.w.paired = step.epilogue == Epilogue::kSiluMul;
+    op.tile.shape.tiles = (step.n + kTileRows - 1) / kTileRows;
+    op.tile.shape.units = 1;
+    op.tile.shape.blocks = (step.k + kUnit - 1) / kUnit;
+    if (prepared) op.tile.prepared.x = reinterpret_cast<uint16_t*>(memory.data());
+    ops.push_back(op);
+  }
+  cuda::plan_waits(ops, kCtas);
+  std::vector<Wait> waits;
+  for (const ChainedLinear& op : ops) waits.push_back(op.wait);
+  return waits;
+}
+
+constexpr auto kNo = Wait::kNothing;
+constexpr auto kMail = Wait::kMail;
+constexpr auto kAll = Wait::kAll;
+using Waits = std::vector<Wait>;
+
+constexpr int64_t kHidden = 0, kWide = 100000, kQkv = 300000, kHeads = 400000;
+constexpr Step kO = {4096, 4096, kHidden, kHeads, Epilogue::kAdd};
+constexpr Step kGateUp = {28672, 4096, kWide, kHidden, Epilogue::kSiluMul};
+constexpr Step kDown = {4096, 14336, kHidden, kWide, Epilogue::kAdd};
+constexpr Step kQkvStep = {6144, 4096, kQkv, kHidden};
+
+TEST(ChainWaits, ALayerNeedsNoBarrier) {
+  EXPECT_EQ(waits_of({kO, kGateUp, kDown, kQkvStep}), (Waits{kNo, kMail, kMail, kMail}));
+  EXPECT_EQ(waits_of({kO, kGateUp, kDown, kQkvStep}, 8, true), (Waits{kNo, kMail, kMail, kMail}));
+}
+
+TEST(ChainWaits, LinearsThatShareXDoNotWait) {
+  EXPECT_EQ(waits_of({{4096, 512, 10000, 0}, {1024, 512, 20000, 0}}), (Waits{kNo, kNo}));
+  EXPECT_EQ(waits_of({{512, 512, 10000, 0}, {64, 512, 20000, 10000}, {64, 512, 30000, 10000}}),
+            (Waits{kNo, kMail, kMail}));
+}
+
+TEST(ChainWaits, PreparedTokensAreNotOverwrittenWhileTheyAreRead) {
+  EXPECT_EQ(waits_of({{4096, 512, 10000, 0}, {1024, 512, 20000, 0}}, 2, true), (Waits{kNo, kAll}));
+}
+
+TEST(ChainWaits, NobodyOverwritesWhatOthersStillRead) {
+  const Step reads = {4096, 512, 10000, 0}, overwrites = {512, 4096, 0, 10000};
+  EXPECT_EQ(waits_of({reads, overwrites}), (Waits{kNo, kMail}));  // after y of all who read
+  const Step unrelated = {512, 4096, 0, 50000};
+  EXPECT_EQ(waits_of({reads, unrelated}), (Waits{kNo, kAll}));
+  // Not every CTA has a part of the small one, so that its end says nothing of the first.
+  const Step small = {16, 4096, 30000, 10000}, after_small = {512, 16, 0, 30000};
+  EXPECT_EQ(waits_of({reads, small, after_small}), (Waits{kNo, kMail, kAll}));
+}
+
+TEST(ChainWaits, TwoWritersOfARowAreTheSameCta) {
+  const Step first = {4096, 512, 10000, 0}, shifted = {4096, 512, 10016, 0};
+  EXPECT_EQ(waits_of({first, shifted}), (Waits{kNo, kAll}));
+  EXPECT_EQ(waits_of({first, {4096, 512, 10000, 0, Epilogue::kAdd}}), (Waits{kNo, kNo}));
+}
+
+TEST(ChainWaits, WhatCannotBePostedWaitsForAll) {
+  const Step wide = {16384, 512, 10000, 0};
+  EXPECT_EQ(waits_of({wide, {64, 16384, 50000, 10000}}), (Waits{kNo, kAll}));  // a wider x
+  EXPECT_EQ(waits_of({wide, {64, 512, 50000, 10002}}), (Waits{kNo, kAll}));    // part of a row
+  EXPECT_EQ(waits_of({wide, {64, 510, 50000, 10000}}), (Waits{kNo, kAll}));    // not in fours
+}
+
+// ---- the bits they give -------------------------------------------------------------------------
+
+// Linears on buffers of `widths` numbers a token.
+struct Link {
+  int x, y;
+  int32_t n;  // rows of the weights; columns: all of x
+  Epilogue epilogue = Epilogue::kStore;
+  bool norm = false;
+};
+struct ChainCase {
+  const char* name;
+  std::vector<int32_t> widths;
+  std::vector<Link> links;
+};
+
+const std::vector<ChainCase>& chain_cases() {
+  static const std::vector<ChainCase> cases = [] {
+    std::vector<ChainCase> all;
+    ChainCase line{"line", {512, 96, 4096, 320, 2048, 32, 1056, 256, 512, 128, 512}, {}};
+    for (int i = 0; i + 1 < static_cast<int>(line.widths.size()); ++i) {
+      line.links.push_back({i, i + 1, line.widths[static_cast<size_t>(i) + 1],
+                            i % 2 == 0 ? Epilogue::kStore : Epilogue::kAdd, i % 3 == 0});
+    }
+    all.push_back(line);
+    // Heads, the stream, the wide, q, k and v: two layers, without their attention.
+    ChainCase layers{"layers", {2048, 2112, 2560, 3072}, {}};
+    for (int layer = 0; layer < 2; ++layer) {
+      layers.links.push_back({0, 1, 2112, Epilogue::kAdd});
+      layers.links.push_back({1, 2, 5120, Epilogue::kSiluMul, true});
+      layers.links.push_back({2, 1, 2112, Epilogue::kAdd});
+      layers.links.push_back({1, 3, 3072, Epilogue::kStore, true});
+    }
+    all.push_back(layers);
+    all.push_back({"fan",
+                   {4096, 1024, 512, 512},
+                   {{0, 1, 1024},
+                    {1, 2, 512, Epilogue::kStore, true},
+                    {1, 3, 512, Epilogue::kStore, true},
+                    {2, 0, 4096, Epilogue::kAdd},
+                    {0, 1, 1024, Epilogue::kAdd}}});
+    return all;
+  }();
+  return cases;
+}
+
+class ChainsOnGpu : public GpuTest, public testing::WithParamInterface<int32_t> {
+ protected:
+  // The best kernel of a format that normalises x and multiplies gate with up itself.
+  static const LinearKernel* kernel_of(const Format& format, int32_t m) {
+    const LinearKernel* best = nullptr;
+    for (const LinearKernel& k : cuda_backend().linear_kernels) {
+      const LinearSpec spec{format, format_of(FormatId::kF32), 512, 512, false, m};
+      const bool takes = k.fused_norm && k.fused_silu && k.weights(format) &&
+                         k.activations(spec.a) &&
+                         (!k.reject || k.reject(spec, cuda_backend().info()).empty());
+      if (takes && (!best || k.rank > best->rank)) best = &k;
+    }
+    return best;
+  }
+
+  void check(const char* format_name, const ChainCase& c, int32_t m) {
+    const Backend& gpu = cuda_backend();
+    const Format format = parse_format(format_name);
+    const LinearKernel* kernel = kernel_of(format, m);
+    ASSERT_TRUE(kernel) << format_name;
+    const auto packer = std::find_if(
+        gpu.packers.begin(), gpu.packers.end(), [&](const Packer& p) {
+          return p.layout == kernel->layout && p.accepts(format);
+        });
+    std::vector<Guarded> buffers, norms;
+    for (size_t i = 0; i < c.widths.size(); ++i) {
+      buffers.emplace_back(gaussian(int64_t{m} * c.widths[i], kSeed, 40 + static_cast<int>(i)));
+      norms.emplace_back(gaussian(c.widths[i], kSeed, 60 + static_cast<int>(i)));
+    }
+    const auto width = [&](int buffer) { return c.widths[static_cast<size_t>(buffer)]; };
+    std::vector<DeviceTensor> weights;
+    size_t workspace_bytes = 0;
+    for (const Link& link : c.links) {
+      const QTensor w = random_weights(format, link.n, width(link.x), 50 + weights.size());
+      weights.push_back(packer->pack(w, link.epilogue == Epilogue::kSiluMul));
+      const LinearSpec spec{format, format_of(FormatId::kF32), link.n, width(link.x), false, m};
+      if (kernel->workspace) workspace_bytes = std::max(workspace_bytes, kernel->workspace(spec));
+    }
+    const Guarded workspace(workspace_bytes / sizeof(float) + 1);
+    const auto enqueue = [&](Stream stream) {
+      for (size_t i = 0; i < c.links.size(); ++i) {
+        const Link& link = c.links[i];
+        const auto from = static_cast<size_t>(link.x), to = static_cast<size_t>(link.y);
+        Act x = act_of(format_of(FormatId::kF32), width(link.x));
+        x.data = buffers[from].data();
+        LinearArgs args{m,
+                        link.n,
+                        width(link.x),
+                        x,
+                        weights[i].view,
+                        nullptr,
+                        buffers[to].data(),
+                        width(link.y),
+                        link.epilogue,
+                        workspace.data()};
+        if (link.norm) args.norm_weight = norms[from].data(), args.norm_eps = 1e-5f;
+        kernel->launch(args, stream);
+      }
+    };
+    const auto results = [&] {
+      std::vector<std::vector<float>> all;
+      for (const Guarded& buffer : buffers) {
+        EXPECT_TRUE(buffer.guard_intact()) << format_name << " " << c.name;
+        all.push_back(buffer.read());
+      }
+      return all;
+    };
+    const Stream stream = gpu.stream();
+    const auto before = results();
+    enqueue(stream);
+    gpu.synchronize(stream);
+    const auto separate = results();
+    for (size_t i = 0; i < buffers.size(); ++i) buffers[i].write(before[i]);
+    gpu.graph->begin_capture(stream);
+    enqueue(stream);
+    void* graph = gpu.graph->end_capture(stream);
+    for (int round = 0; round < 5; ++round) {
+      for (size_t i = 0; i < buffers.size(); ++i) buffers[i].write(before[i]);
+      gpu.graph->launch(graph, stream);
+      gpu.synchronize(stream);
+      EXPECT_EQ(results(), separate) << format_name << " " << c.name << " round " << round;
+    }
+    gpu.graph->destroy(graph);
+  }
+};
+
+TEST_P(ChainsOnGpu, GiveTheBitsOfSeparateLaunches) {
+  for (const char* format : {"bf16", "int8", "int4", "int4-sym", "int2", "ternary", "mxfp4",
+                             "nvfp4", "fp8", "fp6", "int4-g128-asym"}) {
+    for (const ChainCase& c : chain_cases()) check(format, c, GetParam());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tokens, ChainsOnGpu, testing::Values(1, 2, 8));
+
+}  // namespace
+}  // namespace lowbit
