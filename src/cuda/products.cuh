@@ -26,8 +26,8 @@ class FloatProducts {
         lane_(threadIdx.x % 32),
         m_(a.linear.m),
         units_(kOneUnit ? 1 : a.shape.units),
-        unit_bytes_(a.shape.unit_bytes),
-        block_bytes_(a.shape.block_bytes),
+        unit_bytes_(held(a.shape.unit_bytes)),
+        block_bytes_(held(a.shape.block_bytes)),
         unit_sums_(a.sums_per_unit * x.pitch) {
     move(x, unit);
   }

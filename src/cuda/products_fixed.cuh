@@ -27,8 +27,8 @@ class Products<W, S, kN, XTerms::kFixed> {
         lane_(threadIdx.x % 32),
         m_(a.linear.m),
         units_(kOneUnit ? 1 : a.shape.units),
-        unit_bytes_(a.shape.unit_bytes),
-        block_bytes_(a.shape.block_bytes),
+        unit_bytes_(held(a.shape.unit_bytes)),
+        block_bytes_(held(a.shape.block_bytes)),
         unit_sums_(a.sums_per_unit * x.pitch) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {

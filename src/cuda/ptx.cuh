@@ -59,6 +59,15 @@ __device__ __forceinline__ void mma_bytes(int32_t (&d)[4], uint32_t a0, uint32_t
   }
 }
 
+// ---- registers ----------------------------------------------------------------------------------
+
+// A number that stays in a register: the compiler will not make it again where it is used.
+template <class T>
+__device__ __forceinline__ T held(T value) {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 // ---- bits ---------------------------------------------------------------------------------------
 
 // (a & b) | c

@@ -70,9 +70,10 @@ __device__ __forceinline__ void put_sum(const TokenOut& to, int unit, int i, flo
   }
 }
 
-// Four numbers of a token as the tensor cores want them, and the sums over them.
+// Four numbers of a token as the tensor cores want them, and the sums over them. A call: what runs
+// once for some columns takes as long as its instructions take to come.
 template <XTerms kX>
-__device__ __forceinline__ void put(const TokenOut& to, int column, const float4& number) {
+static __device__ __noinline__ void put(TokenOut to, int column, float4 number) {
   const int i = threadIdx.x % kLanesPerUnit, unit = column / kUnit;
   uint16_t* row = to.x + unit * kUnit;
   const float v[4] = {number.x, number.y, number.z, number.w};

@@ -186,6 +186,7 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_me
     return staged_in(chunk, a, rows, kN * tokens_of_mma(W::kX));
   };
   Products<W, S, kN> products(a, staged(0), 0);
+  const int piece_blocks = held(a.piece_blocks);
   int flushed = 0;
   OutputTerms terms;
 #pragma unroll 1
@@ -210,8 +211,8 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_me
       if (!works) continue;
       const int2 blocks = Share::blocks(a, chunk);
       products.move(staged(turn), (blocks.x - chunk * a.chunk_blocks) * a.shape.units);
-      for (int left = blocks.y - blocks.x; left > 0; left -= a.piece_blocks) {
-        products.add(ring.take(), min(left, a.piece_blocks));
+      for (int left = blocks.y - blocks.x; left > 0; left -= piece_blocks) {
+        products.add(ring.take(), min(left, piece_blocks));
         ring.give_back();
       }
     }

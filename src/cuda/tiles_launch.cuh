@@ -6,82 +6,9 @@
 #include "cuda/chain.h"
 #include "cuda/limits.h"
 #include "cuda/tiles.cuh"
+#include "cuda/tiles_plan.h"
 
 namespace lowbit::cuda {
-
-constexpr int kStaticShared = 2 * 1024;
-constexpr int kLeastSlots = 2;  // of a ring, where blocks are small enough
-
-// Of one chunk of x in shared memory.
-inline int staged_bytes(int units, int sums_per_unit, int rows, int pitch) {
-  return rows * (units * kUnit + 8) * 2 + units * pitch * 4 * sums_per_unit;
-}
-
-// How many parts of a tile (as a power of two) keep the CTA's warps busiest; of equals the fewest.
-// Where x comes in chunks, every round takes all of it again: as few rounds as can be.
-inline int best_log_parts(int tiles_per_cta, int blocks, int block_bytes, bool in_chunks) {
-  int best = 0;
-  double most = 0;
-  for (int log_parts = 0; log_parts <= kLogTileWarps; ++log_parts) {
-    const int parts = 1 << log_parts;
-    if (parts > 1 && (blocks < parts || blocks / parts * block_bytes < 512)) break;
-    const int rounds = (tiles_per_cta * parts + kTileWarps - 1) / kTileWarps;
-    if (in_chunks && parts > 1 && rounds > 1) break;
-    const double busy = static_cast<double>(tiles_per_cta * parts) / (rounds * kTileWarps);
-    if (busy > most * 1.04) most = busy, best = log_parts;
-  }
-  return best;
-}
-
-// Pieces of a warp's part of a tile, alike in size, and as many slots for them as fit.
-inline void share_ring(TileArgs& a, int bytes) {
-  const int parts = 1 << a.log_parts;
-  const int part_blocks = (a.chunk_blocks + parts - 1) / parts;
-  const int most = std::max(1, std::min(part_blocks, bytes / kLeastSlots / a.shape.block_bytes));
-  const int pieces = (part_blocks + most - 1) / most;
-  a.piece_blocks = (part_blocks + pieces - 1) / pieces;
-  a.slot_bytes = a.piece_blocks * a.shape.block_bytes;
-  a.slots = std::min(bytes / a.slot_bytes, kMaxSlots);
-  check_ring(a.slots, a.slot_bytes);
-}
-
-inline int dynamic_shared_bytes() { return shared_memory_bytes() - kStaticShared; }
-
-struct TileLaunch {
-  TileArgs args;
-  int grid, shared_bytes;
-};
-
-inline TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_unit,
-                             int rows, int pitch) {
-  TileArgs a{};
-  a.linear = l;
-  a.shape = shape;
-  a.sums_per_unit = sums_per_unit;
-  const int grid = a.shape.tiles < sm_count() ? a.shape.tiles : sm_count();
-  const int round_bytes = kTileWarps * l.m * kTileRows * 4;
-  const int partial = std::max(kPartialBytes, round_bytes);
-  a.partial_bytes = partial;
-  const int room = dynamic_shared_bytes() - partial, least_ring = room * 2 / 5;
-  a.chunk_blocks = a.shape.blocks;
-  a.x_bytes = staged_bytes(a.chunk_blocks * shape.units, sums_per_unit, rows, pitch);
-  int x_total = a.x_bytes;
-  // Two chunks at a time instead of all of x.
-  while (x_total > room - least_ring && a.chunk_blocks > 1) {
-    a.chunk_blocks = (a.chunk_blocks + 1) / 2;
-    a.x_bytes = staged_bytes(a.chunk_blocks * shape.units, sums_per_unit, rows, pitch);
-    x_total = 2 * a.x_bytes;
-  }
-  a.chunks = (a.shape.blocks + a.chunk_blocks - 1) / a.chunk_blocks;
-  const int tiles_per_cta = (a.shape.tiles + grid - 1) / grid;
-  a.log_parts = best_log_parts(tiles_per_cta, a.chunk_blocks, a.shape.block_bytes, a.chunks > 1);
-  const int parts = 1 << a.log_parts;
-  a.rounds = (tiles_per_cta * parts + kTileWarps - 1) / kTileWarps;
-  a.flush_rounds = partial / round_bytes;
-  share_ring(a, (room - x_total) / kTileWarps);
-  const int shared = kTileWarps * a.slots * a.slot_bytes + x_total + partial;
-  return {a, grid, shared};
-}
 
 // One CTA for each token.
 template <XTerms kX>
@@ -133,27 +60,14 @@ void allow_shared_memory(Kernel* kernel) {
 template <class W, class S, int kN>
 void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
   ChainArgs chain{};
-  int x_bytes = 0;
   for (const LinearArgs& l : linears) {
-    TileArgs& a = chain.ops[chain.count++].tile;
-    a = plan_launch<W, S, kN>(l, tile_shape(l.w, l.n, l.k)).args;
-    x_bytes = std::max(x_bytes, a.x_bytes * (a.chunks > 1 ? 2 : 1));
+    chain.ops[chain.count++].tile = plan_launch<W, S, kN>(l, tile_shape(l.w, l.n, l.k)).args;
   }
-  const int ring = (dynamic_shared_bytes() - kPartialBytes - x_bytes) / kTileWarps / 128 * 128;
-  int slot_bytes = 0;
-  for (int i = 0; i < chain.count; ++i) {
-    share_ring(chain.ops[i].tile, ring);
-    slot_bytes = std::max(slot_bytes, chain.ops[i].tile.slot_bytes);
-  }
-  const int slots = std::min(ring / slot_bytes, kMaxSlots);
-  for (int i = 0; i < chain.count; ++i) {
-    chain.ops[i].tile.slot_bytes = slot_bytes, chain.ops[i].tile.slots = slots;
-  }
+  const int shared_bytes = share_memory(chain);
   plan_chain(chain);
   static const bool allowed = (allow_shared_memory(chain_kernel<W, S, kN>), true);
   (void)allowed;
-  launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads,
-             kTileWarps * slots * slot_bytes + kPartialBytes + x_bytes,
+  launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads, shared_bytes,
              static_cast<cudaStream_t>(stream), chain);
 }
 
