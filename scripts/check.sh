@@ -22,7 +22,9 @@ sanitized() { configured fuzz && cmake --build --preset fuzz -j "$jobs"; }
 stage_format() { scripts/fmt.sh --check; }
 stage_layers() { python3 scripts/check_layers.py; }
 stage_sizes() { python3 scripts/check_sizes.py; }
-stage_scripts() { python3 tests/scripts/check_test.py && python3 tests/scripts/gpu_report_test.py; }
+stage_scripts() {
+  for test in tests/scripts/*_test.py; do python3 "$test" || return 1; done
+}
 stage_headers() { dev && cmake --build --preset dev -j "$jobs" --target header_check; }
 
 # Over what build/dev compiles from src/. Diagnostics that clang and gcc disagree on are off.

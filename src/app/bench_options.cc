@@ -15,6 +15,27 @@
 namespace lowbit {
 namespace {
 
+// Our keys with those of profiles.
+struct ProfiledBench : BenchConfig {
+  bool kernel_profile = false, oom_profile = false, profile_compile = false;
+  int32_t memory_snapshot_max_entries = ProfileKeys{}.max_entries;
+  std::string profiling_dir;
+};
+
+template <class Visitor>
+void visit(Visitor& v, ProfiledBench& c) {
+  visit(v, static_cast<BenchConfig&>(c));
+  v.field("kernel_profile", c.kernel_profile,
+          "every kernel of prefill and decode, as a table and a trace");
+  v.field("oom_profile", c.oom_profile, "memory by what it is taken for, step by step");
+  v.field("memory_snapshot_max_entries", c.memory_snapshot_max_entries,
+          "of oom_profile: the last events that are kept");
+  v.field("profile_compile", c.profile_compile,
+          "where load time went, the plan and why not others");
+  v.field("profiling_dir", c.profiling_dir,
+          "a folder per run is made in it for the files of profiles; empty: none");
+}
+
 // The value of "-o json", "--out=FILE" and the like; nullopt if `args[*i]` is another argument.
 std::optional<std::string> flag_value(const std::vector<std::string>& args, size_t* i,
                                       std::initializer_list<std::string_view> names) {
@@ -130,6 +151,33 @@ BenchRequest suite_request(const Words& words) {
   return request;
 }
 
+BenchRequest own_request(const Words& words) {
+  ProfiledBench config;
+  if (!words.file.empty()) apply_yaml(words.file, config);
+  apply_overrides(words.overrides, config);
+  if (!words.models.empty()) config.model = words.models;
+  if (words.llama.given()) words.llama.apply(&config, words.overrides);
+  check(config);
+  if (config.memory_snapshot_max_entries < 1) {
+    throw_error("memory_snapshot_max_entries = {}: must be at least 1",
+                config.memory_snapshot_max_entries);
+  }
+  BenchRequest request{.config = config,
+                       .remarks = words.llama.remarks(),
+                       .run_folder = "",
+                       .profile = {.kernels = config.kernel_profile,
+                                   .memory = config.oom_profile,
+                                   .load = config.profile_compile,
+                                   .max_entries = config.memory_snapshot_max_entries}};
+  if (request.profile.any()) {
+    request.run_folder = make_run_folder(config.profiling_dir);
+  } else if (!config.profiling_dir.empty()) {
+    request.remarks.emplace_back(
+        "profiling_dir: no effect without kernel_profile, oom_profile or profile_compile");
+  }
+  return request;
+}
+
 }  // namespace
 
 std::string bench_help() {
@@ -147,7 +195,7 @@ std::string bench_help() {
       "if\n"
       "a case failed.\n\nConfigs of low-bit-inference work as they are; ENTRY is the module that "
       "ran one (gemlite_exp).\n\nkeys and defaults ([]: may have several):\n";
-  BenchConfig config;
+  ProfiledBench config;
   const nlohmann::ordered_json defaults = to_json(config);
   for (const FieldRef& field : fields_of(config)) {
     std::string value = defaults[field.name].dump();
@@ -166,18 +214,8 @@ std::string bench_help() {
 std::optional<BenchRequest> parse_bench(const std::vector<std::string>& args) {
   const Words words = split_words(args);
   if (words.help) return std::nullopt;
-  BenchRequest request;
-  if (!words.entry.empty() || has_suite_key(words)) {
-    request = suite_request(words);
-  } else {
-    BenchConfig& config = request.config;
-    if (!words.file.empty()) apply_yaml(words.file, config);
-    apply_overrides(words.overrides, config);
-    if (!words.models.empty()) config.model = words.models;
-    if (words.llama.given()) words.llama.apply(&config, words.overrides);
-    check(config);
-    request.remarks = words.llama.remarks();
-  }
+  const bool suite = !words.entry.empty() || has_suite_key(words);
+  BenchRequest request = suite ? suite_request(words) : own_request(words);
   request.llama = words.llama;
   request.imports = words.imports;
   request.resume = words.resume;

@@ -35,12 +35,14 @@ void write(const std::string& path, const std::vector<Record>& records) {
   std::string lines;
   for (const Record& record : records) lines += to_json_line(record) + "\n";
   if (is(".html") || is(".htm")) return write_file_atomically(path, report_html(records));
+  if (is(".svg")) return write_file_atomically(path, report_svg(records));
   if (is(".md")) return write_file_atomically(path, report_markdown(records));
   if (is(".csv")) return write_file_atomically(path, report_csv(records));
   if (is(".jsonl")) return write_file_atomically(path, lines);
   if (is(".txt")) return write_file_atomically(path, report_table(records));
-  throw_error("-o {}: the ending says what is written: .html, .md, .csv, .sqlite, .jsonl or .txt",
-              printable(path, 300));
+  throw_error(
+      "-o {}: the ending says what is written: .html, .svg, .md, .csv, .sqlite, .jsonl or .txt",
+      printable(path, 300));
 }
 
 }  // namespace
@@ -50,9 +52,9 @@ int cmd_report(const std::vector<std::string>& args) {
   CLI::App app(
       "Stored results to look at.\n"
       "  lowbit report RESULTS.jsonl -o report.html   one page that opens offline\n"
-      "  lowbit report A.jsonl B.sqlite -o all.csv    by its ending: .html .md .csv .sqlite "
-      ".jsonl\n"
-      "                                               .txt; without -o the table\n"
+      "  lowbit report A.jsonl B.sqlite -o all.csv    by its ending: .html .svg .md .csv "
+      ".sqlite\n"
+      "                                               .jsonl .txt; without -o the table\n"
       "RESULTS are files that `lowbit bench out=FILE` wrote; with\n"
       "~/.cache/lowbit/roofline.jsonl among them the page shows the machine's levels.",
       "report");

@@ -76,6 +76,7 @@ constexpr Flag kFlags[] = {
     {"--fit-target", "-fitt", Kind::kNoEffect, kOneGpu},
     {"-fitc", "-fitc", Kind::kNoEffect, kOneGpu},
     {"--fit-ctx", "-fitc", Kind::kNoEffect, kOneGpu},
+    {"--fit", "--fit", Kind::kNoEffectSwitch, kOneGpu},
     {"-fa", "-fa", Kind::kNoEffect, "there is one attention"},
     {"--flash-attn", "-fa", Kind::kNoEffect, "there is one attention"},
     {"-mmp", "-mmp", Kind::kNoEffect, "files are always mapped"},

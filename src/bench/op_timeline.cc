@@ -23,7 +23,21 @@ double TimedStep::seconds() const {
   return ops.empty() ? 0 : ops.back().begin + ops.back().seconds - ops.front().begin;
 }
 
-void OpTimeline::begin(const OpTag&) {
+void OpTimeline::start_step(std::string name) {
+  end_range();
+  if (backend_.device && !name.empty()) {
+    backend_.device->push_range(name.c_str());
+    in_range_ = true;
+  }
+  steps_.push_back({std::move(name), {}});
+}
+
+void OpTimeline::end_range() {
+  if (in_range_) backend_.device->pop_range();
+  in_range_ = false;
+}
+
+void OpTimeline::begin(const OpTag& tag) {
   if (steps_.empty()) start_step("");
   if (!backend_.device) {
     begin_ = now_seconds();
@@ -34,6 +48,7 @@ void OpTimeline::begin(const OpTag&) {
   std::vector<TimedOp>& ops = steps_.back().ops;
   if (ops.empty()) api.hold(kHoldSeconds, stream);
   if (!origin_) origin_.emplace(api).record(stream);
+  api.push_range(tag.text().c_str());
   marked_.push_back({steps_.size() - 1, ops.size(), Mark(api), Mark(api)});
   marked_.back().begin.record(stream);
 }
@@ -41,12 +56,14 @@ void OpTimeline::begin(const OpTag&) {
 void OpTimeline::ran() {
   if (backend_.device) {
     marked_.back().end.record(stream_of(backend_));
+    backend_.device->pop_range();
   } else {
     end_ = now_seconds();
   }
 }
 
 std::span<const TimedStep> OpTimeline::steps() {
+  end_range();
   for (const Marked& marked : marked_) {
     TimedOp& op = steps_[marked.step].ops[marked.op];
     op.begin = origin_->seconds_until(marked.begin);

@@ -1,7 +1,8 @@
 // When each op ran, as a trace that Perfetto and chrome://tracing open. On a host a time is between
 // two readings of the clock. On a device it is between two marks in its stream, by its own clock:
 // the stream is held while the host enqueues a step, so that no op waits for the host. The marks
-// make a step slower than an untraced one.
+// make a step slower than an untraced one. A tool that watches a device's process from outside sees
+// every step and op as a range of its name.
 #pragma once
 
 #include <cstddef>
@@ -34,15 +35,18 @@ struct TimedStep {
 class OpTimeline final : public Trace {
  public:
   explicit OpTimeline(const Backend& backend) : backend_(backend) {}
+  ~OpTimeline() override { end_range(); }
+  OpTimeline(const OpTimeline&) = delete;
+  OpTimeline& operator=(const OpTimeline&) = delete;
 
   // Ops belong to the step that was started last; those before any have one without a name.
-  void start_step(std::string name) { steps_.push_back({std::move(name), {}}); }
+  void start_step(std::string name);
 
   void begin(const OpTag& tag) override;
   void ran() override;
   void end(const OpTag& tag, std::string_view kernel, const OpCost& cost) override;
 
-  // Waits for a device's steps.
+  // Waits for a device's steps. The last one has ended.
   std::span<const TimedStep> steps();
 
  private:
@@ -51,7 +55,10 @@ class OpTimeline final : public Trace {
     size_t step, op;
     Mark begin, end;
   };
+  void end_range();
+
   const Backend& backend_;
+  bool in_range_ = false;  // of a step with a name
   double begin_ = 0, end_ = 0;
   std::vector<TimedStep> steps_;
   std::vector<Marked> marked_;  // of a device

@@ -83,7 +83,8 @@ std::string advice_html(const Group& group) {
 
 std::string group_html(const Group& group, Rows machine) {
   std::string html = "<h2>" + html_escaped(group.title) + "</h2>\n" + advice_html(group);
-  const std::string plots = pareto_plot(group.records) + roofline_plot(group.records, machine) +
+  const std::string plots = panel(pareto_plot(group.records)) +
+                            panel(roofline_plot(group.records, machine)) +
                             latency_chart(group.records) + memory_chart(group.records) +
                             memory_timelines(group.records) + energy_chart(group.records);
   if (!plots.empty()) html += "<div class=\"plots\">\n" + plots + "</div>\n";
@@ -254,9 +255,9 @@ std::string report_html(std::span<const Record> records) {
   std::string html = fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
       "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
-      "<title>lowbit report</title>\n<style>{}</style>\n</head>\n<body>\n<main>\n"
+      "<title>lowbit report</title>\n<style>{}{}{}{}</style>\n</head>\n<body>\n<main>\n"
       "<header><h1>lowbit report</h1><button id=\"theme\">light / dark</button></header>\n",
-      kReportStyle);
+      kColours, kPageStyle, kPlotStyle, kTableStyle);
   html += "<p>" + html_escaped(counts_text(cases)) + "</p>\n";
   for (const Group& group : groups_of(records, /*all=*/true)) html += group_html(group, machine);
   html += "<h2>Details</h2>\n" + machine_html(records) + kernels_html(records) +

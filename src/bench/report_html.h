@@ -12,6 +12,9 @@ namespace lowbit {
 
 std::string report_html(std::span<const Record> records);
 
+// Its plots of speed, quality, memory and rooflines as one picture (SVG), light and dark.
+std::string report_svg(std::span<const Record> records);
+
 // What to use, of records that may stand in one table, and why.
 struct Advice {
   const Record* pick = nullptr;  // nullptr: nothing ran that could be recommended
@@ -26,11 +29,19 @@ inline constexpr double kGoodKl = 0.05;
 // Unstable cases are recommended only if there are no others.
 Advice advise(std::span<const Record* const> records);
 
-// Plots of records that may stand in one table; "" where nothing of the kind was measured.
-// `machine`: records of kind roofline; the levels of the last are drawn too.
-std::string pareto_plot(std::span<const Record* const> records);
-std::string roofline_plot(std::span<const Record* const> records,
-                          std::span<const Record* const> machine);
+// A plot with its heading and what its marks mean.
+struct Picture {
+  std::string title, legend, svg;  // all empty: nothing of the kind was measured
+};
+
+// Of records that may stand in one table. `machine`: records of kind roofline; the levels of the
+// last are drawn too.
+Picture pareto_plot(std::span<const Record* const> records);
+Picture roofline_plot(std::span<const Record* const> records,
+                      std::span<const Record* const> machine);
+
+// Panels of a page; "" where nothing of the kind was measured.
+std::string panel(const Picture& picture);
 std::string latency_chart(std::span<const Record* const> records);
 std::string memory_chart(std::span<const Record* const> records);
 std::string memory_timelines(std::span<const Record* const> records);

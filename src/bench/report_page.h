@@ -1,11 +1,12 @@
-// What every HTML report has in common: style sheet and script. Nothing is loaded from anywhere.
+// What every report has in common: style sheets and script. Nothing is loaded from anywhere.
 #pragma once
 
 #include <string_view>
 
 namespace lowbit {
 
-inline constexpr std::string_view kReportStyle = R"css(
+// In the order in which they stand in a page.
+inline constexpr std::string_view kColours = R"css(
 :root{color-scheme:light dark;--bg:#f7f6f3;--panel:#fff;--text:#1d1c1a;--soft:#62605b;--line:#dedbd4;
 --a:#1f6fd0;--b:#c0501a;--mute:#8f8c85;--bad:#b3261e;--warn:#8a5a00}
 @media (prefers-color-scheme:dark){:root{--bg:#151514;--panel:#1f1f1d;--text:#eceae5;--soft:#aaa79f;
@@ -14,7 +15,8 @@ inline constexpr std::string_view kReportStyle = R"css(
 --line:#dedbd4;--a:#1f6fd0;--b:#c0501a;--mute:#8f8c85;--bad:#b3261e;--warn:#8a5a00}
 :root[data-theme=dark]{color-scheme:dark;--bg:#151514;--panel:#1f1f1d;--text:#eceae5;--soft:#aaa79f;
 --line:#3a3935;--a:#6aaefc;--b:#f2965c;--mute:#85827b;--bad:#ff8a80;--warn:#e3b341}
-*{box-sizing:border-box}
+)css";
+inline constexpr std::string_view kPageStyle = R"css(*{box-sizing:border-box}
 body{margin:0;background:var(--bg);color:var(--text);font:15px/1.5 system-ui,sans-serif}
 main{max-width:1180px;margin:0 auto;padding:20px 16px 60px}
 header{display:flex;justify-content:space-between;align-items:baseline;gap:12px}
@@ -26,7 +28,9 @@ margin:14px 0;min-width:0}
 .pick{border-left:4px solid var(--a)}.pick b{font-size:1.15rem}
 .plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:14px}
 .plots .panel{margin:0}svg{width:100%;height:auto;display:block}
-svg text{fill:var(--text);font:12px system-ui,sans-serif}svg .tick{fill:var(--soft);font-size:11px}
+)css";
+inline constexpr std::string_view kPlotStyle =
+    R"css(svg text{fill:var(--text);font:12px system-ui,sans-serif}svg .tick{fill:var(--soft);font-size:11px}
 svg .axis{fill:var(--soft)}svg .grid{stroke:var(--line)}
 svg .front,svg .bar{fill:var(--a)}svg .other{fill:var(--mute)}svg .second{fill:var(--b)}
 svg .whisker{stroke:var(--text);stroke-width:1.5}svg .faint{stroke:var(--mute);stroke-width:1}
@@ -37,7 +41,9 @@ svg .part0{fill:var(--a)}svg .part1{fill:var(--b)}svg .part2{fill:var(--a);opaci
 svg .part3{fill:var(--mute)}svg .peak{fill:var(--text)}
 svg .process{stroke:var(--text);stroke-width:1.2;stroke-dasharray:5 4}
 svg .thin{stroke:var(--mute);stroke-width:1.5}svg .thick{stroke:var(--a);stroke-width:6;opacity:.45}
-.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;
+)css";
+inline constexpr std::string_view kTableStyle =
+    R"css(.scroll{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;
 font-size:.88rem}
 th,td{padding:5px 10px;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
 th:first-child,td:first-child{text-align:left;position:sticky;left:0;background:var(--panel)}

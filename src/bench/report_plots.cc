@@ -86,18 +86,18 @@ std::vector<Point> points_of(Rows records, const Cost& cost) {
   return points;
 }
 
-// A panel with its heading and what the marks mean.
-std::string panel(const std::string& title, const std::string& legend, const std::string& svg) {
-  return fmt::format("<div class=\"panel\"><h3>{}</h3>\n<p class=\"soft\">{}</p>\n{}</div>\n",
-                     html_escaped(title), html_escaped(legend), svg);
-}
-
 }  // namespace
 
-std::string pareto_plot(Rows records) {
+std::string panel(const Picture& picture) {
+  if (picture.title.empty()) return "";
+  return fmt::format("<div class=\"panel\"><h3>{}</h3>\n<p class=\"soft\">{}</p>\n{}</div>\n",
+                     html_escaped(picture.title), html_escaped(picture.legend), picture.svg);
+}
+
+Picture pareto_plot(Rows records) {
   const Cost cost = cost_of(records);
   const std::vector<Point> points = points_of(records, cost);
-  if (points.empty()) return "";
+  if (points.empty()) return {};
   double largest = 1;
   for (const Point& point : points) largest = std::max(largest, point.bytes);
   std::vector<double> costs = highest(records, cost.tag, cost.factor);
@@ -128,11 +128,11 @@ std::string pareto_plot(Rows records) {
       }
     }
   }
-  return panel("Speed, quality, memory",
-               fmt::format("Lower right is better{}. Joined: no other is both faster and better. "
-                           "Area: bytes of the weights; thin lines: 95 % intervals.",
-                           cost.tag == "model_bytes" ? " (no quality was measured)" : ""),
-               plot.svg());
+  return {"Speed, quality, memory",
+          fmt::format("Lower right is better{}. Joined: no other is both faster and better. "
+                      "Area: bytes of the weights; thin lines: 95 % intervals.",
+                      cost.tag == "model_bytes" ? " (no quality was measured)" : ""),
+          plot.svg()};
 }
 
 namespace {
@@ -185,9 +185,9 @@ const Record* machine_of(Rows records, Rows machine) {
 
 }  // namespace
 
-std::string roofline_plot(Rows records, Rows machine) {
+Picture roofline_plot(Rows records, Rows machine) {
   const std::vector<Dot> dots = dots_of(records);
-  if (dots.empty()) return "";
+  if (dots.empty()) return {};
   double bandwidth = 0, compute = 0;
   for (const Record* record : records) {
     if (has(*record, "ceiling")) bandwidth = std::max(bandwidth, record->find("ceiling")->median);
@@ -225,11 +225,10 @@ std::string roofline_plot(Rows records, Rows machine) {
                                       : figures(*dot.record, {"prefill_flop_rate"})));
   }
   for (const Dot& dot : dots) plot.label(dot.intensity, dot.rate, row_name(*dot.record));
-  return panel(
-      "Roofline",
-      "Blue: decode, orange: prefill. The line is the highest roof of these cases; dashed: "
-      "levels of the machine, where its roofline record is given.",
-      plot.svg());
+  return {"Roofline",
+          "Blue: decode, orange: prefill. The line is the highest roof of these cases; dashed: "
+          "levels of the machine, where its roofline record is given.",
+          plot.svg()};
 }
 
 std::string latency_chart(Rows records) {
@@ -254,11 +253,11 @@ std::string latency_chart(Rows records) {
                     figures(*record, {"token_p50", "token_p90", "token_p99"}) +
                         fmt::format(", slowest {:.3g} {}", q(100), name)});
   }
-  return panel("Time per token",
-               "Of all decode steps: dot 50 %, thick 10 to 90 %, thin 1 to 99 %. Numbers: 50 %; "
-               "99 %.",
-               range_chart("Distribution of the time per token",
-                           fmt::format("time of a decode step, {}", name), rows));
+  return panel({"Time per token",
+                "Of all decode steps: dot 50 %, thick 10 to 90 %, thin 1 to 99 %. Numbers: 50 %; "
+                "99 %.",
+                range_chart("Distribution of the time per token",
+                            fmt::format("time of a decode step, {}", name), rows)});
 }
 
 std::string memory_chart(Rows records) {
@@ -278,10 +277,10 @@ std::string memory_chart(Rows records) {
   if (rows.empty()) return "";
   std::stable_sort(rows.begin(), rows.end(),
                    [](const BarRow& a, const BarRow& b) { return a.value < b.value; });
-  return panel("Memory",
-               "Bar: weights as resident. Orange tick: the most that the process held, loading "
-               "included.",
-               bar_chart("Memory of each case", "MB", rows));
+  return panel({"Memory",
+                "Bar: weights as resident. Orange tick: the most that the process held, loading "
+                "included.",
+                bar_chart("Memory of each case", "MB", rows)});
 }
 
 namespace {
@@ -338,7 +337,7 @@ std::string memory_timelines(Rows records) {
         "process. "
         "Dot: the most.";
     if (record->status != Status::kOk) legend += fmt::format(" Last event: {}.", last.event);
-    html += panel("Memory over time: " + row_name(*record), legend, timeline_plot(*record));
+    html += panel({"Memory over time: " + row_name(*record), legend, timeline_plot(*record)});
   }
   return html;
 }
@@ -365,8 +364,8 @@ std::string energy_chart(Rows records) {
   std::stable_sort(rows.begin(), rows.end(),
                    [](const BarRow& a, const BarRow& b) { return a.value < b.value; });
   if (!rows.empty()) {
-    return panel("Energy", "Per new token, the prompt's share included; lines: 95 % intervals.",
-                 bar_chart("Energy per token", unit == 1 ? "J/token" : "mJ/token", rows));
+    return panel({"Energy", "Per new token, the prompt's share included; lines: 95 % intervals.",
+                  bar_chart("Energy per token", unit == 1 ? "J/token" : "mJ/token", rows)});
   }
   std::vector<std::string> reasons;
   for (const Record* record : records) {
@@ -375,7 +374,7 @@ std::string energy_chart(Rows records) {
       if (tag == "energy_per_token" && !seen) reasons.push_back(reason);
     }
   }
-  return reasons.empty() ? "" : panel("Energy", "Not measured: " + join(reasons, "; "), "");
+  return reasons.empty() ? "" : panel({"Energy", "Not measured: " + join(reasons, "; "), ""});
 }
 
 }  // namespace lowbit

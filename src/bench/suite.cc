@@ -228,26 +228,10 @@ SuiteConfig suite_nulls() {
 bool is_suite_entry(std::string_view name) { return find_entry(name) != nullptr; }
 
 bool is_suite_key(std::string_view name) {
-  for (const std::string_view key : {"model_id",
-                                     "compute_dtype",
-                                     "cache_dir",
-                                     "attn_implementation",
-                                     "profiling_dir",
-                                     "tps_only",
-                                     "kernel_profile",
-                                     "oom_profile",
-                                     "profile_compile",
-                                     "max_new_tokens",
-                                     "do_sample",
-                                     "use_cache",
-                                     "cache_implementation",
-                                     "compile_decode",
-                                     "compile_prefill",
-                                     "quantize",
-                                     "quantization_method",
-                                     "padding_side",
-                                     "chat_template",
-                                     "memory_snapshot_max_entries"}) {
+  for (const std::string_view key :
+       {"model_id", "compute_dtype", "cache_dir", "attn_implementation", "tps_only",
+        "max_new_tokens", "do_sample", "use_cache", "cache_implementation", "compile_decode",
+        "compile_prefill", "quantize", "quantization_method", "padding_side", "chat_template"}) {
     if (key == name) return true;
   }
   return false;

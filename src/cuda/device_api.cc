@@ -2,6 +2,7 @@
 
 #include "cuda/ceiling.h"
 #include "cuda/hold.h"
+#include "cuda/nvtx.h"
 #include "cuda/runtime.h"
 
 namespace lowbit::cuda {
@@ -61,6 +62,8 @@ const DeviceApi& device_api() {
                                      .seconds_between = seconds_between,
                                      .destroy_mark = destroy_mark,
                                      .hold = hold,
+                                     .push_range = push_range,
+                                     .pop_range = pop_range,
                                      .reads = kReads,
                                      .bursts = kBursts};
   return kApi;

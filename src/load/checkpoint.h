@@ -27,6 +27,12 @@ struct SideFile {
   Bytes data;
 };
 
+// A tensor's row i is row (i + first) % n of the `n` rows that others share.
+struct TurnedRows {
+  std::string shared;  // what they are called
+  int64_t first = 0;
+};
+
 class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
@@ -47,6 +53,13 @@ class Checkpoint {
 
   // The same without its numbers: format and checked shape, the planes empty. What a plan needs.
   virtual QTensor outline(const std::string& name, int64_t n, int64_t k) const = 0;
+
+  // Of synthetic weights: which rows make up the matrix `name` of n rows, so that a loader that
+  // has quantized them for one layer need not do so for the others. nullopt: its own.
+  virtual std::optional<TurnedRows> turned_rows(const std::string& name, int64_t n) const {
+    (void)name, (void)n;
+    return std::nullopt;
+  }
 
   // What the files hold, by type. Empty for synthetic weights.
   virtual std::vector<StoredType> stored_types() const = 0;

@@ -3,7 +3,10 @@
 //   matrices       normal, deviation 0.02, as Llama is initialised; what writes into the residual
 //                  stream (o_proj, down_proj) is divided by sqrt(2 layers), so that activations
 //                  keep their size through 80 layers (GPT-2, Radford et al. 2019)
-// Element i of a tensor depends on the seed, the tensor's name and i: not on threads or order.
+// An element depends on the seed, the tensor's name, its row and its column: not on threads or
+// order. The matrices of layer L are those of layer 0 with their rows turned by L: a loader
+// quantizes them once (WeightLoader), and a model of 80 layers is ready in the time of one.
+#include <algorithm>
 #include <cmath>
 
 #include "base/check.h"
@@ -60,16 +63,29 @@ class SyntheticCheckpoint final : public Checkpoint {
   std::string config_json() const override { return config_.json_text(); }
   std::vector<SideFile> side_files() const override { return {}; }
 
+  std::optional<TurnedRows> turned_rows(const std::string& name, int64_t n) const override {
+    constexpr std::string_view kLayers = "model.layers.";
+    if (!name.starts_with(kLayers) || is_norm(name)) return std::nullopt;
+    const size_t dot = std::min(name.find('.', kLayers.size()), name.size());
+    const auto layer =
+        parse_int(std::string_view(name).substr(kLayers.size(), dot - kLayers.size()));
+    if (!layer || dot == name.size()) return std::nullopt;
+    return TurnedRows{std::string(kLayers) + "0" + name.substr(dot), *layer % n};
+  }
+
   QTensor tensor(const std::string& name, int64_t n, int64_t k) const override {
     QTensorBuilder builder = build_qtensor(outline(name, n, k).format, n, k);
     auto* out = reinterpret_cast<uint16_t*>(builder.codes);
-    const bool norm = name.ends_with("norm.weight");
+    const bool norm = is_norm(name);
     const bool residual = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
     const float deviation = residual ? residual_deviation_ : kDeviation;
-    const Rng rng(seed_, hash(name));
+    const TurnedRows rows = turned_rows(name, n).value_or(TurnedRows{name});
+    const Rng rng(seed_, hash(rows.shared));
+    const int64_t first = rows.first * k;
     thread_pool().for_ranges(n * k, 4096, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const float value = norm ? 1.0f : rng.gaussian(static_cast<uint64_t>(i)) * deviation;
+        const int64_t at = i + first < n * k ? i + first : i + first - n * k;
+        const float value = norm ? 1.0f : rng.gaussian(static_cast<uint64_t>(at)) * deviation;
         out[i] = f32_to_bf16(value);
       }
     });
@@ -77,6 +93,8 @@ class SyntheticCheckpoint final : public Checkpoint {
   }
 
  private:
+  static bool is_norm(const std::string& name) { return name.ends_with("norm.weight"); }
+
   std::string model_;
   uint64_t seed_;
   Hyperparams config_;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <utility>
 
 #include "base/check.h"
@@ -59,9 +60,14 @@ std::vector<std::string> decoded_layers(const std::vector<TensorUse>& uses) {
   return lines;
 }
 
-QTensor WeightLoader::read(const TensorUse& use) {
+void WeightLoader::add_use(const TensorUse& use, const Format& stored) {
   const auto same = [&](const TensorUse& other) { return other.tensor == use.tensor; };
   if (std::none_of(uses_.begin(), uses_.end(), same)) parameters_ += use.n * use.k;
+  uses_.push_back(use);
+  uses_.back().stored = stored;
+}
+
+QTensor WeightLoader::read(const TensorUse& use) {
   const bool kept = use.tensor == table_name_ && use.n == table_.n && use.k == table_.k;
   const auto get = [&] {
     QTensor found = kept                 ? table_
@@ -71,13 +77,40 @@ QTensor WeightLoader::read(const TensorUse& use) {
     return found;
   };
   QTensor tensor = traced(options_.load_trace, LoadPhase::kRead, use.tensor, get, bytes_of);
-  uses_.push_back(use);
-  uses_.back().stored = tensor.format;
+  add_use(use, tensor.format);
   return tensor;
 }
 
 WeightLoader::Loaded WeightLoader::read_as_chosen(TensorUse use) {
   use.choice = options_.policy.choose(use.layer);
+  const std::optional<TurnedRows> rows = checkpoint_.turned_rows(use.tensor, use.n);
+  if (!rows || options_.plan_only || options_.inputs) return choose_codes(std::move(use));
+  const auto found = shared_.find(rows->shared);
+  if (found != shared_.end() && found->second.choice.format == use.choice.format &&
+      found->second.choice.quantizer == use.choice.quantizer) {
+    const Shared& shared = found->second;
+    add_use(use, checkpoint_.outline(use.tensor, use.n, use.k).format);
+    std::vector<int64_t> order(static_cast<size_t>(use.n));
+    std::iota(order.begin(), order.end(), rows->first + use.n - shared.first);
+    for (int64_t& row : order) row %= use.n;
+    const auto turn = [&] { return permute_rows(shared.tensor, order); };
+    QTensor turned = traced(options_.load_trace, LoadPhase::kRead, use.tensor, turn, bytes_of);
+    HeldMemory held(note(MemoryPart::kTemporary, use.tensor), turned.bytes());
+    return {std::move(turned), std::move(held)};
+  }
+  const std::string tensor = use.tensor;
+  const LayerChoice choice = use.choice;
+  Loaded loaded = choose_codes(std::move(use));
+  // Blocks of rows would fall apart; what was skipped has another format than its choice.
+  if (loaded.tensor.format.block.n <= 1 && uses_.back().skipped.empty()) {
+    HeldMemory held(note(MemoryPart::kTemporary, tensor), loaded.tensor.bytes());
+    shared_.insert_or_assign(rows->shared,
+                             Shared{loaded.tensor, rows->first, choice, std::move(held)});
+  }
+  return loaded;
+}
+
+WeightLoader::Loaded WeightLoader::choose_codes(TensorUse use) {
   QTensor tensor = read(use);
   HeldMemory held(note(MemoryPart::kTemporary, use.tensor), tensor.bytes());
   const std::optional<Format>& format = use.choice.format;

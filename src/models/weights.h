@@ -1,9 +1,11 @@
 // From canonical tensors to weights that a device can multiply: read, quantize, stack, plan, pack,
-// upload; one tensor at a time, so that peak memory is the weights plus one tensor.
+// upload; one tensor at a time, so that peak memory is the weights plus one tensor (of synthetic
+// weights: plus the tensors of a layer, which are quantized once for all layers).
 #pragma once
 
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -145,9 +147,20 @@ class WeightLoader {
     QTensor tensor;
     HeldMemory held;
   };
+  // A matrix whose rows others share, as it was loaded for one of them.
+  struct Shared {
+    QTensor tensor;
+    int64_t first;  // TurnedRows
+    LayerChoice choice;
+    HeldMemory held;
+  };
   QTensor read(const TensorUse& use);
+  // Notes that the model has asked for a tensor, which the file holds in `stored`.
+  void add_use(const TensorUse& use, const Format& stored);
   // The tensor in the format of its choice; notes why not where the format cannot take it.
   Loaded read_as_chosen(TensorUse use);
+  // The same, whatever was loaded before; `use` has its choice.
+  Loaded choose_codes(TensorUse use);
   QTensor quantize(const QTensor& source, const Format& target, const Quantizer& quantizer,
                    const std::string& tensor) const;
   Loaded stack(const std::string& name, std::vector<Loaded> parts) const;
@@ -173,6 +186,7 @@ class WeightLoader {
   const LoadOptions& options_;  // plan_only: tensors are outlines, planes without numbers
   DeviceInfo device_;
   std::vector<TensorUse> uses_;
+  std::map<std::string, Shared> shared_;
   // The table as the file has it: a tied head shares its memory, also where reading it meant
   // rearranging blocks.
   std::string table_name_;

@@ -14,7 +14,9 @@
 
 namespace lowbit {
 
-// Every slot is filled on every backend, or the model that needs it is refused at load by name.
+// Every slot is filled on every backend, or the model that needs it is refused at load by name. In
+// a capture the Linears before an op may have been held back to become one launch; an op ends that,
+// and with no rows does nothing else.
 struct OpTable {
   void (*embed)(const EmbedArgs&, Stream);
   void (*quantize)(const QuantizeArgs&, Stream);

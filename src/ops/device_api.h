@@ -41,6 +41,10 @@ struct DeviceApi {
   // Keeps the stream busy for so many seconds, so that what is enqueued meanwhile follows without
   // waiting for the host.
   void (*hold)(double seconds, Stream);
+  // A named range of this thread, inside those that are open, for a tool that watches the process
+  // from outside; without one a call is a few nanoseconds.
+  void (*push_range)(const char* name);
+  void (*pop_range)();
   // The more ways, the better: what is measured is the best.
   std::span<const DeviceRead> reads;
   std::span<const DeviceBurst> bursts;

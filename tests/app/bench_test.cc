@@ -304,6 +304,24 @@ TEST(BenchSuites, ProfilesAreInTheRunFolderAndOnStandardOutput) {
   EXPECT_LT(run.out.find("most memory: "), run.out.find(kFirst)) << "the suite's lines come after";
 }
 
+TEST(BenchSuites, ProfilesGoWithOurOwnKeysToo) {
+  const TempFolder folder;
+  const std::string log = folder.path() + "/log";
+  std::vector<std::string> args = {"bench",        "synthetic:tiny", "format=int4",
+                                   "new_tokens=3", "max_seconds=0",  "profiling_dir=" + log};
+  const Outcome none = run_here(args);
+  EXPECT_EQ(none.code, 0) << none.err;
+  EXPECT_NE(none.out.find("profiling_dir: no effect without"), std::string::npos) << none.out;
+  EXPECT_FALSE(std::filesystem::exists(log));
+  args.push_back("kernel_profile=True");
+  const Outcome run = run_here(args);
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(run.out.find(kFirst), std::string::npos) << "the suite's lines are not asked for";
+  EXPECT_LT(run.out.find("decode at "), run.out.find("int4  ")) << run.out;
+  const std::filesystem::path made = std::filesystem::directory_iterator(log)->path();
+  EXPECT_TRUE(std::filesystem::exists(made / "trace.json"));
+}
+
 TEST(BenchSuites, AnUnknownKeyOfAFileIsAnErrorWithASuggestion) {
   const TempFolder folder;
   const std::string file = folder.write("x.yaml", "model_id: m\nmax_new_token: 3\n");

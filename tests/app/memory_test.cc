@@ -90,5 +90,25 @@ TEST_P(PeakMemory, IsTheWeightsPlusWhatIsInWork) {
 INSTANTIATE_TEST_SUITE_P(Formats, PeakMemory, testing::Values("bf16", "int8"),
                          [](const auto& format) { return std::string(format.param); });
 
+// `lowbit quantize` reads, quantizes and writes tensor by tensor.
+TEST(QuantizeMemory, IsOneLayerHoweverManyThereAre) {
+#ifdef LB_SANITIZED
+  GTEST_SKIP() << "sanitizers use memory of their own";
+#endif
+  constexpr int64_t kLayer = (4 * kHidden + 3 * kInner) * kHidden * 2;  // bf16
+  const TempFolder folder, target;
+  const int64_t file_bytes = write_model(folder);
+  const std::string out = target.path() + "/q";
+  const Outcome run =
+      run_binary({"quantize", folder.path(), "--format", "int8", "--out", out, "-o", "json"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  const auto written = nlohmann::json::parse(run.out)["bytes"].get<int64_t>();
+  EXPECT_LT(run.peak_bytes, kLayer + kSlack) << "file " << file_bytes << ", written " << written;
+  // The bound is worth something: neither what was read nor what was written fits under it.
+  EXPECT_GT(std::min(file_bytes, written), kLayer + kSlack);
+  std::printf("read %.1f MB, wrote %.1f MB, peak %.1f MB\n", static_cast<double>(file_bytes) / 1e6,
+              static_cast<double>(written) / 1e6, static_cast<double>(run.peak_bytes) / 1e6);
+}
+
 }  // namespace
 }  // namespace lowbit

@@ -40,7 +40,7 @@ class ReportCommand : public testing::Test {
 TEST_F(ReportCommand, WritesWhatTheEndingSays) {
   const Outcome outcome =
       run_here({"report", results_, "-o", path("r.html"), "-o", path("r.csv"), "-o", path("r.md"),
-                "-o", path("r.sqlite"), "-o", path("r.txt")});
+                "-o", path("r.sqlite"), "-o", path("r.txt"), "-o", path("r.svg")});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(outcome.out, "");
   const std::vector<Record> records = sample_records();
@@ -48,6 +48,7 @@ TEST_F(ReportCommand, WritesWhatTheEndingSays) {
   EXPECT_EQ(text_of(path("r.csv")), report_csv(records));
   EXPECT_EQ(text_of(path("r.md")), report_markdown(records));
   EXPECT_EQ(text_of(path("r.txt")), report_table(records));
+  EXPECT_EQ(text_of(path("r.svg")), report_svg(records));
   EXPECT_EQ(read_records(path("r.sqlite")), records);
   // And back: a database is a file of results like any other.
   ASSERT_EQ(run_here({"report", path("r.sqlite"), "-o", path("r.jsonl")}).code, 0);
@@ -72,7 +73,8 @@ TEST_F(ReportCommand, RefusesWhatItCannotDoByName) {
   EXPECT_NE(error_of({}).find("no results are named"), std::string::npos);
   EXPECT_NE(error_of({path("absent.jsonl")}).find("absent.jsonl"), std::string::npos);
   EXPECT_NE(error_of({path("absent.sqlite")}).find("cannot be opened"), std::string::npos);
-  EXPECT_NE(error_of({results_, "-o", path("r.pdf")}).find(".html, .md, .csv"), std::string::npos);
+  EXPECT_NE(error_of({results_, "-o", path("r.pdf")}).find(".html, .svg, .md, .csv"),
+            std::string::npos);
   EXPECT_NE(error_of({results_, "-o", path("no/r.html")}).find("no/r.html"), std::string::npos);
   EXPECT_NE(error_of({folder_.write("bad.jsonl", "{}\n")}).find("bad.jsonl:1"), std::string::npos);
 }

@@ -4,8 +4,10 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 #include "base/check.h"
+#include "base/text.h"
 #include "ref/backend.h"
 
 namespace lowbit::fakes {
@@ -15,9 +17,10 @@ struct FakeDevice {
   double read_rate = 1e12, multiply_rate = 1e13;
   size_t free = size_t{1} << 40;
   size_t largest_read = 0;
-  int marks = 0;         // that live
-  double held = 0;       // seconds
-  std::string op_error;  // what the next synchronize() finds
+  int marks = 0;                                 // that live
+  double held = 0;                               // seconds
+  std::string op_error;                          // what the next synchronize() finds
+  std::vector<std::string> open_ranges, ranges;  // ranges: all there were, "step/op"
 };
 inline FakeDevice& fake_device() {
   static FakeDevice device;
@@ -68,6 +71,12 @@ inline const DeviceApi& fake_device_api() {
             delete static_cast<double*>(mark);
           },
       .hold = [](double seconds, Stream) { fake_device().held += seconds; },
+      .push_range =
+          [](const char* name) {
+            fake_device().open_ranges.emplace_back(name);
+            fake_device().ranges.push_back(join(fake_device().open_ranges, "/"));
+          },
+      .pop_range = [] { fake_device().open_ranges.pop_back(); },
       .reads = kReads,
       .bursts = kBursts};
   return api;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/check.h"
 #include "base/text.h"
@@ -242,6 +243,46 @@ TEST(LinearBench, OnADeviceGraphsOfCallsAreTimedByItsClockAndColdOnesTakeEveryCo
   for (const double seconds : cold) EXPECT_NEAR(seconds, 5e-6, 1e-9);
   EXPECT_EQ(fakes::captures().captured, before + 2);  // one to estimate, one of whole turns
   EXPECT_EQ(fakes::fake_device().marks, 0);
+}
+
+// The same, but Linears of a capture that follow each other are held back and become one launch,
+// which takes as long as one of them alone.
+int32_t held_back = 0;
+
+void launch_held_back() {
+  if (std::exchange(held_back, 0) == 0) return;
+  fakes::now_or_captured([] { fakes::fake_device().now += 5e-6; });
+}
+
+Backend chaining_linears() {
+  static const GraphApi api = [] {
+    GraphApi graph = *fakes::capturing_backend().graph;
+    graph.end_capture = [](Stream stream) {
+      launch_held_back();
+      return fakes::capturing_backend().graph->end_capture(stream);
+    };
+    return graph;
+  }();
+  static const LinearKernel kernel = [] {
+    LinearKernel k = fakes::capturing_backend().linear_kernels[0];
+    k.launch = [](const LinearArgs&, Stream) {
+      ++held_back;
+      if (!fakes::captures().current) launch_held_back();
+    };
+    return k;
+  }();
+  Backend backend = slow_linears();
+  backend.op.gather_rows = [](const GatherRowsArgs&, Stream) { launch_held_back(); };
+  backend.graph = &api;
+  backend.linear_kernels = std::span(&kernel, 1);
+  return backend;
+}
+
+TEST(LinearBench, CallsThatABackendWouldMakeOneLaunchOfAreTimedEachByItself) {
+  fakes::fake_device() = {};
+  const Backend backend = chaining_linears();
+  LinearBench bench(backend, {.m = 1, .k = 16, .n = 8, .choice = {parse_format("int8")}});
+  for (const double seconds : bench.time_warm({3, 0.0, 0.1})) EXPECT_NEAR(seconds, 5e-6, 1e-9);
 }
 
 TEST(MicrobenchReport, ColumnsAreTheirsThenOursAndMillisecondsAreMilliseconds) {

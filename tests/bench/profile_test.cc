@@ -353,6 +353,34 @@ TEST_F(ProfileOf, ADevicesOpsAreTimedByItsOwnClockBehindAHeldStream) {
   EXPECT_GT(norms, 2);
 }
 
+TEST_F(ProfileOf, AToolThatWatchesADeviceSeesOpsInsideStepsAndTimedRunsHaveNoRanges) {
+  fakes::fake_device() = {};
+  const Backend backend = fakes::device_backend();
+  const LoadedModel loaded = load("synthetic:tiny", backend, {});
+  Stepper stepper(*loaded.model, backend, {.max_context = 16});
+  const std::vector<int32_t> prompt = {1, 2, 3};
+  stepper.prefill(0, prompt);
+  const std::vector<std::string>& ranges = fakes::fake_device().ranges;
+  EXPECT_TRUE(ranges.empty()) << ranges[0];
+  size_t ops = 0;
+  {
+    OpTimeline timeline(backend);
+    stepper.set_trace(&timeline);
+    for (const char* name : {"first", "second"}) {
+      timeline.start_step(name);
+      stepper.prefill(0, prompt);
+    }
+    stepper.set_trace(nullptr);
+    ops = timeline.steps()[1].ops.size();
+  }
+  EXPECT_TRUE(fakes::fake_device().open_ranges.empty());
+  ASSERT_EQ(ranges.size(), 2 * (1 + ops));
+  EXPECT_EQ(ranges[0], "first");
+  EXPECT_EQ(ranges[1], "first/embed");
+  EXPECT_EQ(ranges[1 + ops], "second");
+  EXPECT_NE(std::find(ranges.begin(), ranges.end(), "second/layers.3.down"), ranges.end());
+}
+
 TEST_F(ProfileOf, OnADeviceThePeakIsItsOwn) {
   fakes::fake_device() = {};
   const Record record = run(fakes::device_backend(), {.kernels = true, .memory = true});

@@ -138,6 +138,21 @@ TEST(HtmlReport, AMachinesLevelsAreDrawnIntoTheRoofline) {
   EXPECT_EQ(count(with, "class=\"panel pick\""), count(without, "class=\"panel pick\""));
 }
 
+TEST(SvgReport, HasThePlotsOfThePageSideBySide) {
+  const std::vector<Record> records = sample_records();
+  const std::string svg = report_svg(records), page = report_html(records);
+  EXPECT_EQ(svg.find("<svg xmlns=\"http://www.w3.org/2000/svg\""), 0u);
+  EXPECT_EQ(count(svg, "<svg"), count(svg, "</svg>"));
+  EXPECT_EQ(count(svg, "class=\"title\""),
+            count(page, "<h3>Speed, quality, memory</h3>") + count(page, "<h3>Roofline</h3>"));
+  for (const char* mark : {"class=\"edge\"", "class=\"roof\"", "class=\"second\""}) {
+    EXPECT_EQ(count(svg, mark), count(page, mark)) << mark;
+  }
+  EXPECT_TRUE(contains(svg, "prefers-color-scheme:dark"));
+  EXPECT_EQ(count(svg, "http"), 1);  // loads nothing
+  EXPECT_TRUE(contains(report_svg({}), "nothing to plot"));
+}
+
 TEST(HtmlReport, OfNothingIsAPageThatSaysSo) {
   EXPECT_TRUE(contains(report_html({}), "0 cases: 0 ok"));
   std::vector<Record> skipped = {sample_records()[3]};

@@ -134,6 +134,33 @@ TEST(Synthetic, NumbersNeverChange) {
   EXPECT_EQ(hash(checkpoint->tensor(kDown, 256, 768)), 8732643159539449473u);
 }
 
+TEST(Synthetic, LayersHaveTheRowsOfTheFirstTurned) {
+  const auto checkpoint = open_checkpoint("synthetic:tiny");
+  constexpr int64_t kRows = 7, kColumns = 33;
+  const std::string down = "mlp.down_proj.weight";
+  const auto rows_of_layer = [&](int layer) {
+    return decode_rows(
+        checkpoint->tensor(fmt::format("model.layers.{}.{}", layer, down), kRows, kColumns));
+  };
+  const std::vector<float> first = rows_of_layer(0);
+  for (const int layer : {1, 3, 10}) {
+    const auto turned =
+        checkpoint->turned_rows(fmt::format("model.layers.{}.{}", layer, down), kRows);
+    ASSERT_TRUE(turned);
+    EXPECT_EQ(turned->shared, "model.layers.0." + down);
+    EXPECT_EQ(turned->first, layer % kRows);
+    const std::vector<float> rows = rows_of_layer(layer);
+    for (int64_t i = 0; i < kRows * kColumns; ++i) {
+      const int64_t row = (i / kColumns + layer) % kRows;
+      ASSERT_EQ(rows[i], first[row * kColumns + i % kColumns]) << layer << " " << i;
+    }
+  }
+  for (const char* own : {"model.embed_tokens.weight", "lm_head.weight", "model.layers.x.weight",
+                          "model.layers.3", "model.layers.2.input_layernorm.weight"}) {
+    EXPECT_FALSE(checkpoint->turned_rows(own, kRows)) << own;
+  }
+}
+
 TEST(Embedded, FilesAreByteForByteThoseOfTheRepository) {
   ASSERT_FALSE(embedded_files().empty());
   for (const EmbeddedFile& file : embedded_files()) {
