@@ -8,14 +8,12 @@
 #include "app/output.h"
 #include "app/progress.h"
 #include "base/check.h"
-#include "base/file.h"
 #include "base/text.h"
 #include "base/thread_pool.h"
 #include "base/timer.h"
-#include "bench/quality.h"
-#include "engine/calibrate.h"
-#include "models/awq.h"
+#include "engine/prepared.h"
 #include "models/export.h"
+#include "models/mixture.h"
 
 namespace lowbit {
 namespace {
@@ -25,8 +23,7 @@ using nlohmann::ordered_json;
 struct QuantizeConfig {
   std::string model, out, output = "text";
   QuantizeOptions quantize;
-  std::string calibration, scaling;
-  int32_t calibration_tokens = 32768;
+  CalibrationText calibration;
   int32_t threads = 0;
 };
 
@@ -34,70 +31,18 @@ template <class Visitor>
 void visit(Visitor& v, QuantizeConfig& c) {
   v.field("model", c.model, "Hugging Face folder, .gguf file or embedded:NAME");
   visit(v, c.quantize);
-  v.field("calibration", c.calibration,
-          "text file; what the layers read on it guides quantizers that ask for it (gptq, "
-          "importance, ...) and --scaling");
-  v.field("calibration_tokens", c.calibration_tokens, "tokens of it to look at");
-  v.field("scaling", c.scaling,
-          "awq: scale up the columns that read large inputs before quantizing; empty: none");
+  visit(v, c.calibration);
   v.field("out", c.out, "folder to write; must not exist");
   v.field("threads", c.threads, "0: one per core");
-}
-
-// A model that has run over a text, and what its layers read there.
-class Inputs {
- public:
-  Inputs(const QuantizeConfig& c, const Backend& backend)
-      : model_(load(c.model, backend, {})),
-        text_(file_text(model_, c.calibration, 0, c.calibration_tokens)),
-        calibration_(*model_.model, backend, text_.ids,
-                     {.ctx = text_.ctx, .bos = text_.bos, .hessians = true}) {}
-  Calibration& stats() { return calibration_; }
-
- private:
-  LoadedModel model_;
-  ScoredText text_;
-  Calibration calibration_;
-};
-
-void check_calibration(const QuantizeConfig& c, const LayerPolicy& policy) {
-  if (!c.scaling.empty() && c.scaling != "awq") {
-    throw_error("--scaling {}: must be awq", printable(c.scaling));
-  }
-  if (c.calibration_tokens < 1) {
-    throw_error("--calibration-tokens {}: must be at least 1", c.calibration_tokens);
-  }
-  std::string_view asking = c.scaling;
-  const auto ask = [&](const Quantizer& quantizer) {
-    if (quantizer.needs != Needs::kNothing) asking = quantizer.name;
-  };
-  ask(*policy.all.quantizer);
-  for (const LayerRule& rule : policy.rules) ask(*rule.choice.quantizer);
-  const bool needed = !asking.empty();
-  if (needed && c.calibration.empty()) {
-    throw_error("{}: needs --calibration TEXT, a file like what the model will read", asking);
-  }
-  if (!needed && !c.calibration.empty()) {
-    throw_error(
-        "--calibration {}: nothing asked for uses it; give --quantizer gptq, importance or "
-        "the like, or --scaling awq",
-        printable(c.calibration, 300));
-  }
-  if (needed) map_file(c.calibration);  // its error before a long run
 }
 
 ExportReport quantize(const QuantizeConfig& c, ExportOptions options) {
   const Backend& backend = chosen_backend({});
   const std::unique_ptr<Checkpoint> checkpoint = open_checkpoint(c.model);
-  if (c.calibration.empty()) return export_model(*checkpoint, backend, options, c.out);
   check_export(*checkpoint, c.out);  // before minutes of calibration
-  Inputs inputs(c, backend);
-  options.inputs = &inputs.stats();
-  if (c.scaling.empty()) return export_model(*checkpoint, backend, options, c.out);
-  const std::unique_ptr<ScaledCheckpoint> scaled = awq(*checkpoint, inputs.stats(), options.policy);
-  ScaledInputs scaled_inputs(inputs.stats(), *scaled);
-  options.inputs = &scaled_inputs;
-  return export_model(*scaled, backend, options, c.out);
+  const PreparedWeights prepared(*checkpoint, backend, options.policy, c.calibration);
+  options.inputs = prepared.inputs();
+  return export_model(prepared.checkpoint(), backend, options, c.out);
 }
 
 std::vector<std::string> short_block_lines(const std::vector<TensorUse>& uses) {
@@ -122,6 +67,8 @@ std::string report_text(const QuantizeConfig& c, const ExportReport& report, dou
       "quantized   {} weights at {:.4g} bits each, scales included\ntime        {:.1f} s\n",
       c.out, megabytes(report.written_bytes), megabytes(report.source_bytes), report.weights,
       report.bits_per_weight(), seconds);
+  for (const std::string& line : formats_by_layer(report.uses))
+    text += "formats     " + line + "\n";
   for (const std::string& line : decoded_layers(report.uses)) {
     text += "requantized " + line + "; the errors of both add up\n";
   }
@@ -142,6 +89,7 @@ std::string report_json(const QuantizeConfig& c, const ExportReport& report, dou
                              {"quantized_weights", report.weights},
                              {"bits_per_weight", report.bits_per_weight()},
                              {"seconds", seconds},
+                             {"formats_by_layer", formats_by_layer(report.uses)},
                              {"requantized", decoded_layers(report.uses)},
                              {"left_out", report.left_out},
                              {"skipped", skipped_layers(report.uses)},
@@ -179,7 +127,7 @@ int cmd_quantize(const std::vector<std::string>& args) {
           printable(c.quantize.format), name(pair.weights), name(pair));
     }
   }
-  check_calibration(c, options.policy);
+  check_calibration(options.policy, c.calibration);
   if (c.threads != 0) with_context("--threads", [&] { set_threads(c.threads); });
 
   const Timer timer;
@@ -188,6 +136,7 @@ int cmd_quantize(const std::vector<std::string>& args) {
     progress.update(done, total, tensor);
   };
   const ExportReport report = quantize(c, options);
+  for (const std::string& line : preparation_notes(options.policy.prepare)) note(line);
   print(c.output == "json" ? report_json(c, report, timer.seconds())
                            : report_text(c, report, timer.seconds()));
   return 0;

@@ -38,16 +38,18 @@ void visit(Visitor& v, EvalHarnessConfig& c) {
   v.field("quantization", c.model.quantization, "-q: int8wo, int4wo-64, ... or a format of ours");
   v.field("compile", c.model.compile, "no effect: kernels are compiled already");
   v.field("max_length", c.max_length, "tokens of a window; 0: the model's context");
-  v.field("calibration_tasks", c.calibration_tasks, "no effect: see `lowbit quantize`");
+  v.field("calibration_tasks", c.calibration_tasks, "no effect: --calibration names a text");
   v.field("calibration_limit", c.calibration_limit, "the same");
   v.field("calibration_seq_length", c.calibration_seq_length, "the same");
   v.field("pad_calibration_inputs", c.pad_calibration_inputs, "the same");
   v.field("text", c.text, "WikiText file, wiki.test.raw: its pages are the task's");
+  visit(v, c.model.calibration);
   v.field("threads", c.model.threads, "of the cpu backend; 0: one per core");
 }
 
 // Those that mean the same in `lowbit eval`.
-constexpr std::string_view kShared[] = {"--text", "--device", "--threads"};
+constexpr std::string_view kShared[] = {"--text", "--device", "--threads", "--calibration",
+                                        "--calibration-tokens"};
 
 std::string canonical_flag(const std::string& arg) {
   return arg == "-q" ? "--quantization" : with_dashes(arg);
@@ -110,8 +112,8 @@ std::vector<std::string> remarks_of(const EvalHarnessConfig& c) {
       c.calibration_seq_length != usual.calibration_seq_length ||
       c.pad_calibration_inputs != usual.pad_calibration_inputs) {
     remarks.emplace_back(
-        "--calibration_*, --pad_calibration_inputs: no effect, `lowbit quantize --calibration "
-        "TEXT` makes the model that needs them");
+        "--calibration_tasks, _limit, _seq_length, --pad_calibration_inputs: no effect, "
+        "--calibration TEXT names what methods that need it look at");
   }
   return remarks;
 }

@@ -22,8 +22,9 @@ namespace lowbit {
 namespace {
 
 // Flags of ours in generate that mean the same there.
-constexpr std::string_view kShared[] = {"--prompt", "--max-new-tokens", "--top-k", "--temperature",
-                                        "--device", "--threads",        "--seed"};
+constexpr std::string_view kShared[] = {
+    "--prompt",  "--max-new-tokens", "--top-k",       "--temperature",       "--device",
+    "--threads", "--seed",           "--calibration", "--calibration-tokens"};
 
 // --max_new_tokens=8 as --max-new-tokens=8, and -q as what it is short for.
 std::string canonical_flag(const std::string& arg) {

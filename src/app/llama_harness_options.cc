@@ -27,7 +27,9 @@ std::string precision_format(const std::string& precision) {
 }
 
 std::string method_name(const HarnessConfig& c) {
+  const bool blocks = c.sparsity.starts_with("bsr");
   if (c.quantization.empty() || c.quantization == "None") {
+    if (blocks) return precision_format(c.precision) + "+" + c.sparsity;
     if (!c.sparsity.empty()) {
       throw_error(
           "--sparsity {}: 2:4 needs codes here: -q int8dq, float8dq or marlin, or -q int4-24",
@@ -36,11 +38,7 @@ std::string method_name(const HarnessConfig& c) {
     return precision_format(c.precision);
   }
   if (c.sparsity.empty()) return c.quantization;
-  if (c.sparsity.starts_with("bsr")) {
-    throw_error("--sparsity {}: block-sparse weights are no format here; semi-structured (2:4) is",
-                printable(c.sparsity));
-  }
-  const bool tensor = c.quantization == "float8dq-tensor";
+  const bool tensor = !blocks && c.quantization == "float8dq-tensor";
   return (tensor ? "float8dq" : c.quantization) + "+" + c.sparsity;
 }
 
@@ -82,6 +80,7 @@ ModelOptions model_options(const HarnessConfig& c) {
   ModelOptions options;
   options.model = checkpoint_of(c);
   options.quantize.format = parse_format_flag("--quantization", method_name(c)).asked;
+  options.calibration = c.calibration;
   options.device = c.device;
   options.kv_format = c.kv_cache_quantization ? "int8" : precision_format(c.precision);
   options.threads = c.threads;
@@ -138,6 +137,10 @@ std::string repro_command(const HarnessConfig& c) {
   if (c.cache_size > 0) add("--cache_size", std::to_string(c.cache_size));
   set("--kv_cache_quantization", c.kv_cache_quantization);
   set("--linear_causal_mask", c.linear_causal_mask);
+  add("--calibration", c.calibration.file);
+  if (c.calibration.tokens != CalibrationText().tokens) {
+    add("--calibration_tokens", std::to_string(c.calibration.tokens));
+  }
   if (c.threads > 0) add("--threads", std::to_string(c.threads));
   add("--seed", std::to_string(c.seed));
   return text;

@@ -24,6 +24,7 @@ struct HarnessConfig {
   std::string write_result, output_json_path, min_sqnr;
   bool output_json_local = false;
   // Ours beside them.
+  CalibrationText calibration;
   int32_t threads = 0;
   int64_t seed = 1234;
 };
@@ -40,7 +41,7 @@ void visit(Visitor& v, HarnessConfig& c) {
   v.field("temperature", c.temperature, "of the draws");
   v.field("checkpoint_path", c.checkpoint_path, "model.pth, or any model of ours");
   v.field("quantization", c.quantization, "-q: int8wo, int4wo-64, ... or a format of ours");
-  v.field("sparsity", c.sparsity, "-s: semi-structured, with -q");
+  v.field("sparsity", c.sparsity, "-s: semi-structured, with -q, or bsr-<level>-<block>");
   v.field("demo_summarize_prompt", c.demo_summarize_prompt, "file with the prompt");
   v.field("kv_cache_quantization", c.kv_cache_quantization, "int8 keys and values");
   v.field("cache_size", c.cache_size, "tokens to make room for; 0: prompt and new ones");
@@ -57,6 +58,7 @@ void visit(Visitor& v, HarnessConfig& c) {
   v.field("output_json_path", c.output_json_path, "file for the dashboard's JSON");
   v.field("output_json_local", c.output_json_local, "its older, shorter rows");
   v.field("min_sqnr", c.min_sqnr, "no effect: it filters autoquant, which is not there");
+  visit(v, c.calibration);
   v.field("threads", c.threads, "of the cpu backend; 0: one per core");
   v.field("seed", c.seed, "of the draws");
 }

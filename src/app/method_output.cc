@@ -23,8 +23,11 @@ std::string shown(std::string_view pattern) {
   return text;
 }
 
+// "hqq-0.2.8", or "awq, then hqq-0.2.8".
 std::string quantizer_of(const MethodRow& row) {
-  return std::string(row.quantizer.empty() ? "rtn" : row.quantizer);
+  const std::string_view quantizer = row.quantizer.empty() ? "rtn" : row.quantizer;
+  if (!row.prepare.any()) return std::string(quantizer);
+  return fmt::format("{}, then {}", name(row.prepare), quantizer);
 }
 
 // "head bf16; in feed_forward, others stored", or "".
@@ -38,6 +41,7 @@ std::string scope_text(const MethodScope& scope) {
   if (!scope.include.empty()) {
     parts.push_back(fmt::format("only {}, others {}", scope.include, scope.others));
   }
+  if (!scope.mixture.empty()) parts.emplace_back("more bits for some tensors");
   if (scope.prefill_only) parts.emplace_back("activations of the prompt alone");
   return join(parts, "; ");
 }
@@ -50,6 +54,7 @@ std::string formats_of(const MethodRow& row) {
 
 ordered_json method_fields(const Method& method) {
   ordered_json fields = {{"quantizer", method.quantizer->name}};
+  if (method.prepare.any()) fields["prepare"] = name(method.prepare);
   if (!method.tool.empty()) fields["tool"] = method.tool;
   const MethodScope& scope = method.scope;
   fields["head"] = scope.head;
@@ -58,6 +63,7 @@ ordered_json method_fields(const Method& method) {
     fields["include"] = scope.include;
     fields["others"] = scope.others;
   }
+  if (!scope.mixture.empty()) fields["mixture"] = scope.mixture;
   if (scope.prefill_only) fields["prefill_only"] = true;
   if (!method.note.empty()) fields["note"] = method.note;
   return fields;

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "base/thread_pool.h"
 #include "models/method_policy.h"
+#include "models/mixture.h"
 
 namespace lowbit {
 namespace {
@@ -51,6 +52,9 @@ LayerPolicy layer_policy(const QuantizeOptions& options) {
         with_context("--quantizer", [&] { return &find_quantizer(options.quantizer); });
     for (LayerRule& rule : policy.rules) rule.choice.quantizer = policy.all.quantizer;
   }
+  if (!options.prepare.empty()) {
+    policy.prepare = with_context("--prepare", [&] { return parse_preparation(options.prepare); });
+  }
   if (!options.head.empty()) {
     policy.head = with_context("--head", [&] { return parse_tensor_policy(options.head); });
   }
@@ -73,9 +77,10 @@ LayerPolicy layer_policy(const QuantizeOptions& options) {
     }
     read_mixed(options.mixed, &policy);
   }
-  if (!options.quantizer.empty() && !policy.changes_anything()) {
-    throw_error("--quantizer {}: no format is asked for; give --format or --mixed",
-                printable(options.quantizer));
+  for (const auto& [flag, value] :
+       {std::pair("--quantizer", options.quantizer), std::pair("--prepare", options.prepare)}) {
+    if (value.empty() || policy.changes_anything()) continue;
+    throw_error("{} {}: no format is asked for; give --format or --mixed", flag, printable(value));
   }
   return policy;
 }
@@ -102,14 +107,34 @@ LoadedModel load_model_for(const ModelOptions& options, bool plan_only, MemoryTr
   load_with.progress = [](void* context, int64_t done, int64_t total) {
     static_cast<Progress*>(context)->update(done, total, "");
   };
-  LoadedModel loaded = load(options.model, chosen_backend(options), load_with);
+  if (!plan_only) check_calibration(load_with.policy, options.calibration);
+  LoadedModel loaded = load(options.model, chosen_backend(options), load_with, options.calibration);
   for (const std::string& line : skipped_layers(loaded.model->tensors())) {
     note("as stored: " + line);
   }
+  for (const std::string& line : preparation_notes(load_with.policy.prepare)) note(line);
+  for (const std::string& line : formats_by_layer(loaded.model->tensors())) note(line);
   for (const std::string& line : decoded_layers(loaded.model->tensors())) {
     note("quantized already: " + line + "; the errors of both add up");
   }
   return loaded;
+}
+
+std::vector<std::string> preparation_notes(const Preparation& prepare) {
+  std::vector<std::string> notes;
+  if (prepare.rotate) {
+    notes.emplace_back(
+        "spinquant: R1 and R2 are folded into the weights; R4, which needs a kernel before down, "
+        "is "
+        "not done");
+  }
+  if (prepare.prune.level > 0) {
+    notes.push_back(
+        fmt::format("bsr: {:.4g} % of the {} x {} blocks of gate, up and down are zero, those of "
+                    "least magnitude; stored dense, no kernel here skips zero blocks",
+                    100 * prepare.prune.level, prepare.prune.block, prepare.prune.block));
+  }
+  return notes;
 }
 
 std::vector<std::string> kernels_used(const Model& model) {

@@ -14,6 +14,7 @@ namespace lowbit {
 struct QuantizeOptions {
   std::string format;
   std::string quantizer;
+  std::string prepare;    // "": as the method of `format` has it
   std::string head;       // "": as the method of `format` has it, else "same"
   std::string embedding;  // the same, else "stored"
   std::string mixed;
@@ -27,6 +28,9 @@ void visit(Visitor& v, QuantizeOptions& c) {
       "weights, weights+activations, or another tool's name (`lowbit formats`); empty: as stored");
   v.field("quantizer", c.quantizer,
           "how codes are chosen; empty: as the format's name says, or rtn");
+  v.field("prepare", c.prepare,
+          "before codes are chosen: awq scales up the columns that read large inputs, spinquant "
+          "rotates, bsr-0.9-64 zeroes blocks; several with +");
   v.field("head", c.head, "output head: same (as the layers; the default), stored, or a format");
   v.field("embedding", c.embedding, "token embedding: stored (the default), same, or a format");
   v.field("mixed", c.mixed, "YAML file that gives layers their formats (docs/quantizing.md)");
@@ -40,6 +44,7 @@ LayerPolicy layer_policy(const QuantizeOptions& options);
 struct ModelOptions {
   std::string model;
   QuantizeOptions quantize;
+  CalibrationText calibration;
   std::string device;
   std::string plan = "auto";
   std::string kv_format = "bf16";
@@ -51,6 +56,7 @@ void visit(Visitor& v, ModelOptions& c) {
   v.field("model", c.model,
           "Hugging Face folder, .gguf file, embedded:NAME or synthetic:NAME[@SEED]");
   visit(v, c.quantize);
+  visit(v, c.calibration);
   v.field("device", c.device, "cpu, ref or cuda; empty: cpu");
   v.field("plan", c.plan, kPlanHelp);
   v.field("kv_format", c.kv_format,
@@ -71,6 +77,9 @@ LoadOptions load_options(const ModelOptions& options);
 // weights are read (LoadOptions). `trace`, if not null, hears of memory.
 LoadedModel load_model_for(const ModelOptions& options, bool plan_only = false,
                            MemoryTrace* trace = nullptr);
+
+// What a preparation does that nobody would guess: "bsr-0.9-64: ...", or none.
+std::vector<std::string> preparation_notes(const Preparation& prepare);
 
 // "int4 on cpu (AMD EPYC ...), KV bf16; kernels cpu.gemv.int4.avx2, ...": what really runs, in one
 // line.

@@ -213,7 +213,8 @@ void run_loaded(Record* record, const Case& c) {
   if (c.backend.device) c.backend.device->reset_peak();
   LoadOptions options = load_options(c.keys, c.backend);
   c.profiler.listen(&options);
-  const LoadedModel loaded = load(c.keys.model, c.backend, options);
+  const LoadedModel loaded =
+      load(c.keys.model, c.backend, options, {c.keys.calibration, c.keys.calibration_tokens});
   record->random_weights = loaded.checkpoint->synthetic();
   run_speed(record, c, loaded, peak_is_ours);
   with_context("quality", [&] { run_quality(record, c, loaded); });

@@ -111,6 +111,7 @@ void check(const BenchConfig& c) {
   check_range("max_seconds", c.max_seconds, 0.0, 1e6);
   check_range("ci_width", c.ci_width, 0.0, 10.0);
   check_range("quality_tokens", c.quality_tokens, 0, kManyTokens);
+  check_range("calibration_tokens", c.calibration_tokens, 1, kManyTokens);
   check_range("timeout", c.timeout, 0.0, 1e9);
   const std::pair<const char*, int32_t> counts[] = {
       {"skip_first", c.skip_first}, {"wait", c.wait},     {"warmup", c.warmup},

@@ -22,6 +22,8 @@ struct MeasureKeys {
   std::string quality = "auto";
   std::string text;
   int32_t quality_tokens = 2048;
+  std::string calibration;
+  int32_t calibration_tokens = 32768;
   std::string prompt;
   int32_t skip_first = 0, wait = 0, warmup = 0, active = 0, repeat = 1;
   double temperature = 0, top_p = 1;
@@ -86,6 +88,9 @@ void visit(Visitor& v, CaseKeys<Axis>& c) {
   v.field("quality", c.quality, "none, self (text that the model generates), text, auto");
   v.field("text", c.text, "text file for perplexity and KL");
   v.field("quality_tokens", c.quality_tokens, "tokens of text to score at most; 0: all of it");
+  v.field("calibration", c.calibration,
+          "text file for methods that look at inputs (awq-uint4-64, int4wo-64-gptq)");
+  v.field("calibration_tokens", c.calibration_tokens, "tokens of it to look at");
   v.field("prompt", c.prompt,
           "text of the prompt, instead of random ids; a model without a tokenizer gets those");
   v.field("skip_first", c.skip_first, "with active: runs at the start that are not recorded");

@@ -96,13 +96,8 @@ ScoredText file_text(const LoadedModel& model, const std::string& path, int32_t 
   if (ctx > context) {
     throw_error("ctx = {}: {} was made for {} tokens", ctx, model.checkpoint->source(), context);
   }
-  const std::vector<int32_t> start = model.tokenizer->encode("");  // BOS where texts start with it
-  ScoredText text{path, model.tokenizer->encode(map_file(path).text(), {.add_bos = false}),
-                  ctx > 0 ? ctx : std::min(512, context), start.size() == 1 ? start[0] : -1};
-  if (max_tokens > 0 && text.ids.size() > static_cast<size_t>(max_tokens)) {
-    text.ids.resize(static_cast<size_t>(max_tokens));
-    text.label += fmt::format(", first {} tokens", max_tokens);
-  }
+  ScoredText text = file_text(*model.tokenizer, context, path, max_tokens);
+  if (ctx > 0) text.ctx = ctx;
   return text;
 }
 

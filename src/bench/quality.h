@@ -10,16 +10,9 @@
 #include "bench/record.h"
 #include "engine/loaded_model.h"
 #include "engine/perplexity.h"
+#include "engine/scored_text.h"
 
 namespace lowbit {
-
-// Token ids to score, and how they are cut into windows.
-struct ScoredText {
-  std::string label;  // what the figures are about
-  std::vector<int32_t> ids;
-  int32_t ctx = 0;
-  int32_t bos = -1;  // starts every window; -1: none
-};
 
 struct SelfTextOptions {
   int32_t sequences = 8;
@@ -35,7 +28,8 @@ ScoredText self_text(const LoadedModel& model, const SelfTextOptions& options);
 std::string to_json(const ScoredText& text);
 ScoredText parse_text(std::string_view json);
 
-// The first `max_tokens` tokens (0: all) of a text file. Error: no tokenizer, an unreadable file.
+// As engine/scored_text.h has it, in windows of `ctx` (0: the usual). Error besides: no tokenizer,
+// a window beyond the model's context.
 ScoredText file_text(const LoadedModel& model, const std::string& path, int32_t ctx,
                      int32_t max_tokens);
 

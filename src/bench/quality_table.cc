@@ -25,12 +25,13 @@ struct Variant {
   std::string quantizer;  // "" for weights as stored
   std::string kv_format;
   LoadOptions options;
-  MethodScope scope = {};  // of the name
-  std::string named = {};  // the name itself where it has a scope
+  MethodScope scope = {};    // of the name
+  Preparation prepare = {};  // of the name
+  std::string named = {};    // the name itself where it says more than formats and quantizer
 
   bool same_as(const Variant& other) const {
     return format == other.format && quantizer == other.quantizer && scope == other.scope &&
-           options.kv_format == other.options.kv_format;
+           prepare == other.prepare && options.kv_format == other.options.kv_format;
   }
 };
 
@@ -38,9 +39,14 @@ Variant weight_variant(const QualityConfig& config, const std::string& text) {
   const size_t at = text.find('@');
   Method method = parse_method(std::string_view(text).substr(0, at));
   if (at != std::string::npos) method.quantizer = &find_quantizer(text.substr(at + 1));
-  Variant variant{
-      name(method.formats), std::string(method.quantizer->name),      std::string(kDefaultKv), {},
-      method.scope,         method.scope == MethodScope{} ? "" : text};
+  const bool says_more = method.scope != MethodScope{} || method.prepare.any();
+  Variant variant{.format = name(method.formats),
+                  .quantizer = std::string(method.quantizer->name),
+                  .kv_format = std::string(kDefaultKv),
+                  .options = {},
+                  .scope = method.scope,
+                  .prepare = method.prepare,
+                  .named = says_more ? text : ""};
   variant.options.policy = policy_of(method);
   LayerPolicy& policy = variant.options.policy;
   if (!config.head.empty()) policy.head = parse_tensor_policy(config.head);
@@ -58,10 +64,9 @@ std::vector<Variant> variants_of(const QualityConfig& config) {
     if (text == "stored") continue;  // always scored
     with_context("format " + printable(text), [&] {
       Variant variant = weight_variant(config, text);
-      const Quantizer& quantizer = *variant.options.policy.all.quantizer;
-      if (quantizer.needs != Needs::kNothing && config.calibration.empty()) {
-        throw_error("{} has to know what layers read on a text; give calibration=TEXT",
-                    quantizer.name);
+      const std::string_view asking = variant.options.policy.needs_inputs();
+      if (!asking.empty() && config.calibration.empty()) {
+        throw_error("{} has to know what layers read on a text; give calibration=TEXT", asking);
       }
       add(std::move(variant));
     });

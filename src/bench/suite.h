@@ -46,8 +46,9 @@ class OwnKeys {
 
   template <class T>
   void field(std::string_view name, T& value, std::string_view help) {
-    for (const std::string_view own : {"plan", "threads", "prompt_tokens", "ctx", "seed", "quality",
-                                       "text", "quality_tokens", "timeout", "out", "output"}) {
+    for (const std::string_view own :
+         {"plan", "threads", "prompt_tokens", "ctx", "seed", "quality", "text", "quality_tokens",
+          "calibration", "calibration_tokens", "timeout", "out", "output"}) {
       if (name == own) visitor_.field(own.data(), value, help.data());
     }
   }

@@ -268,6 +268,7 @@ constexpr LinearKernel kKernels[] = {
      .activations = any,
      .rank = kRankBaseline,
      .u_acc = kSingle,
+     .tables = true,
      .workspace = workspace,
      .launch = launch<linear_any_baseline, &kOpsBaseline>},
 };

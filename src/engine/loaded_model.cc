@@ -32,7 +32,26 @@ namespace {
 
 }  // namespace
 
-LoadedModel load(const std::string& source, const Backend& backend, const LoadOptions& options) {
+namespace {
+
+// Quantizers read what PreparedWeights gives them; a plan reads no weights, but a rotation changes
+// what there is to plan.
+std::unique_ptr<Model> load_prepared(const Checkpoint& checkpoint, const Backend& backend,
+                                     const LoadOptions& options, const CalibrationText& text) {
+  if (options.plan_only) {
+    if (!options.policy.prepare.rotate) return load_model(checkpoint, backend, options);
+    return load_model(RotatedCheckpoint(checkpoint, options.policy), backend, options);
+  }
+  const PreparedWeights prepared(checkpoint, backend, options.policy, text, options.inputs);
+  LoadOptions with_inputs = options;
+  with_inputs.inputs = prepared.inputs();
+  return load_model(prepared.checkpoint(), backend, with_inputs);
+}
+
+}  // namespace
+
+LoadedModel load(const std::string& source, const Backend& backend, const LoadOptions& options,
+                 const CalibrationText& text) {
   const Timer timer;
   LoadedModel loaded;
   loaded.backend = &backend;
@@ -44,7 +63,7 @@ LoadedModel load(const std::string& source, const Backend& backend, const LoadOp
   }
   const double free_bytes = backend.device ? static_cast<double>(backend.device->memory().free) : 0;
   try {
-    loaded.model = load_model(*loaded.checkpoint, backend, options);
+    loaded.model = load_prepared(*loaded.checkpoint, backend, options, text);
   } catch (const OutOfMemory& error) {
     fail_for_memory(*loaded.checkpoint, backend, options, free_bytes, error);
   }

@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/prepared.h"
 #include "load/checkpoint.h"
 #include "models/model.h"
 #include "tokenizer/tokenizer.h"
@@ -19,9 +20,11 @@ struct LoadedModel {
   double load_seconds = 0;
 };
 
-// `source` as open_checkpoint() takes it. OutOfMemory says what all weights take and, on a device,
-// how many bits each may have.
-LoadedModel load(const std::string& source, const Backend& backend, const LoadOptions& options);
+// `source` as open_checkpoint() takes it; weights are prepared as options.policy says, with `text`
+// (engine/prepared.h) where options.inputs is null. With plan_only nothing that needs inputs is
+// done. OutOfMemory says what all weights take and, on a device, how many bits each may have.
+LoadedModel load(const std::string& source, const Backend& backend, const LoadOptions& options,
+                 const CalibrationText& text = {});
 
 // What the Linears really run as: "int8", or "int4 (resident: bf16)" where codes had to be decoded,
 // or "mixed" with the distinct names; then head and embedding where they differ.

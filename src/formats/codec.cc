@@ -122,10 +122,21 @@ void decode_plain(FormatId format, const void* codes, int64_t count, float* valu
 
 namespace {
 
+// What codes stand for before scale and zero; `own` holds those of a tensor that brings them along.
+std::span<const double> numbers_of(const QTensor& t, std::array<double, 256>* own) {
+  if (!t.format.has_table()) return code_table(t.format);
+  const size_t count = size_t{1} << t.format.bits;
+  for (size_t i = 0; i < count; ++i) {
+    (*own)[i] = load_as<float>(t.outer.data.data(), static_cast<int64_t>(i));
+  }
+  return std::span(*own).first(count);
+}
+
 template <class T>
 void decode_quantized(const QTensor& t, int64_t row, T* out) {
   const Format& f = t.format;
-  const std::span<const double> table = code_table(f);
+  std::array<double, 256> own;
+  const std::span<const double> table = numbers_of(t, &own);
   std::vector<uint32_t> codes(static_cast<size_t>(stored_codes(f, t.k)));
   unpack_codes(f, t.codes.data.data() + row * row_bytes(f, t.k), codes);
   const std::byte* meta =

@@ -53,9 +53,12 @@ struct Format {
   constexpr int zero_bits() const {
     return zero == Zero::kNone ? 0 : zero == Zero::kInt ? 8 : scale_bits();
   }
-  // Of one outer scale, with its companion for zeros.
+  // Whether codes are places in a table of numbers that the tensor brings along.
+  constexpr bool has_table() const { return outer == Outer::kTable; }
+  // Of one outer scale, with its companion for zeros; of the whole table.
   constexpr int outer_bits() const {
     if (outer == Outer::kNone) return 0;
+    if (outer == Outer::kTable) return 32 << bits;
     return outer == Outer::kSuper ? (zero == Zero::kOffset ? 32 : 16) : 32;
   }
   // Nominal: codes plus what a full block adds; a row or tensor scale vanishes as K grows.

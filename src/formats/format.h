@@ -182,6 +182,17 @@ inline constexpr FormatRow kFormats[] = {
       Outer::kInt8},
      {.row = true},
      "QQQ: 4 bits times f16, rounded to 8 bits, times f32 per row"},
+    {"codebook",
+     {FormatId::kCodebook,
+      Code::kUInt,
+      4,
+      Scale::kBF16,
+      {1, 64},
+      Zero::kNone,
+      ScaleRule::kLevels,
+      Outer::kTable},
+     {.group = true, .scale = true},
+     "16 numbers learned for the tensor, times the group's amax; torchao's codebook takes its max"},
 };
 
 // Other spellings of the same format. Methods of other tools, which also choose a scale rule or an

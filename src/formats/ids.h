@@ -43,6 +43,7 @@ enum class FormatId : uint8_t {
   kTQ2_0,
   kTQ1_0,
   kQqq,
+  kCodebook,
 };
 
 // How one stored code becomes a number, before scale and zero.
@@ -96,6 +97,7 @@ enum class Outer : uint8_t {
   kRow,     // one f32 per row
   kSuper,   // one f16 per 256 codes along k, followed by a second one for zeros if there are any
   kInt8,    // one f32 per row, above products code * scale that are rounded to integers
+  kTable,   // no scale: 2^bits f32 for the tensor, which its codes are numbers of
 };
 
 // How round-to-nearest chooses scale and zero of a block (spec: docs/formats.md).

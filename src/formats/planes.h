@@ -54,6 +54,7 @@ LB_HOST_DEVICE inline BlockParams load_block(const PlanesView& p, int64_t row, i
   BlockParams params = block_params(f, scale, zero);
   switch (f.outer) {
     case Outer::kNone:
+    case Outer::kTable:  // which decode_row() looks codes up in
       break;
     case Outer::kTensor:
       params.scale *= load_as<float>(p.outer, 0);
@@ -79,7 +80,7 @@ LB_HOST_DEVICE inline BlockParams load_block(const PlanesView& p, int64_t row, i
 }
 
 // The number at [row, i] without rounding but that of the product; a 2:4 format has zeros where no
-// code is kept.
+// code is kept. Not for Outer::kTable.
 LB_HOST_DEVICE inline double load_number(const PlanesView& p, int64_t row, int32_t i) {
   const Format& f = p.format;
   int64_t code = i;

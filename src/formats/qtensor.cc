@@ -43,6 +43,7 @@ PlaneShape plane_shape(const Format& f, Plane plane, int64_t n, int64_t k) {
         case Outer::kNone:
           return {};
         case Outer::kTensor:
+        case Outer::kTable:
           return {1, f.outer_bits() / 8};
         case Outer::kRow:
         case Outer::kInt8:
@@ -127,7 +128,8 @@ namespace {
 // Rows of the tensor that share a row of this plane; 0: all of them.
 int64_t rows_per_plane_row(const Format& f, Plane plane) {
   if (plane == Plane::kScales || plane == Plane::kZeros) return f.block.n;
-  return plane == Plane::kOuter && f.outer == Outer::kTensor ? 0 : 1;
+  const bool of_tensor = f.outer == Outer::kTensor || f.outer == Outer::kTable;
+  return plane == Plane::kOuter && of_tensor ? 0 : 1;
 }
 
 // The plane's row that holds row `row` of the tensor.
@@ -178,7 +180,7 @@ QTensor stack_rows(std::span<const QTensor> parts) {
   std::vector<int64_t> rows;
   int64_t n = 0;
   for (const QTensor& part : parts) {
-    LB_CHECK(part.format == parts[0].format && part.k == parts[0].k);
+    LB_CHECK(part.format == parts[0].format && part.k == parts[0].k && !part.format.has_table());
     rows.push_back(part.n);
     n += part.n;
   }

@@ -10,7 +10,7 @@
 //   meta    2:4: [n, k / 2] positions (0 to 3) of the kept codes, two bits each, packed like codes
 //   outer   Outer::kTensor: one f32; kRow, kInt8: [n] f32; kSuper: [n, k / 256] f16, or pairs of
 //   f16 (for
-//           scales, for zeros) where the format has zeros
+//           scales, for zeros) where the format has zeros; kTable: [2^bits] f32
 #pragma once
 
 #include <array>
@@ -67,7 +67,8 @@ QTensorBuilder build_qtensor(const Format& format, int64_t n, int64_t k);
 QTensor slice_rows(const QTensor& tensor, int64_t begin, int64_t end);
 
 // Tensors of one format and one k stacked along n (q|k|v, gate|up), the numbers unchanged: scales
-// that several rows share are repeated where the parts do not end at a block. Copies.
+// that several rows share are repeated where the parts do not end at a block. Copies. Not for
+// Outer::kTable: each part has its own.
 QTensor stack_rows(std::span<const QTensor> parts);
 // The format of the stack of parts with these numbers of rows.
 Format stacked_format(const Format& format, std::span<const int64_t> part_rows);

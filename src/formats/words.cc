@@ -96,6 +96,8 @@ std::string_view word(Outer outer) {
       return "f16 per 256";
     case Outer::kInt8:
       return "f32 per row, above integers";
+    case Outer::kTable:
+      return "a table of f32 per tensor";
   }
   __builtin_unreachable();
 }

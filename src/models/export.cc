@@ -140,7 +140,8 @@ QTensor converted(const Checkpoint& checkpoint, const ExportOptions& options,
   if (source.format == output.format) return source;
   const bool wanted = options.inputs && use.choice.quantizer->needs != Needs::kNothing;
   const InputStats* inputs = wanted ? options.inputs->find(use.tensor) : nullptr;
-  QTensor result = use.choice.quantizer->run(source, output.format, {use.tensor, inputs});
+  QTensor result =
+      use.choice.quantizer->run(source, output.format, {use.tensor, inputs, use.choice.iterations});
   release_pages(source);
   return result;
 }

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/text.h"
 #include "models/llama.h"
+#include "models/mixture.h"
 
 namespace lowbit {
 namespace {
@@ -13,10 +14,11 @@ struct Family {
   std::string_view model_type;    // config.json: model_type, where architectures is absent
   std::unique_ptr<Model> (*load)(const Checkpoint&, const Backend&, const LoadOptions&);
   std::vector<ScalingGroup> (*scaling_groups)(const Checkpoint&);
+  RotationPlan (*rotation_plan)(const Checkpoint&);
 };
 
 constexpr Family kFamilies[] = {
-    {"LlamaForCausalLM", "llama", load_llama, llama_scaling_groups},
+    {"LlamaForCausalLM", "llama", load_llama, llama_scaling_groups, llama_rotation_plan},
 };
 
 const Family& find_family(const Hyperparams& config) {
@@ -43,6 +45,15 @@ const Family& find_family(const Hyperparams& config) {
 
 namespace {
 
+LoadOptions outline_of(const LoadOptions& options) {
+  LoadOptions outline = options;
+  outline.plan_only = true;
+  outline.progress = nullptr;
+  outline.load_trace = nullptr;
+  outline.memory_trace = nullptr;
+  return outline;
+}
+
 void check_policy(const LayerPolicy& policy, const Model& outline) {
   std::vector<LayerTensor> layers;
   for (const TensorUse& use : outline.tensors()) {
@@ -63,15 +74,16 @@ void check_policy(const LayerPolicy& policy, const Model& outline) {
 }  // namespace
 
 std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const Backend& backend,
-                                  const LoadOptions& options) {
+                                  const LoadOptions& asked) {
   const Family& family = find_family(checkpoint.config());
+  LoadOptions options = asked;
+  if (!options.policy.mixture.empty()) {
+    LoadOptions stored = outline_of(asked);
+    stored.policy = {};
+    resolve_mixture(family.load(checkpoint, backend, stored)->tensors(), &options.policy);
+  }
   if (!options.plan_only && options.policy.changes_anything()) {
-    LoadOptions outline = options;
-    outline.plan_only = true;
-    outline.progress = nullptr;
-    outline.load_trace = nullptr;
-    outline.memory_trace = nullptr;
-    check_policy(options.policy, *family.load(checkpoint, backend, outline));
+    check_policy(options.policy, *family.load(checkpoint, backend, outline_of(options)));
   }
   std::unique_ptr<Model> model = family.load(checkpoint, backend, options);
   if (options.plan_only) check_policy(options.policy, *model);
@@ -80,6 +92,10 @@ std::unique_ptr<Model> load_model(const Checkpoint& checkpoint, const Backend& b
 
 std::vector<ScalingGroup> scaling_groups(const Checkpoint& checkpoint) {
   return find_family(checkpoint.config()).scaling_groups(checkpoint);
+}
+
+RotationPlan rotation_plan(const Checkpoint& checkpoint) {
+  return find_family(checkpoint.config()).rotation_plan(checkpoint);
 }
 
 }  // namespace lowbit

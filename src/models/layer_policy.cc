@@ -109,10 +109,12 @@ std::string name(const TensorPolicy& policy) {
   return policy.same ? "same" : policy.format ? name(*policy.format) : "stored";
 }
 
-LayerChoice LayerPolicy::choose(std::string_view layer) const {
+LayerChoice LayerPolicy::choose(std::string_view layer, std::string_view tensor) const {
   for (const LayerRule& rule : rules) {
     if (matches(rule.match, layer)) return rule.choice;
   }
+  const auto found = single.find({std::string(layer), std::string(tensor)});
+  if (found != single.end()) return found->second;
   const TensorPolicy* special = layer == "head"        ? &head
                                 : layer == "embedding" ? &embedding
                                                        : nullptr;
@@ -126,6 +128,20 @@ bool LayerPolicy::changes_anything() const {
   return all.format || head.format || embedding.format ||
          std::any_of(rules.begin(), rules.end(),
                      [](const LayerRule& rule) { return rule.choice.format.has_value(); });
+}
+
+std::string_view LayerPolicy::needs_inputs() const {
+  if (prepare.awq) return "awq";
+  const auto asks = [](const Quantizer* quantizer) {
+    return quantizer && quantizer->needs != Needs::kNothing;
+  };
+  for (const Quantizer* quantizer : {all.quantizer, head.quantizer, embedding.quantizer}) {
+    if (asks(quantizer)) return quantizer->name;
+  }
+  for (const LayerRule& rule : rules) {
+    if (asks(rule.choice.quantizer)) return rule.choice.quantizer->name;
+  }
+  return "";
 }
 
 void LayerPolicy::check_rules_used(std::span<const LayerTensor> tensors) const {

@@ -2,13 +2,16 @@
 // token embedding and whatever a file of rules names.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "formats/format.h"
+#include "quantize/preparation.h"
 #include "quantize/quantizer.h"
 
 namespace lowbit {
@@ -19,6 +22,7 @@ struct LayerChoice {
   const Quantizer* quantizer = &quantizers()[0];     // rtn
   std::optional<Format> activations = std::nullopt;  // of its input; nullopt: the engine's own
   bool prefill_only = false;  // decode steps (StepBatch) read the engine's own activations
+  int32_t iterations = 0;     // of the quantizer (QuantizeContext); 0: its own number
 };
 
 // "same" (as the other layers), "stored", or a format's name, which may be another tool's.
@@ -49,11 +53,17 @@ struct LayerPolicy {
   std::vector<LayerRule> rules = {};  // the first that matches decides
   bool allow_skip = false;  // a layer that its format cannot take stays as stored, and is reported
   std::string skip_hint = "";  // how a user asks for that where he can: "--allow-skip keeps ..."
+  Preparation prepare = {};    // of all weights, before any codes are chosen
+  std::string mixture = "";    // of llama.cpp; load_model() fills `single` by its rules (mixture.h)
+  // Single tensors of a layer, by layer and tensor, that no rule is about.
+  std::map<std::pair<std::string, std::string>, LayerChoice> single = {};
 
-  // `layer` as Linears are called, or "embedding".
-  LayerChoice choose(std::string_view layer) const;
+  // `layer` as Linears are called, or "embedding"; `tensor`: which of those that make it up.
+  LayerChoice choose(std::string_view layer, std::string_view tensor = "") const;
   // Whether a layer may end up in another format than the file's.
   bool changes_anything() const;
+  // The first quantizer or preparation that has to know what layers read on a text; "": none does.
+  std::string_view needs_inputs() const;
   // Error if a rule matches none of the model's layers, or only ones that earlier rules take.
   void check_rules_used(std::span<const LayerTensor> tensors) const;
 };

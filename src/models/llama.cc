@@ -314,4 +314,80 @@ std::vector<ScalingGroup> llama_scaling_groups(const Checkpoint& checkpoint) {
   return groups;
 }
 
+RotationPlan llama_rotation_plan(const Checkpoint& checkpoint) {
+  using By = TurnedTensor::By;
+  const LlamaConfig c = read_llama_config(checkpoint.config());
+  const int64_t q = int64_t{c.heads} * c.head_dim, kv = int64_t{c.kv_heads} * c.head_dim;
+  RotationPlan plan{c.hidden, c.head_dim, {}, c.tied_embeddings};
+  const auto add = [&](TurnedTensor turned) {
+    if (turned.from.empty()) turned.from = turned.name;
+    plan.tensors.push_back(std::move(turned));
+  };
+  const auto ones = [&](const std::string& norm) {
+    add({.name = norm, .layer = "", .from = "", .n = 1, .k = c.hidden, .ones = true});
+  };
+  const std::string table = "model.embed_tokens.weight", final_norm = "model.norm.weight";
+  add({.name = table,
+       .layer = "embedding",
+       .from = "",
+       .n = c.vocab,
+       .k = c.hidden,
+       .columns = By::kStream});
+  for (int32_t layer = 0; layer < c.layers; ++layer) {
+    const std::string at = fmt::format("layers.{}.", layer), prefix = "model." + at;
+    const std::string attn_norm = prefix + "input_layernorm.weight",
+                      mlp_norm = prefix + "post_attention_layernorm.weight";
+    const auto reads = [&](const char* module, const char* linear, int64_t n,
+                           const std::string& norm, By rows) {
+      add({.name = prefix + module + ".weight",
+           .layer = at + linear,
+           .from = "",
+           .n = n,
+           .k = c.hidden,
+           .norm = norm,
+           .columns = By::kStream,
+           .rows = rows});
+    };
+    const auto writes = [&](const char* module, const char* linear, int64_t k, By columns) {
+      add({.name = prefix + module + ".weight",
+           .layer = at + linear,
+           .from = "",
+           .n = c.hidden,
+           .k = k,
+           .columns = columns,
+           .rows = By::kStream});
+    };
+    const auto bias = [&](bool has, const char* module, int64_t k, By by) {
+      if (!has) return;
+      add({.name = prefix + module + ".bias",
+           .layer = "",
+           .from = "",
+           .n = 1,
+           .k = k,
+           .columns = by});
+    };
+    reads("self_attn.q_proj", "qkv", q, attn_norm, By::kNothing);
+    reads("self_attn.k_proj", "qkv", kv, attn_norm, By::kNothing);
+    reads("self_attn.v_proj", "qkv", kv, attn_norm, By::kHead);
+    bias(c.attention_bias, "self_attn.v_proj", kv, By::kHead);
+    writes("self_attn.o_proj", "o", q, By::kHead);
+    bias(c.attention_bias, "self_attn.o_proj", c.hidden, By::kStream);
+    reads("mlp.gate_proj", "gate_up", c.intermediate, mlp_norm, By::kNothing);
+    reads("mlp.up_proj", "gate_up", c.intermediate, mlp_norm, By::kNothing);
+    writes("mlp.down_proj", "down", c.intermediate, By::kNothing);
+    bias(c.mlp_bias, "mlp.down_proj", c.hidden, By::kStream);
+    ones(attn_norm);
+    ones(mlp_norm);
+  }
+  add({.name = "lm_head.weight",
+       .layer = "head",
+       .from = c.tied_embeddings ? table : "",
+       .n = c.vocab,
+       .k = c.hidden,
+       .norm = final_norm,
+       .columns = By::kStream});
+  ones(final_norm);
+  return plan;
+}
+
 }  // namespace lowbit

@@ -4,6 +4,7 @@
 
 #include "models/llama_config.h"
 #include "models/model.h"
+#include "models/rotation.h"
 #include "models/scaling.h"
 
 namespace lowbit {
@@ -13,5 +14,6 @@ std::unique_ptr<Model> load_llama(const Checkpoint& checkpoint, const Backend& b
 
 // Norms into q, k, v and into gate, up; v's rows into o; up's rows into down.
 std::vector<ScalingGroup> llama_scaling_groups(const Checkpoint& checkpoint);
+RotationPlan llama_rotation_plan(const Checkpoint& checkpoint);
 
 }  // namespace lowbit

@@ -1,5 +1,7 @@
 #include "models/method_policy.h"
 
+#include <algorithm>
+
 #include "base/text.h"
 
 namespace lowbit {
@@ -15,14 +17,26 @@ constexpr Module kModules[] = {{"feed_forward", {"layers.*.gate_up", "layers.*.d
 
 }  // namespace
 
+bool is_feed_forward(std::string_view layer) {
+  const auto& linears = kModules[0].linears;
+  return std::any_of(std::begin(linears), std::end(linears), [&](std::string_view linear) {
+    return layer.starts_with("layers.") && layer.ends_with(linear.substr(linear.rfind('.')));
+  });
+}
+
 LayerPolicy policy_of(const Method& method) {
   const MethodScope& scope = method.scope;
   const LayerChoice choice = {.format = method.formats.weights,
                               .quantizer = method.quantizer,
                               .activations = method.formats.activations,
-                              .prefill_only = scope.prefill_only};
+                              .prefill_only = scope.prefill_only,
+                              .iterations = method.iterations};
   LayerPolicy policy = {.all = choice, .head = parse_tensor_policy(scope.head)};
-  if (scope.embedding != "stored") {  // by a rule, which names the quantizer too
+  policy.prepare = method.prepare;
+  policy.mixture = scope.mixture;
+  if (scope.embedding == "same") {
+    policy.embedding.same = true;
+  } else if (scope.embedding != "stored") {  // by a rule, which names the quantizer too
     policy.rules.push_back({"embedding", {parse_format(scope.embedding), method.quantizer}});
   }
   if (scope.include.empty()) return policy;

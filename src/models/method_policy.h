@@ -9,4 +9,7 @@ namespace lowbit {
 // Formats, quantizers and activations of every layer.
 LayerPolicy policy_of(const Method& method);
 
+// Whether a Linear ("layers.3.down") is of what torchao's harness calls feed_forward.
+bool is_feed_forward(std::string_view layer);
+
 }  // namespace lowbit

@@ -36,7 +36,7 @@ std::span<const float> ScaledCheckpoint::columns(const std::string& tensor) cons
 }
 
 QTensor ScaledCheckpoint::tensor(const std::string& name, int64_t n, int64_t k) const {
-  QTensor stored = base_.tensor(name, n, k);
+  QTensor stored = base().tensor(name, n, k);
   const auto found = factors_.find(name);
   if (found == factors_.end()) return stored;
   const Factors& factors = found->second;
@@ -57,7 +57,7 @@ QTensor ScaledCheckpoint::tensor(const std::string& name, int64_t n, int64_t k) 
 }
 
 QTensor ScaledCheckpoint::outline(const std::string& name, int64_t n, int64_t k) const {
-  QTensor outline = base_.outline(name, n, k);
+  QTensor outline = base().outline(name, n, k);
   if (factors_.count(name)) outline.format = format_of(FormatId::kF32);
   return outline;
 }

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "load/checkpoint.h"
+#include "models/checkpoint_view.h"
 #include "quantize/quantizer.h"
 
 namespace lowbit {
@@ -37,35 +37,22 @@ struct ScalingGroup {
 std::vector<ScalingGroup> scaling_groups(const Checkpoint& checkpoint);
 
 // A checkpoint with some tensors scaled; those are served in f32, the others as they are.
-class ScaledCheckpoint final : public Checkpoint {
+class ScaledCheckpoint final : public CheckpointView {
  public:
-  // `base` must outlive it.
-  explicit ScaledCheckpoint(const Checkpoint& base) : base_(base) {}
+  using CheckpointView::CheckpointView;
 
   // Columns of the consumers times s, the producer divided by it; s has the producer's elements.
   void scale(const ScalingGroup& group, std::span<const float> s);
   // What the columns of a tensor are multiplied by; empty: nothing.
   std::span<const float> columns(const std::string& tensor) const;
 
-  std::string source() const override { return base_.source(); }
-  std::string container() const override { return base_.container(); }
-  bool synthetic() const override { return base_.synthetic(); }
-  const Hyperparams& config() const override { return base_.config(); }
-  std::vector<std::string> tensor_names() const override { return base_.tensor_names(); }
-  bool has(const std::string& name) const override { return base_.has(name); }
   QTensor tensor(const std::string& name, int64_t n, int64_t k) const override;
   QTensor outline(const std::string& name, int64_t n, int64_t k) const override;
-  std::vector<StoredType> stored_types() const override { return base_.stored_types(); }
-  std::unique_ptr<Tokenizer> tokenizer() const override { return base_.tokenizer(); }
-  std::vector<int32_t> eos_ids() const override { return base_.eos_ids(); }
-  std::string config_json() const override { return base_.config_json(); }
-  std::vector<SideFile> side_files() const override { return base_.side_files(); }
 
  private:
   struct Factors {
     std::vector<float> rows, columns;  // empty: all 1
   };
-  const Checkpoint& base_;
   std::map<std::string, Factors> factors_;
 };
 

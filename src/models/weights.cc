@@ -82,7 +82,7 @@ QTensor WeightLoader::read(const TensorUse& use) {
 }
 
 WeightLoader::Loaded WeightLoader::read_as_chosen(TensorUse use) {
-  use.choice = options_.policy.choose(use.layer);
+  use.choice = options_.policy.choose(use.layer, use.tensor);
   const std::optional<TurnedRows> rows = checkpoint_.turned_rows(use.tensor, use.n);
   if (!rows || options_.plan_only || options_.inputs) return choose_codes(std::move(use));
   const auto found = shared_.find(rows->shared);
@@ -116,24 +116,28 @@ WeightLoader::Loaded WeightLoader::choose_codes(TensorUse use) {
   const std::optional<Format>& format = use.choice.format;
   if (!format || *format == tensor.format) return {std::move(tensor), std::move(held)};
   std::string reason = cannot_take(*format, use.n, use.k);
+  if (use.role == TensorRole::kTable && format->has_table()) {
+    reason = "tokens are not looked up in learned numbers; name another format for the embedding";
+  }
   if (!reason.empty()) {
     uses_.back().skipped = std::move(reason);
     return {std::move(tensor), std::move(held)};
   }
   check_quantizer(*use.choice.quantizer, *format, fmt::format("{} ({})", use.layer, use.tensor),
                   options_.inputs != nullptr);
-  QTensor quantized = quantize(tensor, *format, *use.choice.quantizer, use.tensor);
+  QTensor quantized = quantize(tensor, use.choice, use.tensor);
   HeldMemory held_quantized(note(MemoryPart::kTemporary, use.tensor), quantized.bytes());
   release_pages(tensor);
   return {std::move(quantized), std::move(held_quantized)};
 }
 
-QTensor WeightLoader::quantize(const QTensor& source, const Format& target,
-                               const Quantizer& quantizer, const std::string& tensor) const {
-  if (options_.plan_only) return {target, source.n, source.k};
-  const bool ask = options_.inputs && quantizer.needs != Needs::kNothing;
+QTensor WeightLoader::quantize(const QTensor& source, const LayerChoice& to,
+                               const std::string& tensor) const {
+  if (options_.plan_only) return {*to.format, source.n, source.k};
+  const bool ask = options_.inputs && to.quantizer->needs != Needs::kNothing;
   const auto run = [&] {
-    return quantizer.run(source, target, {tensor, ask ? options_.inputs->find(tensor) : nullptr});
+    return to.quantizer->run(
+        source, *to.format, {tensor, ask ? options_.inputs->find(tensor) : nullptr, to.iterations});
   };
   return traced(options_.load_trace, LoadPhase::kQuantize, tensor, run, bytes_of);
 }
@@ -253,7 +257,10 @@ Linear WeightLoader::load(const std::string& name, std::span<const LinearPart> p
     const Format format = loaded[begin].tensor.format;
     std::vector<Loaded> run;
     int64_t n = 0;
-    for (end = begin; end < loaded.size() && loaded[end].tensor.format == format; ++end) {
+    const auto fits = [&](size_t i) {  // a part with a table of its own stands alone
+      return loaded[i].tensor.format == format && (i == begin || !format.has_table());
+    };
+    for (end = begin; end < loaded.size() && fits(end); ++end) {
       n += loaded[end].tensor.n;
       run.push_back({std::exchange(loaded[end].tensor, {format}), std::move(loaded[end].held)});
     }
@@ -289,7 +296,7 @@ Linear WeightLoader::finish(const std::string& name, std::vector<Loaded> parts,
     options_.load_trace->spent(LoadPhase::kPlan, name, planning.seconds(), 0);
   }
   if (result.resident != canonical.format) {
-    canonical = quantize(canonical, result.resident, quantizers()[0], name);
+    canonical = quantize(canonical, {.format = result.resident}, name);
     whole.held = HeldMemory(note(MemoryPart::kTemporary, name), canonical.bytes());
   }
   const Packer* packer = nullptr;

@@ -161,8 +161,7 @@ class WeightLoader {
   Loaded read_as_chosen(TensorUse use);
   // The same, whatever was loaded before; `use` has its choice.
   Loaded choose_codes(TensorUse use);
-  QTensor quantize(const QTensor& source, const Format& target, const Quantizer& quantizer,
-                   const std::string& tensor) const;
+  QTensor quantize(const QTensor& source, const LayerChoice& to, const std::string& tensor) const;
   Loaded stack(const std::string& name, std::vector<Loaded> parts) const;
   // What the Linear `layer` reads. A head of its own format reads the engine's own activations.
   InputFormat input(std::string_view layer) const;

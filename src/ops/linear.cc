@@ -9,6 +9,7 @@ namespace {
 
 std::string refusal(const LinearKernel& kernel, const LinearSpec& spec, const DeviceInfo& device) {
   if (!kernel.weights(spec.w)) return "reads other formats";
+  if (spec.w.has_table() && !kernel.tables) return "looks up no learned numbers";
   if (!kernel.activations(spec.a)) return "activations are " + name(spec.a);
   return kernel.reject ? kernel.reject(spec, device) : "";
 }

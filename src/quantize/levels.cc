@@ -176,12 +176,14 @@ class LevelsRow {
 
 std::string levels_refuse(const Format& target) {
   if (target.rule != ScaleRule::kLevels) return "";
-  return fmt::format("the scales of {} are chosen together for a row, which only rtn does",
-                     name(target));
+  return fmt::format("the {} of {} are chosen together for a {}, which only rtn does",
+                     target.has_table() ? "numbers" : "scales", name(target),
+                     target.has_table() ? "tensor" : "row");
 }
 
 QTensor quantize_levels(const QTensor& source, const Format& target, const std::string& tensor) {
   check_takes(target, source.n, source.k, tensor);
+  if (target.has_table()) return quantize_codebook(source, target, tensor);
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
   std::atomic<int64_t> bad_row{source.n};
   thread_pool().for_ranges(source.n, 1, [&](int64_t begin, int64_t end) {

@@ -6,12 +6,14 @@
 
 #include "base/check.h"
 #include "base/text.h"
+#include "quantize/autoround_name.h"
 
 namespace lowbit {
 namespace {
 
 struct Captures {
   std::string bits, group;
+  std::string rest = {};
 };
 
 bool is_digit(char c) { return '0' <= c && c <= '9'; }
@@ -49,7 +51,10 @@ std::optional<Captures> match(std::string_view pattern, std::string_view text) {
       text.remove_prefix(1);
       continue;
     }
-    if (pattern[1] == '*') return captures;
+    if (pattern[1] == '*') {
+      captures.rest = text;
+      return captures;
+    }
     const size_t taken = capture(pattern[1], text, &captures);
     if (taken == 0) return std::nullopt;
     pattern.remove_prefix(3);
@@ -73,7 +78,9 @@ std::string replaced(std::string_view text, const Captures& captures) {
 
 // A name that the pattern matches, to suggest; "" for one that matches anything.
 std::string example(std::string_view pattern) {
-  if (pattern.find("{*}") != std::string_view::npos) return "";
+  if (const size_t rest = pattern.find("{*}"); rest != std::string_view::npos) {
+    return pattern == "autoround{*}" ? "autoround" : "";
+  }
   return replaced(pattern, {.bits = "4", .group = "64"});
 }
 
@@ -106,7 +113,8 @@ Method own_method(std::string_view asked, std::string_view text) {
           .quantizer = &find_quantizer("rtn"),
           .scope = {},
           .tool = "",
-          .note = ""};
+          .note = "",
+          .prepare = {}};
 }
 
 Method from_row(std::string_view asked, const MethodGroup& group, const MethodRow& row,
@@ -118,7 +126,9 @@ Method from_row(std::string_view asked, const MethodGroup& group, const MethodRo
                   .quantizer = &find_quantizer(row.quantizer.empty() ? "rtn" : row.quantizer),
                   .scope = row.scope,
                   .tool = group.tool,
-                  .note = std::string(row.note)};
+                  .note = std::string(row.note),
+                  .prepare = row.prepare};
+    if (row.quantizer == "autoround") read_autoround_name(captures.rest, &method);
     return method;
   });
 }
@@ -175,8 +185,63 @@ Method parse_qualified(std::string_view asked, std::string_view qualifier, std::
 
 }  // namespace
 
+namespace {
+
+// What remains of "spinquant-NAME", "NAME-spinquant" or one with a +; nullopt: another name.
+std::optional<std::string_view> rotated_name(std::string_view text) {
+  constexpr std::string_view kName = "spinquant";
+  const auto joins = [](char c) { return c == '-' || c == '+'; };
+  if (text.size() <= kName.size() + 1) return std::nullopt;
+  if (text.starts_with(kName) && joins(text[kName.size()])) return text.substr(kName.size() + 1);
+  const size_t rest = text.size() - kName.size() - 1;
+  if (text.ends_with(kName) && joins(text[rest])) return text.substr(0, rest);
+  return std::nullopt;
+}
+
+// "bsr-0.9-64" of "NAME+bsr-0.9-64", with NAME in *rest; "" for another name.
+std::string_view block_sparsity_of(std::string_view text, std::string_view* rest) {
+  const size_t at = text.rfind('+');
+  if (at == std::string_view::npos || !text.substr(at + 1).starts_with("bsr")) return "";
+  *rest = text.substr(0, at);
+  return text.substr(at + 1);
+}
+
+Method pruned_method(std::string_view asked, std::string_view text, std::string_view sparsity) {
+  Method method = parse_method(text);
+  method.prepare.prune =
+      with_context(printable(asked), [&] { return parse_block_sparsity(sparsity); });
+  method.asked = asked;
+  if (method.tool.empty()) method.tool = find_row("", "baseline").group->tool;
+  method.note += fmt::format(
+      "{}{:.4g} % of the {} x {} blocks of gate, up and down are zero, those of least magnitude "
+      "(torchao's harness makes random ones, for speed alone); stored dense, no kernel here skips "
+      "them",
+      method.note.empty() ? "" : ". ", 100 * method.prepare.prune.level, method.prepare.prune.block,
+      method.prepare.prune.block);
+  return method;
+}
+
+// The method that `text` names, on rotated weights.
+Method rotated_method(std::string_view asked, std::string_view text) {
+  const Found alone = find_row("", "spinquant");
+  Method method = parse_method(text);
+  method.asked = asked;
+  method.tool = alone.group->tool;
+  method.note = method.note.empty() ? std::string(alone.row->note)
+                                    : fmt::format("{}. {}", method.note, alone.row->note);
+  method.prepare.rotate = true;
+  return method;
+}
+
+}  // namespace
+
 Method parse_method(std::string_view asked) {
   const std::string text = plain_spelling(asked);
+  std::string_view pruned;
+  if (const std::string_view sparsity = block_sparsity_of(text, &pruned); !sparsity.empty()) {
+    return pruned_method(asked, pruned, sparsity);
+  }
+  if (const auto rest = rotated_name(text)) return rotated_method(asked, *rest);
   if (text.starts_with('+') || text.ends_with('+')) {
     throw_error("a side of the pair `{}` is empty; write WEIGHTS+ACTIVATIONS, or WEIGHTS alone",
                 printable(asked));
@@ -198,9 +263,9 @@ Method parse_method(std::string_view asked) {
   const size_t plus = text.find('+');
   if (plus != std::string::npos) {
     const std::string_view sparsity = std::string_view(text).substr(plus + 1);
-    if (sparsity.starts_with("bsr-") || sparsity == "block") {
-      throw_error("{}: block-sparse weights are not implemented; +semi-structured is 2:4",
-                  printable(asked));
+    if (sparsity == "block") {
+      throw_error("{}: say how many blocks are zero and how large they are, as {}+bsr-0.9-64",
+                  printable(asked), text.substr(0, plus));
     }
     if (sparsity == "semi-structured" && find_row("", text.substr(0, plus)).row) {
       throw_error(
@@ -224,9 +289,16 @@ Method parse_one_format(std::string_view text) {
     throw_error("`{}` is weights and activations, here is a place for one format; write {}",
                 printable(text), weights);
   }
-  if (!scope.include.empty() || scope.embedding != "stored") {
+  if (method.prepare.any()) {
+    throw_error(
+        "`{}` changes all weights of a model first, here is a place for one format; write "
+        "{}, and --prepare {} beside it",
+        printable(text), weights, name(method.prepare));
+  }
+  const bool table_alone = scope.embedding != "stored" && scope.mixture.empty();
+  if (!scope.include.empty() || table_alone || !scope.mixture.empty()) {
     throw_error("`{}` means other formats for other layers, here is a place for one; write {}",
-                printable(text), scope.include.empty() ? scope.embedding : weights);
+                printable(text), table_alone ? scope.embedding : weights);
   }
   return method;
 }
@@ -237,8 +309,12 @@ Format parse_cache_name(std::string_view text) {
 }
 
 std::string description(const Method& method) {
-  const bool rtn = method.quantizer->name == "rtn";
-  return name(method.formats) + (rtn ? "" : fmt::format(" by {}", method.quantizer->name));
+  std::vector<std::string> by;
+  if (method.prepare.any()) by.push_back(name(method.prepare));
+  if (method.quantizer->name != "rtn") by.emplace_back(method.quantizer->name);
+  const bool mixture = !method.scope.mixture.empty();
+  return name(method.formats) + (mixture ? ", more bits for some tensors" : "") +
+         (by.empty() ? "" : " by " + join(by, " and "));
 }
 
 }  // namespace lowbit

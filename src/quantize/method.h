@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "formats/format.h"
+#include "quantize/preparation.h"
 #include "quantize/quantizer.h"
 
 namespace lowbit {
@@ -15,10 +16,11 @@ namespace lowbit {
 // Which weights a method is for. Formats are written as names; "stored" is as the file holds them.
 struct MethodScope {
   std::string_view head = "same";         // the output head: "same" as the other Linears, or a name
-  std::string_view embedding = "stored";  // the token table
+  std::string_view embedding = "stored";  // the token table: the same words
   std::string_view include = "";          // "": all Linears, else "feed_forward", "attention", both
   std::string_view others = "stored";     // the Linears that `include` leaves out
-  bool prefill_only = false;              // steps of one token a sequence keep activations
+  std::string_view mixture = "";  // of llama.cpp: more bits for some tensors (models/mixture.h)
+  bool prefill_only = false;      // steps of one token a sequence keep activations
   constexpr bool operator==(const MethodScope&) const = default;
 };
 
@@ -29,6 +31,8 @@ struct Method {
   MethodScope scope;
   std::string_view tool;  // whose name it is; "" for our own
   std::string note;       // what the user should know, or ""
+  Preparation prepare = {};
+  int32_t iterations = 0;  // of the quantizer (QuantizeContext); 0: its own number
 };
 
 // Error for an unknown name, with suggestions, and for a name of which nothing was ever implemented
@@ -43,17 +47,18 @@ Method parse_one_format(std::string_view text);
 // rule, whatever tool the name is of.
 Format parse_cache_name(std::string_view text);
 
-// "int8-sbf16+int8 by torchao-0.9.0"; round to nearest is not mentioned.
+// "int8-sbf16+int8 by torchao-0.9.0", "int4 by awq and hqq"; round to nearest is not mentioned.
 std::string description(const Method& method);
 
 // One name or a family of them: {n} is a number of bits, {g} a group size (None, -1 or 0: a row),
-// {p} a number that does not matter, {*} the rest of the name.
+// {p} a number that does not matter, {*} the rest of the name (autoround_name.h reads one).
 struct MethodRow {
   std::string_view pattern;
   std::string_view formats;         // names with {n} and {g} (as g64, row); "": see the note
   std::string_view quantizer = "";  // "": rtn
   std::string_view note = "";       // without formats: why not, and what to use instead
   MethodScope scope = {};
+  Preparation prepare = {};
 };
 
 struct MethodGroup {

@@ -51,18 +51,29 @@ constexpr std::string_view kGemliteBits =
     "torchao's gemlite has 4 bits in groups (gemlite-4-64-wo) and 8 with one scale a row "
     "(gemlite-8-None-wo); of other widths there are int1 to int7, as int2-g64";
 constexpr std::string_view kAwq =
-    "AWQ scales channels by what a calibration text shows; this name carries none. `lowbit "
-    "quantize --format int4-asym --scaling awq --calibration TEXT` does it; so does a checkpoint "
-    "that was made with AWQ, or int4wo-128-hqq, which needs no text";
+    "columns are scaled by what layers read on a text: needs --calibration TEXT; torchao takes the "
+    "first page of wikitext";
+constexpr std::string_view kAwqNames =
+    "AWQ is named with a type and a group size: awq-uint4-64 (asymmetric, uint1 to uint8), "
+    "awq-int4-128 (symmetric), awq-uint4-64-hqq; of any other format, --prepare awq";
+constexpr Preparation kScaled = {.awq = true};
 constexpr std::string_view kAutoround =
-    "AutoRound trains its rounding on a calibration text and is not implemented; use "
-    "int4wo-128-hqq, "
-    "or a checkpoint made with it";
+    "learns rounding and clipping of each Linear, by ||(W - Q) X||^2, where AutoRound learns a "
+    "block "
+    "of layers at a time; needs --calibration TEXT. The fields: device, 1 for the head too, "
+    "iterations (200), group size (128), then batch size, sequence length, samples, steps a "
+    "gradient and compile, which have no effect here";
 constexpr std::string_view kSpinquant =
-    "SpinQuant rotates the weights before another method quantizes them; rotations are not "
-    "implemented, use the other method alone, or int4-g32 instead of int4-g128";
+    "R1 (residual stream) and R2 (values of each head) are folded into the weights, norms too; "
+    "Hadamard with random signs, as torchao has it, nothing is learned. R4, which torchao adds "
+    "before down, needs a kernel while the model runs and is left out. spinquant-NAME and "
+    "NAME-spinquant quantize the rotated weights by another name; a tied head becomes a tensor of "
+    "its own";
 constexpr std::string_view kCodebook =
-    "codes of a learned codebook are no format here; use int4-g64 (4.5 bits) or int3-g64";
+    "16 numbers for each tensor by k-means, each weight counting as its scale squared; torchao "
+    "scales a group by its largest number, sign and all, and lets all weights count the same";
+constexpr std::string_view kLut =
+    "tables of numbers for groups of rows are no format here; codebook has one of 16 for a tensor";
 constexpr std::string_view kFbgemm =
     "no version of the harness ever did anything for this name, its help only mentions it; "
     "int4wo-128 is what it would have been";
@@ -170,10 +181,15 @@ constexpr MethodRow kTorchao[] = {
     {"mxfp4_cutlass", "mxfp4+mxfp4", kAo18},
     {"mxfp4_emulated", "mxfp4+mxfp4", kAo18},
     {"autoquant{*}", "", "", kAutoquant},
-    {"awq{*}", "", "", kAwq},
-    {"autoround{*}", "", "", kAutoround},
-    {"spinquant{*}", "", "", kSpinquant},
-    {"codebook{*}", "", "", kCodebook},
+    {"awq-uint4-{g}", "int4-{g}", kAo9, kAwq, {}, kScaled},
+    {"awq-uint8-{g}", "int8-{g}-asym-sbf16", kAo9, kAwq, {}, kScaled},
+    {"awq-uint{n}-{g}", "int{n}-{g}-asym", kAo9, kAwq, {}, kScaled},
+    {"awq-uint{n}-{g}-hqq", "int{n}-{g}-fzero-sbf16", kHqq, kAwq, {}, kScaled},
+    {"awq-int{n}-{g}", "int{n}-{g}-sym", "", kAwq, {}, kScaled},
+    {"awq{*}", "", "", kAwqNames},
+    {"autoround{*}", "int4-g128", "autoround", kAutoround, kNotHead},
+    {"spinquant", "bf16", "", kSpinquant, {}, {.rotate = true}},
+    {"codebook", "codebook", "", kCodebook},
     {"fbgemm-int4{*}", "", "", kFbgemm},
 };
 
@@ -220,9 +236,14 @@ constexpr MethodRow kTorchaoConfigs[] = {
     {"FPXWeightOnlyConfig", "fp6-sbf16", kAo9, "(3, 2); it left torchao after 0.9.0"},
     {"UIntXWeightOnlyConfig-int{n}-{g}", "int{n}-{g}-asym-sbf16", kAo9,
      "it left torchao after 0.9.0"},
-    {"AWQConfig", "", "", kAwq},
-    {"CodebookWeightOnlyConfig", "", "", kCodebook},
-    {"GroupwiseLutWeightConfig", "", "", kCodebook},
+    {"AWQConfig",
+     "int4-g128",
+     kAo18,
+     "its base is an argument there, this is Int4WeightOnlyConfig; needs --calibration TEXT",
+     {},
+     kScaled},
+    {"CodebookWeightOnlyConfig", "codebook", "", kCodebook},
+    {"GroupwiseLutWeightConfig", "", "", kLut},
 };
 
 constexpr std::string_view kNvfp4Of06 =
@@ -266,14 +287,12 @@ constexpr MethodRow kGemliteHelpers[] = {
     {"A8W158_INT_dynamic", "ternary+int8", "", kTernary},
 };
 
-constexpr std::string_view kQ2 =
-    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, q2_k";
-constexpr std::string_view kQ3 =
-    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, q3_k";
-constexpr std::string_view kQ4 =
-    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, q4_k";
-constexpr std::string_view kQ5 =
-    "a mixture that llama-quantize makes: load its .gguf as it is; to quantize here, q5_k";
+constexpr std::string_view kMixture =
+    "llama-quantize's rules for which tensors get more bits; scales without its search, so a .gguf "
+    "that it made loses less";
+constexpr MethodScope mixture(std::string_view name) {
+  return {.embedding = "same", .mixture = name};
+}
 constexpr std::string_view kIqText =
     "llama.cpp's IQ types are codebooks, which are no format here; use int2-g64, int3-g64 or "
     "int4-g64";
@@ -289,14 +308,14 @@ constexpr MethodRow kLlamaCpp[] = {
     {"Q4_0", "q4_0", kGguf},
     {"TQ2_0", "tq2_0", kGguf},
     {"TQ1_0", "tq1_0", kGguf},
-    {"Q2_K_S", "", "", kQ2},
-    {"Q3_K_S", "", "", kQ3},
-    {"Q3_K_M", "", "", kQ3},
-    {"Q3_K_L", "", "", kQ3},
-    {"Q4_K_S", "", "", kQ4},
-    {"Q4_K_M", "", "", kQ4},
-    {"Q5_K_S", "", "", kQ5},
-    {"Q5_K_M", "", "", kQ5},
+    {"Q2_K_S", "q2_k", "", kMixture, mixture("Q2_K_S")},
+    {"Q3_K_S", "q3_k", "", kMixture, mixture("Q3_K_S")},
+    {"Q3_K_M", "q3_k", "", kMixture, mixture("Q3_K_M")},
+    {"Q3_K_L", "q3_k", "", kMixture, mixture("Q3_K_L")},
+    {"Q4_K_S", "q4_k", "", kMixture, mixture("Q4_K_S")},
+    {"Q4_K_M", "q4_k", "", kMixture, mixture("Q4_K_M")},
+    {"Q5_K_S", "q5_k", "", kMixture, mixture("Q5_K_S")},
+    {"Q5_K_M", "q5_k", "", kMixture, mixture("Q5_K_M")},
     {"MXFP4_MOE", "mxfp4", "", "its other tensors are Q8_0 there"},
     {"IQ{*}", "", "", kIqText},
     {"COPY", "", "", "without a format a model runs as it is stored"},

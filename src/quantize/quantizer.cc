@@ -23,6 +23,8 @@ constexpr Quantizer kQuantizers[] = {
      quantize_gptq_search, levels_refuse},
     {"gptq-order", "gptq-mse, grids first, then columns by falling mean square", Needs::kHessian,
      quantize_gptq_order, levels_refuse},
+    {"autoround", "rounding and clipping learned from the error of the outputs", Needs::kHessian,
+     quantize_autoround, autoround_refuses},
     {"torchao-0.9.0", "as torchao 0.9.0, in the type that scales are stored in", Needs::kNothing,
      quantize_torchao_0_9_0, torchao_0_9_0_refuses},
     {"torchao-0.18.0", "as torchao 0.18.0 does on bf16 weights", Needs::kNothing,

@@ -24,6 +24,7 @@ struct InputStats {
 struct QuantizeContext {
   std::string tensor;                  // for messages
   const InputStats* inputs = nullptr;  // of this tensor; null without calibration
+  int32_t iterations = 0;              // of a quantizer that takes steps; 0: its own number
 };
 
 // What a quantizer cannot do without.
@@ -79,6 +80,12 @@ QTensor quantize_gptq_search(const QTensor& source, const Format& target,
 QTensor quantize_gptq_order(const QTensor& source, const Format& target,
                             const QuantizeContext& context);
 
+// AutoRound by Linear (autoround.cc): rounding and clipping learned in `iterations` steps, never
+// worse than round to nearest by the error of the outputs.
+inline constexpr int32_t kAutoroundIterations = 200;
+QTensor quantize_autoround(const QTensor& source, const Format& target,
+                           const QuantizeContext& context);
+
 // What other tools make of it, bit by bit, arithmetic type included: see their files. Error for a
 // format that the tool does not have.
 QTensor quantize_torchao_0_9_0(const QTensor& source, const Format& target,
@@ -102,7 +109,9 @@ inline bool just_converts(const QTensor& source, const Format& target) {
 // For quantizers that treat every block alone: encode_rows over all rows, split over threads.
 QTensor quantize_blocks(const QTensor& source, const Format& target, const std::string& tensor,
                         const RowOptions& options);
-// For quantizers: every row of a format of ScaleRule::kLevels.
+// For quantizers: every row of a format of ScaleRule::kLevels; of Outer::kTable, the numbers and
+// the codes by k-means (codebook.cc).
+QTensor quantize_codebook(const QTensor& source, const Format& target, const std::string& tensor);
 QTensor quantize_levels(const QTensor& source, const Format& target, const std::string& tensor);
 // For quantizers: max |w| of the finite numbers; the others are for whoever reads their row.
 float largest_magnitude(const QTensor& source);
@@ -117,6 +126,7 @@ void check_takes(const Format& target, int64_t n, int64_t k, const std::string& 
 // The refusals of those that do not make every format; `run` throws the same.
 std::string levels_refuse(const Format& target);  // of those that choose scales block by block
 std::string hqq_refuses(const Format& target);
+std::string autoround_refuses(const Format& target);
 std::string hqq_release_refuses(const Format& target);
 std::string torchao_0_9_0_refuses(const Format& target);
 std::string torchao_0_18_0_refuses(const Format& target);

@@ -13,6 +13,7 @@ constexpr LinearKernel kKernels[] = {
      .weights = any_format,
      .activations = any_format,
      .u_acc = 0x1p-53,
+     .tables = true,
      .launch = ref::linear},
 };
 

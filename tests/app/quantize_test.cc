@@ -125,6 +125,71 @@ TEST(Quantize, GgufFilesBecomeFoldersWithTheirTokenizer) {
   EXPECT_EQ(text, generate(gguf, {"--format", "int8"}));
 }
 
+// One text, one result: from a folder, at load, by the suite's flag, and spelled out.
+TEST(Quantize, AwqByItsNameIsTheSameEverywhere) {
+  const TempFolder temp;
+  const std::string model = kSource + "/tests/golden/gguf/q4_0-untied-spm.gguf";
+  const std::string text = temp.write("text.txt", "a b a c a b d a a b c a d b a c b a d c a b");
+  const auto generate = [&](std::vector<std::string> args) {
+    args.insert(args.begin(), "generate");
+    for (const char* more : {"--prompt", "a b", "--device", "ref"}) args.emplace_back(more);
+    const Outcome run = run_here(args);
+    EXPECT_EQ(run.code, 0) << run.err;
+    return run.out;
+  };
+  const auto by_load = [&](const std::vector<std::string>& format) {
+    std::vector<std::string> args = {"--model",          model, "--calibration", text,
+                                     "--max-new-tokens", "12"};
+    args.insert(args.end(), format.begin(), format.end());
+    return generate(args);
+  };
+  const std::string named = by_load({"--format", "awq-uint2-32"});
+  EXPECT_EQ(named, by_load({"--format", "uintx-2-32", "--prepare", "awq"}));
+  EXPECT_NE(named,
+            generate({"--model", model, "--max-new-tokens", "12", "--format", "uintx-2-32"}));
+  const std::string out = temp.path() + "/q";
+  ASSERT_EQ(
+      run_here({"quantize", model, "--format", "awq-uint2-32", "--calibration", text, "--out", out})
+          .code,
+      0);
+  EXPECT_EQ(named, generate({"--model", out, "--max-new-tokens", "12"}));
+  const std::string harness =
+      generate({"--checkpoint_path", model, "-q", "awq-uint2-32", "--calibration", text,
+                "--num_samples", "1", "--max_new_tokens", "12", "--temperature", "0"});
+  EXPECT_TRUE(contains(harness, "quant: awq-uint2-32")) << harness;
+  const Outcome bench =
+      run_here({"bench", "model=" + model, "format=awq-uint2-32", "calibration=" + text,
+                "prompt_tokens=2", "new_tokens=2", "quality=none"});
+  EXPECT_EQ(bench.code, 0) << bench.out << bench.err;
+}
+
+// A rotated folder has a head of its own and says what a load would have made.
+TEST(Quantize, SpinquantFoldersAreWhatALoadMakes) {
+  const TempFolder temp;
+  const std::string out = temp.path() + "/q";
+  const char* format = "spinquant-int4-g32";
+  ASSERT_EQ(run_here({"quantize", kTied, "--format", format, "--out", out}).code, 0);
+  EXPECT_EQ(ids_of(out), ids_of(kTied, {"--format", format}));
+  EXPECT_EQ(ids_of(out), ids_of(kTied, {"--format", "int4-g32", "--prepare", "spinquant"}));
+  EXPECT_NE(ids_of(out), ids_of(kTied, {"--format", "int2-g32"}));
+  const auto written = open_checkpoint(out);
+  EXPECT_FALSE(written->config().boolean_or("tie_word_embeddings", true));
+  EXPECT_TRUE(written->has("lm_head.weight"));
+}
+
+TEST(Quantize, MixturesSayWhichLayersGotWhat) {
+  const TempFolder temp;
+  const Outcome run = run_here({"quantize", kModel, "--format", "Q4_K_M", "--out",
+                                temp.path() + "/q"});  // rows of 128 and 64: no super-block
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_TRUE(
+      contains(run.out, "formats     q5_0: down of layer 0; embedding; gate of layers 0-1; k of "))
+      << run.out;
+  EXPECT_TRUE(contains(run.out, "formats     q8_0: down of layer 1; head; v of layer 1"))
+      << run.out;
+  EXPECT_EQ(ids_of(temp.path() + "/q"), ids_of(kModel, {"--format", "Q4_K_M"}));
+}
+
 TEST(Quantize, WhatWasQuantizedBeforeIsSaidAndKept) {
   const TempFolder temp;
   const std::string first = temp.path() + "/first", second = temp.path() + "/second";

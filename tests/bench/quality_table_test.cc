@@ -8,7 +8,6 @@
 #include <fstream>
 
 #include "base/check.h"
-#include "base/file.h"
 #include "cpu/backend.h"
 #include "load/embedded.h"
 
@@ -223,20 +222,6 @@ TEST_F(QualityRun, BadNamesAreErrorsAtOnce) {
   config.tokens = 0;
   config.text = "";
   EXPECT_THROW(measure_quality(config, cpu_backend()), Error);
-}
-
-// Every family that something can quantize to is in the file that makes the published table.
-TEST(QualityConfig, TheFileOfEveryFormatHasThemAll) {
-  const std::string text(
-      map_file(std::string(LB_SOURCE_DIR) + "/configs/quality/every-format.yaml").text());
-  for (const FormatRow& row : kFormats) {
-    if (!row.params.weights || row.name == "f32") continue;
-    const std::string name(row.name);
-    const bool there = text.find(name + ",") != std::string::npos ||
-                       text.find(name + "-") != std::string::npos ||
-                       text.find(name + "]") != std::string::npos;
-    EXPECT_TRUE(there) << name;
-  }
 }
 
 }  // namespace

@@ -89,6 +89,7 @@ TEST(Methods, OfTheTorchaoHarness) {
       {"marlin+semi-structured", "int4-g128-sym-sf16-24 by torchao-0.9.0"},
       {"marlin_qqq", "qqq+int8 by torchao-0.9.0"},
       {"marlin_qqq-row", "qqq-row+int8 by torchao-0.9.0"},
+      {"torchao:codebook", "codebook"},
       {"torchao:fp6", "fp6-sbf16 by torchao-0.9.0"},
       {"embed-int8wo", "bf16 by torchao-0.9.0"},
       {"uintx-1-64", "int1-asym by torchao-0.9.0"},
@@ -136,6 +137,45 @@ TEST(Methods, OfTheTorchaoHarness) {
   EXPECT_EQ(parse_method("sparse-marlin").scope.include, "");
 }
 
+TEST(Methods, OfTheTorchaoHarnessThatPrepareTheWeights) {
+  constexpr Meaning kNames[] = {
+      {"awq-uint4-64", "int4 by awq and torchao-0.9.0"},
+      {"awq-uint4-128-hqq", "int4-g128 by awq and hqq-0.2.8"},
+      {"awq-uint3-32", "int3-g32-asym by awq and torchao-0.9.0"},
+      {"awq-uint8-64", "int8-g64-asym-sbf16 by awq and torchao-0.9.0"},
+      {"awq-int4-128", "int4-g128-sym by awq"},
+      {"spinquant", "bf16 by spinquant"},
+      {"int4wo-64-spinquant", "int4 by spinquant and torchao-0.9.0"},
+      {"spinquant-int8dq", "int8-sbf16+int8 by spinquant and torchao-0.9.0"},
+      {"spinquant + int4-row+int8", "int4-row+int8 by spinquant"},
+      {"awq-uint4-64-spinquant", "int4 by spinquant+awq and torchao-0.9.0"},
+      {"baseline+bsr-0.9-64", "bf16 by bsr-0.9-64"},
+      {"int8wo + bsr-0.5-32", "int8-sbf16 by bsr-0.5-32 and torchao-0.9.0"},
+      {"int4-row+int8+bsr-0.5-32", "int4-row+int8 by bsr-0.5-32"},
+  };
+  expect_meanings(kNames, "torchao 0.9.0");
+  EXPECT_TRUE(parse_method("awq-int4-128").prepare.awq);
+  EXPECT_TRUE(parse_method("spinquant-int8dq").prepare.rotate);
+  EXPECT_EQ(parse_method("int8wo+bsr-0.5-32").prepare.prune, (BlockSparsity{0.5, 32}));
+  EXPECT_NE(parse_method("int8wo+bsr-0.5-32").note.find("no kernel here skips"), std::string::npos);
+}
+
+TEST(Methods, AutoroundReadsTheFieldsOfTheHarness) {
+  const Method plain = parse_method("autoround");
+  EXPECT_EQ(description(plain), "int4-g128 by autoround");
+  EXPECT_EQ(plain.iterations, 0);
+  EXPECT_EQ(plain.scope.head, "bf16");
+  EXPECT_NE(plain.note.find("--calibration"), std::string::npos);
+  const Method all = parse_method("autoround-cuda-1-50-64-8-2048-128-1-0");
+  EXPECT_EQ(description(all), "int4 by autoround");
+  EXPECT_EQ(all.iterations, 50);
+  EXPECT_EQ(all.scope.head, "same");
+  for (const char* field : {"No effect here: device, batch_size, seqlen, nsamples"}) {
+    EXPECT_NE(all.note.find(field), std::string::npos) << all.note;
+  }
+  EXPECT_EQ(parse_method("autoround-cpu-0-7").iterations, 7);
+}
+
 TEST(Methods, OfTheTorchaoConfigs) {
   constexpr Meaning kNames[] = {
       {"Int8WeightOnlyConfig", "int8 by torchao-0.18.0"},
@@ -163,6 +203,8 @@ TEST(Methods, OfTheTorchaoConfigs) {
       {"NVFP4WeightOnly", "nvfp4 by torchao-0.18.0"},
       {"FPXWeightOnlyConfig", "fp6-sbf16 by torchao-0.9.0"},
       {"UIntxWeightOnlyConfig", "int4-rzero-sf16 by hqq-0.2.8"},
+      {"CodebookWeightOnlyConfig", "codebook"},
+      {"AWQConfig", "int4-g128 by awq and torchao-0.18.0"},
   };
   expect_meanings(kNames, "config classes");
 }
@@ -211,6 +253,14 @@ TEST(Methods, OfLlamaCpp) {
       {"TQ2_0", "tq2_0 by gguf-0.19.0"},
       {"TQ1_0", "tq1_0 by gguf-0.19.0"},
       {"MXFP4_MOE", "mxfp4"},
+      {"Q2_K_S", "q2_k, more bits for some tensors"},
+      {"Q3_K_S", "q3_k, more bits for some tensors"},
+      {"Q3_K_M", "q3_k, more bits for some tensors"},
+      {"Q3_K_L", "q3_k, more bits for some tensors"},
+      {"Q4_K_S", "q4_k, more bits for some tensors"},
+      {"Q4_K_M", "q4_k, more bits for some tensors"},
+      {"Q5_K_S", "q5_k, more bits for some tensors"},
+      {"Q5_K_M", "q5_k, more bits for some tensors"},
   };
   expect_meanings(kNames, "llama.cpp");
   for (const char* name : {"Q6_K", "Q5_K", "Q4_K", "Q3_K", "Q2_K", "MXFP4", "NVFP4"}) {
@@ -234,37 +284,35 @@ TEST(Methods, NamesWithoutAnImplementationSayWhy) {
       {"autoquant_v2", {"timed candidates"}},
       {"autoquant_v2-int4", {"timed candidates"}},
       {"autoquant_v2-all", {"timed candidates"}},
-      {"awq-uint4-64", {"calibration", "int4wo-128-hqq"}},
-      {"awq-uint4-64-hqq", {"calibration"}},
-      {"autoround", {"calibration", "int4wo-128-hqq"}},
-      {"autoround-cuda-1", {"calibration"}},
-      {"spinquant", {"rotat", "int4-g32"}},
-      {"codebook", {"codebook", "int4-g64"}},
-      {"codebook-4-64", {"codebook"}},
+      {"awq-float8-64", {"awq-uint4-64", "awq-int4-128"}},
+      {"awq-uint9-64", {"awq-uint4-64"}},
+      {"awq-uint4", {"awq-uint4-64", "--prepare awq"}},
+      {"autoround-cuda-2", {"quant_lm_head: `2` must be 0 to 1", "autoround-cuda-0-200"}},
+      {"autoround-cuda-0-0", {"iters: `0` must be 1 to"}},
+      {"autoround-cuda-0-200-48", {"power of two"}},
+      {"autoround-cuda-0-200-64-x", {"batch_size: `x`"}},
+      {"autoround-cuda-0-1-64-8-2048-128-1-0-7", {"<grad_acc_steps>"}},
+      {"autoround-", {"device: is empty"}},
+      {"autoroundx", {"write autoround, or autoround-<device>"}},
+      {"GroupwiseLutWeightConfig", {"codebook has one"}},
       {"fbgemm-int4-128", {"help only mentions it", "int4wo-128"}},
       {"marlin", {"sparse-marlin", "marlin_qqq"}},
       {"gemlite-8-64-wo", {"one scale a row", "gemlite-8-None-wo"}},
       {"gemlite-2-64-wo", {"4 bits in groups", "int2-g64"}},
       {"gemlite-32-2-64", {"4 bits in groups"}},
       {"gemlitewo-2-64", {"4 bits in groups"}},
-      {"awq", {"--scaling awq --calibration", "int4wo-128-hqq"}},
+      {"awq", {"awq-uint4-64", "--prepare awq"}},
       {"float8wo+semi-structured", {"2:4 goes with int8dq"}},
-      {"baseline+bsr-0.9-64", {"block-sparse"}},
-      {"baseline+block", {"block-sparse"}},
+      {"baseline+block", {"baseline+bsr-0.9-64"}},
+      {"baseline+bsr-1-64", {"above 0 and below 1"}},
+      {"baseline+bsr-0.9-1", {"block must be 2 to 1024"}},
+      {"int8wo+bsr-0.9", {"write bsr-<level>-<block>"}},
       {"Int8StaticActivationInt8WeightConfig", {"calibration"}},
       {"A16Wn_HQQ_INT", {"A16W4_HQQ_INT"}},
       {"A16Wn_MXFP", {"A16W4_MXFP"}},
       {"A8Wn_HQQ_INT_dynamic", {"A8W4_HQQ_INT_dynamic"}},
       {"A8Wn_MXFP_dynamic", {"A8W8_MXFP_dynamic"}},
       {"A8W8_INT8_dynamic(block_quant=True)", {"int8-g128"}},
-      {"Q2_K_S", {"llama-quantize", ".gguf", "q2_k"}},
-      {"Q3_K_S", {"q3_k"}},
-      {"Q3_K_M", {"q3_k"}},
-      {"Q3_K_L", {"q3_k"}},
-      {"Q4_K_S", {"q4_k"}},
-      {"Q4_K_M", {"llama-quantize", ".gguf", "q4_k"}},
-      {"Q5_K_S", {"q5_k"}},
-      {"Q5_K_M", {"q5_k"}},
       {"IQ1_S", {"codebooks"}},
       {"IQ2_XXS", {"codebooks"}},
       {"IQ4_NL", {"codebooks"}},
@@ -306,7 +354,10 @@ TEST(Methods, EveryRowOfTheTableResolvesOrHasAReason) {
       EXPECT_EQ(row.formats.empty() && row.note.empty(), false) << row.pattern;
       std::string name(row.pattern);
       const std::pair<std::string, std::string> kExamples[] = {
-          {"{n}", "4"}, {"{g}", "64"}, {"{p}", "32"}, {"{*}", "x"}};
+          {"{n}", "4"},
+          {"{g}", "64"},
+          {"{p}", "32"},
+          {"{*}", row.quantizer == "autoround" ? "" : "x"}};
       for (const auto& [placeholder, example] : kExamples) {
         const size_t at = name.find(placeholder);
         if (at != std::string::npos) name.replace(at, placeholder.size(), example);
@@ -328,6 +379,9 @@ TEST(Methods, APlaceForOneFormatTakesNamesThatMeanOne) {
       {"int8+int8", "write int8"},
       {"marlin+semi", "write int4-g128-sym-sf16-24"},
       {"embed-int8wo", "write int8-g64-sbf16"},
+      {"Q4_K_M", "write q4_k"},
+      {"awq-uint4-64", "write int4, and --prepare awq beside it"},
+      {"int8wo-spinquant", "write int8-sbf16, and --prepare spinquant"},
   };
   for (const auto& [name, part] : kRows) {
     try {
@@ -349,6 +403,9 @@ TEST(Methods, UnknownNamesAreErrorsWithSuggestions) {
       {"A16W4_HQQ_IN", "`A16W4_HQQ_INT`"},
       {"", "unknown format ``"},
       {"int4wo-48", "power of two"},
+      {"codebook-4-64", "unknown parameter `-4`; codebook takes -g8 to -g256"},
+      {"codebook+codebook", "cannot hold activations"},
+      {"spinquant-int44", "unknown format `int44`"},
       {"uintx-9-64", "did you mean `uintx-8-64` or `uintx-4-64`"},
       {"torchao_exp:bf16_int1", "torchao_exp has no method `bf16_int1`"},
       {"toarchao:fp6", "unknown tool `toarchao`, did you mean `torchao`"},

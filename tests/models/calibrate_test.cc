@@ -165,6 +165,43 @@ class Embedded : public testing::Test {
   std::vector<int32_t> tokens_;
 };
 
+// Rows are learned one by one, so that some of each tensor say what all do.
+TEST_F(Embedded, AutoroundHasNoLayerWorseThanRoundToNearest) {
+  constexpr int64_t kRows = 4;
+  constexpr int32_t kSteps = 12;
+  const Format format = parse_format("int4-g64");
+  Calibration calibration(*loaded_.model, cpu(), seen(),
+                          {.ctx = kCtx, .bos = kBos, .hessians = true});
+  double all_rtn = 0, all_autoround = 0;
+  for (const TensorUse& use : loaded_.model->tensors()) {
+    if (use.role != TensorRole::kLinear) continue;
+    const QTensor w = slice_rows(loaded_.checkpoint->tensor(use.tensor, use.n, use.k), 0, kRows);
+    const InputStats* stats = calibration.find(use.tensor);
+    ASSERT_TRUE(stats) << use.tensor;
+    const auto error = [&](const QTensor& q) {
+      const std::vector<float> before = decode_rows(w), after = decode_rows(q);
+      double sum = 0;
+      for (int64_t r = 0; r < kRows; ++r) {
+        for (int64_t i = 0; i < w.k; ++i) {
+          double slope = 0;
+          for (int64_t j = 0; j < w.k; ++j) {
+            slope += double{before[r * w.k + j] - after[r * w.k + j]} * stats->hessian[i * w.k + j];
+          }
+          sum += double{before[r * w.k + i] - after[r * w.k + i]} * slope;
+        }
+      }
+      return sum;
+    };
+    const QuantizeContext context = {use.tensor, stats, kSteps};
+    const double rtn = error(quantize_rtn(w, format, context));
+    const double autoround = error(quantize_autoround(w, format, context));
+    EXPECT_LE(autoround, rtn) << use.tensor;
+    all_rtn += rtn;
+    all_autoround += autoround;
+  }
+  EXPECT_LT(all_autoround, 0.8 * all_rtn);
+}
+
 #ifdef LB_SANITIZED  // half a minute for each
 constexpr const char* kCloser[] = {"gptq-order"};
 #else
