@@ -34,8 +34,9 @@ BYTES = ("dram__bytes_read.sum", "dram__bytes_write.sum")
 # Instructions of the tensor cores, with the operations of one: m16n8k16 of f16 or bf16, m16n8k32 of int8.
 INSTRUCTIONS = {"sm__inst_executed_pipe_tensor_op_hmma.sum": 2 * 16 * 8 * 16,
                 "sm__inst_executed_pipe_tensor_op_imma.sum": 2 * 16 * 8 * 32}
-# Kernels that multiply every code with two digits of x do each product twice (docs/architecture.md).
-PRODUCTS = {"cuda.fixed.": 2, "cuda.tiles.": 1}
+# Kernels that multiply every code with two digits of x, or with two bf16 whose sum it is, do each product
+# twice (docs/architecture.md). The first that a name begins with.
+PRODUCTS = {"cuda.fixed.": 2, "cuda.tiles.bf16": 2, "cuda.tiles.": 1}
 
 
 # ---- pure parts ---------------------------------------------------------------------------------

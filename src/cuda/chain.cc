@@ -26,9 +26,7 @@ struct Range {
 };
 bool overlap(const Range& a, const Range& b) { return a.first < b.last && b.first < a.last; }
 
-int32_t width_of_y(const LinearArgs& l) {
-  return l.epilogue == Epilogue::kSiluMul ? l.n / 2 : l.n;
-}
+int32_t width_of_y(const LinearArgs& l) { return l.epilogue == Epilogue::kSiluMul ? l.n / 2 : l.n; }
 Range x_of(const ChainedLinear& op) {
   const LinearArgs& l = op.tile.linear;
   const auto first = reinterpret_cast<uintptr_t>(l.x.data);
@@ -38,8 +36,7 @@ Range x_of(const ChainedLinear& op) {
 Range y_of(const ChainedLinear& op) {
   const LinearArgs& l = op.tile.linear;
   const auto first = reinterpret_cast<uintptr_t>(l.y);
-  return {first,
-          first + static_cast<uintptr_t>((l.m - 1) * l.ldy + width_of_y(l)) * sizeof(float)};
+  return {first, first + static_cast<uintptr_t>((l.m - 1) * l.ldy + width_of_y(l)) * sizeof(float)};
 }
 // Whether the same CTA makes every number that both write.
 bool same_rows(const ChainedLinear& a, const ChainedLinear& b) {
@@ -108,18 +105,18 @@ void plan_waits(std::span<ChainedLinear> ops, int ctas) {
     }
     bool apart = true;  // from what the ops before read and write
     for (size_t j = since; j < i; ++j) {
-      const bool finished = writer && (writer == &ops[j] ||
-                                       (writer > &ops[j] && writer->tile.shape.tiles >= ctas));
+      const bool finished =
+          writer && (writer == &ops[j] || (writer > &ops[j] && writer->tile.shape.tiles >= ctas));
       const bool read = ops[j].wait != Wait::kMail && !finished && overlap(y_of(op), x_of(ops[j]));
       const bool written = !same_rows(op, ops[j]) && overlap(y_of(op), y_of(ops[j]));
       apart = apart && !read && !written;
     }
     // Tokens are prepared in one place for all ops.
     const bool in_turn = !op.tile.prepared.x || i == 0 || (writer && writer == &ops[i - 1]);
-    op.wait = !apart || !in_turn                   ? Wait::kAll
-              : !writer                            ? Wait::kNothing
+    op.wait = !apart || !in_turn             ? Wait::kAll
+              : !writer                      ? Wait::kNothing
               : receive(op, *writer, places) ? Wait::kMail
-                                                   : Wait::kAll;
+                                             : Wait::kAll;
     if (op.wait == Wait::kAll) since = i;
   }
 }

@@ -269,19 +269,21 @@ static __device__ __noinline__ float stage_any(const LinearArgs& a, int t, Token
 // what its sums have to be multiplied with. `mail`: where the token is posted, if it is (only plain
 // numbers are). Not synchronised afterwards.
 template <XTerms kX>
-__device__ float stage_token(const LinearArgs& a, int sums_per_unit, int t, int units,
-                             StageMemory& shared, const StagedX& out, const float* mail) {
+__device__ float stage_token(const TileArgs& tiles, int t, StageMemory& shared, const StagedX& out,
+                             const float* mail) {
+  const LinearArgs& a = tiles.linear;
+  const int units = tiles.shape.blocks * tiles.shape.units;
   const auto aligned = [](const float* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; };
   const float* row = static_cast<const float*>(a.x.data) + t * a.x.ld;
   const bool plain = a.x.code == Code::kF32 && a.x.scale == Scale::kNone && a.k % 4 == 0 &&
                      aligned(row) && aligned(a.norm_weight);
-  const TokenIn in = {row, mail, a.norm_weight, a.norm_eps,
-                      a.k, units * kUnit, a.x.scale != Scale::kNone};
+  const TokenIn in = {
+      row, mail, a.norm_weight, a.norm_eps, a.k, units * kUnit, a.x.scale != Scale::kNone};
   const TokenOut to = {out.x + int64_t{t} * out.row_halves,
                        int64_t{a.m} * out.row_halves,
                        out.sums + t,
                        out.pitch,
-                       sums_per_unit,
+                       tiles.sums_per_unit,
                        1};
   if (plain && in.columns <= 2 * kColumnsAtOnce) return stage_plain<kX, 2>(in, to, &shared);
   if (plain && in.columns <= 7 * kColumnsAtOnce) return stage_plain<kX, 7>(in, to, &shared);

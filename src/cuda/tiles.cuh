@@ -90,9 +90,10 @@ struct YMail {
 
 // Sums over parts, in order; scales of rows, bias, epilogue. `first`: the terms of the first output
 // of this thread.
-__device__ inline void finish(const TileArgs& a, float code_factor, const float* token_scale,
-                              const float* partial, const Outputs& outputs,
-                              const OutputTerms& first, const YMail& mail) {
+__device__ inline void finish(const Outputs& outputs, const OutputTerms& first,
+                              const float* partial, float code_factor, const float* token_scale,
+                              const YMail& mail) {
+  const TileArgs& a = outputs.a;
   const LinearArgs& l = a.linear;
   const bool silu_mul = l.epilogue == Epilogue::kSiluMul;
   const int begin = threadIdx.x / kTileRows;
@@ -108,7 +109,7 @@ __device__ inline void finish(const TileArgs& a, float code_factor, const float*
       v[up] = row_sum(a, partial, i / l.m, o.t, o.row + 8 * up) * code_factor * token_scale[o.t];
       v[up] = v[up] * terms.factor[up] + terms.bias[up];
     }
-    const float y = silu_mul ? silu(v[0]) * v[1]
+    const float y = silu_mul                       ? silu(v[0]) * v[1]
                     : l.epilogue == Epilogue::kAdd ? terms.old + v[0]
                                                    : v[0];
     if (mail.places) post(mail.places + o.t * mail.row + o.n, y);
@@ -168,8 +169,7 @@ __device__ const float* bring_x(const TileArgs& a, const XSource& source, uint8_
     if (a.chunks > 1) return source.prepared_scales;  // multiply_tiles() waits for each
     async_wait<0>();
   } else {
-    const float scale = stage_token<W::kX>(a.linear, a.sums_per_unit, 0,
-                                           a.shape.blocks * a.shape.units, stage_memory, x, source.mail);
+    const float scale = stage_token<W::kX>(a, 0, stage_memory, x, source.mail);
     if (threadIdx.x == 0) *own_scale = scale;
   }
   __syncthreads();
@@ -220,7 +220,7 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_me
     products.store(partial + slot * a.linear.m * kTileRows);
     if (round + 1 == a.rounds || round + 1 - flushed == a.flush_rounds) {
       __syncthreads();
-      finish(a, W::kFactor, token_scale, partial, Outputs(a, flushed, round + 1), terms, mail);
+      finish(Outputs(a, flushed, round + 1), terms, partial, W::kFactor, token_scale, mail);
       flushed = round + 1;
       if (flushed < a.rounds) __syncthreads();
     }
@@ -247,7 +247,8 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   uint8_t* x_memory = reinterpret_cast<uint8_t*>(partial) + a.partial_bytes;
   prefetch_constants(a);
   pdl_wait();
-  const float* scale = bring_x<W, kN>(a, {nullptr, a.prepared_scale}, x_memory, stage_memory, &own_scale);
+  const float* scale =
+      bring_x<W, kN>(a, {nullptr, a.prepared_scale}, x_memory, stage_memory, &own_scale);
   multiply_tiles<W, S, kN>(a, ring, x_memory, partial, scale, {});
 }
 
@@ -293,9 +294,7 @@ __device__ void prepare_tokens(const ChainedLinear& op, const Mail& mail,
 #pragma unroll 1
   for (int t = blockIdx.x; t < a.linear.m; t += gridDim.x) {
     const float* posted = op.wait == Wait::kMail ? mail.at(op.x_place + t * op.x_row) : nullptr;
-    const float scale = stage_token<W::kX>(a.linear, a.sums_per_unit, t,
-                                           a.shape.blocks * a.shape.units, stage_memory, a.prepared,
-                                           posted);
+    const float scale = stage_token<W::kX>(a, t, stage_memory, a.prepared, posted);
     __syncthreads();
     if (threadIdx.x == 0) post_after(mail.at(op.scales_place + t), scale);
   }

@@ -51,7 +51,7 @@ struct TileArgs {
 
 // Numbers on their way from CTA to CTA (mail.cuh).
 inline constexpr int32_t kMailPlaces = 1 << 18;  // of one launch
-inline constexpr int32_t kMostPosted = 14336;       // columns of an x
+inline constexpr int32_t kMostPosted = 14336;    // columns of an x
 struct MailArgs {
   float* places;         // [2, kMailPlaces]
   uint32_t* departures;  // of CTAs
@@ -67,9 +67,9 @@ enum class Wait : uint8_t {
 struct ChainedLinear {
   TileArgs tile;
   Wait wait;
-  int32_t x_place;       // of the mail, under kMail: row t is at x_place + t * x_row
+  int32_t x_place;  // of the mail, under kMail: row t is at x_place + t * x_row
   int32_t x_row;
-  int32_t y_place;       // [m, y_row] of the mail; -1 where nobody needs y from there
+  int32_t y_place;  // [m, y_row] of the mail; -1 where nobody needs y from there
   int32_t y_row;
   int32_t scales_place;  // [m]: of the prepared x
 };

@@ -17,8 +17,7 @@ __global__ void __launch_bounds__(kTileThreads) prepare_kernel(const __grid_cons
   prefetch_constants(a);
   pdl_wait();
   const int t = blockIdx.x;
-  const float scale = stage_token<kX>(a.linear, a.sums_per_unit, t, a.shape.blocks * a.shape.units,
-                                      memory, a.prepared, nullptr);
+  const float scale = stage_token<kX>(a, t, memory, a.prepared, nullptr);
   if (threadIdx.x == 0) a.prepared_scale[t] = scale;
 }
 

@@ -17,8 +17,8 @@ int staged_bytes(int units, int sums_per_unit, int rows, int pitch) {
 }
 
 // Into how many parts a tile is cut (as a power of two): what takes a warp the fewest units, where
-// a round costs as much as reading some more of them. Where x comes in chunks, every round takes all
-// of it again: as few rounds as can be.
+// a round costs as much as reading some more of them. Where x comes in chunks, every round takes
+// all of it again: as few rounds as can be.
 int best_log_parts(int tiles_per_cta, const TileShape& shape, int blocks, bool in_chunks) {
   const int per_round = std::max(1, 2048 / shape.unit_bytes);
   int best = 0, least = 1 << 30;

@@ -30,7 +30,8 @@ struct Step {
   Epilogue epilogue = Epilogue::kStore;
 };
 
-std::vector<Wait> waits_of(std::initializer_list<Step> steps, int32_t m = 1, bool prepared = false) {
+std::vector<Wait> waits_of(std::initializer_list<Step> steps, int32_t m = 1,
+                           bool prepared = false) {
   static std::vector<float> memory(1 << 20);
   std::vector<ChainedLinear> ops;
   for (const Step& step : steps) {
@@ -168,10 +169,9 @@ class ChainsOnGpu : public GpuTest, public testing::WithParamInterface<int32_t> 
     const Format format = parse_format(format_name);
     const LinearKernel* kernel = kernel_of(format, m);
     ASSERT_TRUE(kernel) << format_name;
-    const auto packer = std::find_if(
-        gpu.packers.begin(), gpu.packers.end(), [&](const Packer& p) {
-          return p.layout == kernel->layout && p.accepts(format);
-        });
+    const auto packer = std::find_if(gpu.packers.begin(), gpu.packers.end(), [&](const Packer& p) {
+      return p.layout == kernel->layout && p.accepts(format);
+    });
     std::vector<Guarded> buffers, norms;
     for (size_t i = 0; i < c.widths.size(); ++i) {
       buffers.emplace_back(gaussian(int64_t{m} * c.widths[i], kSeed, 40 + static_cast<int>(i)));

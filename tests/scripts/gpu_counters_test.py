@@ -89,7 +89,8 @@ class Parts(unittest.TestCase):
         self.assertEqual((op["kernel"], op["bytes"], op["flops"]), ("cuda.fixed.int8", 5.25e8, 8.4e9))
         self.assertAlmostEqual(op["seconds"], 232e-6)
         self.assertIsNone(g.op_of({"traceEvents": []}))
-        self.assertEqual([g.products_of(k) for k in ("cuda.fixed.int8", "cuda.tiles.bf16")], [2, 1])
+        self.assertEqual([g.products_of(k) for k in ("cuda.fixed.int8", "cuda.tiles.bf16", "cuda.tiles.fp8")],
+                         [2, 2, 1])
 
     def test_two_per_cent_agree_and_three_do_not(self):
         self.assertEqual(g.compare("int8", "bytes", 101.9, 100)["verdict"], "agrees")
