@@ -22,7 +22,7 @@ double value_of(const Record& record, std::string_view tag) {
 
 std::string label_of(const Record& record) {
   const std::string quantizer = record.config_text("quantizer");
-  if (const std::string named = record.config_text("named"); !named.empty()) return named;
+  if (std::string named = record.config_text("named"); !named.empty()) return named;
   return quantizer.empty() || quantizer == "rtn" ? record.format : record.format + "@" + quantizer;
 }
 

@@ -46,7 +46,7 @@ QTensor PrunedCheckpoint::outline(const std::string& name, int64_t n, int64_t k)
 }
 
 QTensor PrunedCheckpoint::tensor(const std::string& name, int64_t n, int64_t k) const {
-  const QTensor stored = base().tensor(name, n, k);
+  QTensor stored = base().tensor(name, n, k);
   if (!tensors_.count(name)) return stored;
   std::vector<float> w = decode_rows(stored);
   prune_blocks(sparsity_, n, k, w.data());
