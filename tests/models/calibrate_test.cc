@@ -175,6 +175,9 @@ TEST_F(Embedded, AutoroundHasNoLayerWorseThanRoundToNearest) {
   double all_rtn = 0, all_autoround = 0;
   for (const TensorUse& use : loaded_.model->tensors()) {
     if (use.role != TensorRole::kLinear) continue;
+#ifdef LB_SANITIZED  // a minute for all
+    if (use.tensor.find("layers.0.") == std::string::npos) continue;
+#endif
     const QTensor w = slice_rows(loaded_.checkpoint->tensor(use.tensor, use.n, use.k), 0, kRows);
     const InputStats* stats = calibration.find(use.tensor);
     ASSERT_TRUE(stats) << use.tensor;
