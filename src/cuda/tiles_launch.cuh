@@ -74,7 +74,8 @@ template <class W, class S, int kN>
 void launch_kernel(const LinearArgs& l, const TileShape& shape, Stream stream_) {
   const TileLaunch plan = plan_launch<W, S, kN>(l, shape);
   const TileArgs& a = plan.args;
-  constexpr bool kChains = kN * tokens_of_mma(W::kX) <= 8;
+  // Scales that are looked at as they come are slow whatever lies between launches.
+  constexpr bool kChains = kN * tokens_of_mma(W::kX) <= 8 && !std::is_same_v<S, AnyScales>;
   if constexpr (kChains) {
     if (add_to_chain({launch_chain<W, S, kN>, launch_kernel<W, S, kN>}, l, stream_)) return;
   }
