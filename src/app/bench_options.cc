@@ -25,13 +25,7 @@ struct ProfiledBench : BenchConfig {
 template <class Visitor>
 void visit(Visitor& v, ProfiledBench& c) {
   visit(v, static_cast<BenchConfig&>(c));
-  v.field("kernel_profile", c.kernel_profile,
-          "every kernel of prefill and decode, as a table and a trace");
-  v.field("oom_profile", c.oom_profile, "memory by what it is taken for, step by step");
-  v.field("memory_snapshot_max_entries", c.memory_snapshot_max_entries,
-          "of oom_profile: the last events that are kept");
-  v.field("profile_compile", c.profile_compile,
-          "where load time went, the plan and why not others");
+  visit_profiles(v, c);
   v.field("profiling_dir", c.profiling_dir,
           "a folder per run is made in it for the files of profiles; empty: none");
 }

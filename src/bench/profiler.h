@@ -23,6 +23,18 @@ struct ProfileKeys {
   bool operator==(const ProfileKeys&) const = default;
 };
 
+// The fields of a config that say what is profiled, under the suite's names.
+template <class Visitor, class Config>
+void visit_profiles(Visitor& v, Config& c) {
+  v.field("kernel_profile", c.kernel_profile,
+          "every kernel of prefill and decode, as a table and a trace");
+  v.field("oom_profile", c.oom_profile, "memory by what it is taken for, step by step");
+  v.field("memory_snapshot_max_entries", c.memory_snapshot_max_entries,
+          "of oom_profile: the last events that are kept");
+  v.field("profile_compile", c.profile_compile,
+          "where load time went, the plan and why not others");
+}
+
 // For the process that runs a case; and back.
 std::string profile_text(const ProfileKeys& keys);
 ProfileKeys parse_profile(const std::string& json);

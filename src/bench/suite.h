@@ -71,13 +71,7 @@ void visit(Visitor& v, SuiteConfig& c) {
   v.field("active", c.active, "runs of each cycle that are recorded");
   v.field("repeat", c.repeat, "cycles; 0 means 1");
   v.field("tps_only", c.tps_only, "speed only: no kernel_profile, no oom_profile");
-  v.field("kernel_profile", c.kernel_profile,
-          "every kernel of prefill and decode, as a table and a trace");
-  v.field("oom_profile", c.oom_profile, "memory by what it is taken for, step by step");
-  v.field("memory_snapshot_max_entries", c.memory_snapshot_max_entries,
-          "of oom_profile: the last events that are kept");
-  v.field("profile_compile", c.profile_compile,
-          "where load time went, the plan and why not others");
+  visit_profiles(v, c);
   v.field("prompt", c.prompt, "text of the prompt");
   v.field("max_new_tokens", c.max_new_tokens, "tokens drawn after it");
   v.field("chat_template", c.chat_template, "no effect, as there");

@@ -6,7 +6,6 @@
 // Linear, (w - w^) H (w - w^)^T, row by row: H is all that it has to know of a text. A row starts
 // as round to nearest has it and ends as the best that was seen, never worse on the text itself.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <vector>
 
@@ -259,16 +258,10 @@ QTensor quantize_autoround(const QTensor& source, const Format& target,
   Job job{source, out, context.iterations > 0 ? context.iterations : kAutoroundIterations,
           inputs.hessian};
   take_moments(inputs, context.tensor, &job);
-  std::atomic<int64_t> bad_row{source.n};
-  thread_pool().for_ranges(source.n, kTileRows, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; n += kTileRows) {
-      const int64_t bad = Tile(job, n, std::min(kTileRows, end - n)).run();
-      for (int64_t seen = bad_row; bad >= 0 && bad < seen;) {
-        if (bad_row.compare_exchange_weak(seen, bad)) break;
-      }
-    }
+  const int64_t bad = run_tiles(source.n, kTileRows, [&](int64_t first, int64_t rows) {
+    return Tile(job, first, rows).run();
   });
-  if (bad_row < source.n) fail_not_finite(context.tensor, bad_row, target);
+  if (bad >= 0) fail_not_finite(context.tensor, bad, target);
   return out.tensor;
 }
 

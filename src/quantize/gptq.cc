@@ -4,7 +4,6 @@
 // are. That number is the one that GPTQ's updates leave there (Chen et al. 2025, arXiv:2507.18553,
 // show the two the same), for a third of the work, and nothing is inverted.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -265,16 +264,9 @@ QTensor gptq(const QTensor& source, const Format& target, const QuantizeContext&
   if (target.block.n == 0) store_tensor_grid(job);
   const int64_t band = target.block.n == 0 ? 1 : target.block.n;
   const int64_t tile = (kTileRows + band - 1) / band * band;
-  std::atomic<int64_t> bad_row{source.n};
-  thread_pool().for_ranges(source.n, tile, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; n += tile) {
-      const int64_t bad = Tile(job, n, std::min(tile, end - n)).run();
-      for (int64_t seen = bad_row; bad >= 0 && bad < seen;) {
-        if (bad_row.compare_exchange_weak(seen, bad)) break;
-      }
-    }
-  });
-  if (bad_row < source.n) fail_not_finite(context.tensor, bad_row, target);
+  const int64_t bad = run_tiles(
+      source.n, tile, [&](int64_t first, int64_t rows) { return Tile(job, first, rows).run(); });
+  if (bad >= 0) fail_not_finite(context.tensor, bad, target);
   return out.tensor;
 }
 

@@ -1,9 +1,12 @@
 #include "quantize/quantizer.h"
 
+#include <algorithm>
+#include <atomic>
 #include <vector>
 
 #include "base/check.h"
 #include "base/text.h"
+#include "base/thread_pool.h"
 
 namespace lowbit {
 namespace {
@@ -81,6 +84,20 @@ const InputStats& need_inputs(const QuantizeContext& context, std::string_view q
                 context.tensor, inputs->mean_square.size(), k);
   }
   return *inputs;
+}
+
+int64_t run_tiles(int64_t rows, int64_t tile_rows,
+                  const std::function<int64_t(int64_t, int64_t)>& run) {
+  std::atomic<int64_t> bad_row{rows};
+  thread_pool().for_ranges(rows, tile_rows, [&](int64_t begin, int64_t end) {
+    for (int64_t n = begin; n < end; n += tile_rows) {
+      const int64_t bad = run(n, std::min(tile_rows, end - n));
+      for (int64_t seen = bad_row; bad >= 0 && bad < seen;) {
+        if (bad_row.compare_exchange_weak(seen, bad)) break;
+      }
+    }
+  });
+  return bad_row < rows ? bad_row.load() : -1;
 }
 
 }  // namespace lowbit

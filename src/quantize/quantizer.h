@@ -2,6 +2,7 @@
 // canonical planes.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -122,6 +123,10 @@ const InputStats& need_inputs(const QuantizeContext& context, std::string_view q
 void check_takes(const Format& target, int64_t n, int64_t k, const std::string& tensor);
 // The Error for a row that holds a NaN, an infinity or a weight beyond the scales of the format.
 [[noreturn]] void fail_not_finite(const std::string& tensor, int64_t row, const Format& target);
+// For quantizers: `run(first, rows)` for every tile of rows, on all threads; it returns the first
+// row that fail_not_finite() is for, or -1. The first of all tiles; -1 if there is none.
+int64_t run_tiles(int64_t rows, int64_t tile_rows,
+                  const std::function<int64_t(int64_t, int64_t)>& run);
 
 // The refusals of those that do not make every format; `run` throws the same.
 std::string levels_refuse(const Format& target);  // of those that choose scales block by block

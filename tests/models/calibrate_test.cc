@@ -105,15 +105,6 @@ TEST(Calibration, NothingToReadIsAnError) {
   EXPECT_THROW(Calibration(*tiny.loaded.model, cpu(), tiny.golden.prompt, {.ctx = 1 << 20}), Error);
 }
 
-std::vector<float> logits_of(const Model& model, const std::vector<int32_t>& prompt) {
-  const auto ctx = static_cast<int32_t>(prompt.size());
-  Stepper stepper(model, cpu(), {.max_context = ctx, .max_step_tokens = ctx});
-  const Chunk chunk{0, prompt, ctx};
-  stepper.step(std::span(&chunk, 1));
-  const std::span<const float> logits = stepper.logits();
-  return {logits.begin(), logits.end()};
-}
-
 TEST(Scaling, LeavesWhatTheModelComputes) {
   for (const std::string& name : golden::case_names()) {  // with and without biases, grouped or not
     const golden::Case golden = golden::read_case(name);
@@ -130,8 +121,8 @@ TEST(Scaling, LeavesWhatTheModelComputes) {
     LoadOptions options;
     options.kv_format = format_of(FormatId::kF32);
     const auto model = load_model(scaled, cpu(), options);
-    const std::vector<float> before = logits_of(*loaded.model, golden.prompt);
-    const std::vector<float> after = logits_of(*model, golden.prompt);
+    const std::vector<float> before = golden::logits_of(*loaded.model, cpu(), golden.prompt);
+    const std::vector<float> after = golden::logits_of(*model, cpu(), golden.prompt);
     ASSERT_EQ(before.size(), after.size());
     for (size_t i = 0; i < before.size(); ++i) ASSERT_NEAR(before[i], after[i], 3e-4) << name;
   }

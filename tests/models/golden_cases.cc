@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "base/check.h"
+#include "engine/stepper.h"
 #include "load/safetensors.h"
 
 namespace lowbit::golden {
@@ -55,6 +56,16 @@ LoadedModel load_case(const Case& golden, const Backend& backend, const std::str
   options.kv_format = parse_cache_format(kv_format);
   if (!format.empty()) options.set_format(parse_format_pair(format));
   return load(golden.path(), backend, options);
+}
+
+std::vector<float> logits_of(const Model& model, const Backend& backend,
+                             const std::vector<int32_t>& prompt) {
+  const auto ctx = static_cast<int32_t>(prompt.size());
+  Stepper stepper(model, backend, {.max_context = ctx, .max_step_tokens = ctx});
+  const Chunk chunk{0, prompt, ctx};
+  stepper.step(std::span(&chunk, 1));
+  const std::span<const float> logits = stepper.logits();
+  return {logits.begin(), logits.end()};
 }
 
 }  // namespace lowbit::golden

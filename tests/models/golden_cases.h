@@ -27,4 +27,8 @@ Case read_case(const std::string& name);
 LoadedModel load_case(const Case& golden, const Backend& backend,
                       const std::string& kv_format = "f32", const std::string& format = "");
 
+// Of a prompt that is one step.
+std::vector<float> logits_of(const Model& model, const Backend& backend,
+                             const std::vector<int32_t>& prompt);
+
 }  // namespace lowbit::golden

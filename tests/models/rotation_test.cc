@@ -65,15 +65,6 @@ TEST(Rotation, TurnsBlocksOfRowsAndColumnsAlone) {
   }
 }
 
-std::vector<float> logits_of(const Model& model, const std::vector<int32_t>& prompt) {
-  const auto ctx = static_cast<int32_t>(prompt.size());
-  Stepper stepper(model, cpu(), {.max_context = ctx, .max_step_tokens = ctx});
-  const Chunk chunk{0, prompt, ctx};
-  stepper.step(std::span(&chunk, 1));
-  const std::span<const float> logits = stepper.logits();
-  return {logits.begin(), logits.end()};
-}
-
 LoadOptions in_f32() {
   LoadOptions options;
   options.set_format(parse_format_pair("f32"));
@@ -89,8 +80,10 @@ TEST(Rotation, LeavesWhatTheModelComputes) {
     const LoadedModel loaded = golden::load_case(golden, cpu());
     const LoadOptions options = in_f32();
     const RotatedCheckpoint rotated(*loaded.checkpoint, options.policy);
-    const auto before = logits_of(*load_model(*loaded.checkpoint, cpu(), options), golden.prompt);
-    const auto after = logits_of(*load_model(rotated, cpu(), options), golden.prompt);
+    const auto before =
+        golden::logits_of(*load_model(*loaded.checkpoint, cpu(), options), cpu(), golden.prompt);
+    const auto after =
+        golden::logits_of(*load_model(rotated, cpu(), options), cpu(), golden.prompt);
     ASSERT_EQ(before.size(), after.size());
     for (size_t i = 0; i < before.size(); ++i) ASSERT_NEAR(before[i], after[i], 3e-4) << name;
     const std::string v = "model.layers.0.self_attn.v_proj.weight";
