@@ -48,7 +48,7 @@ Work WorkCounter::decode(int32_t batch, double context) const {
 }
 
 Work WorkCounter::prefill(int32_t tokens, int32_t rows) const {
-  const int32_t most = StepperOptions().max_step_tokens;
+  const int32_t most = planned_tokens(model_);
   Work work;
   for (int32_t done = 0; done < tokens;) {
     const int32_t count = std::min(most, tokens - done);

@@ -289,6 +289,7 @@ Backend make_backend() {
           .copy_out = host_copy,
           .synchronize = host_synchronize,
           .op = op_table(active_isa()),
+          .step_tokens = kHostStepTokens,
           .activation = FormatId::kF32,
           .linear_kernels = kKernels,
           .packers = {},

@@ -1,6 +1,7 @@
 // Which kernels make an attention, and with what grid.
 #include "cuda/attention.cuh"
 #include "cuda/attention_codes.cuh"
+#include "cuda/attention_prompt.h"
 #include "cuda/check.h"
 #include "cuda/ops.h"
 #include "cuda/workspace.h"
@@ -74,7 +75,7 @@ void decode(DecodeArgs args, bool mma, cudaStream_t stream) {
 }  // namespace
 
 void attention(const AttentionArgs& a, Stream stream) {
-  if (a.tokens_count == 0) return;
+  if (a.tokens_count == 0 || launch_prompt(a, static_cast<cudaStream_t>(stream))) return;
   const bool mma = takes_mma(a);
   decode(decode_args(a, mma), mma, static_cast<cudaStream_t>(stream));
 }

@@ -158,6 +158,7 @@ const Backend& cuda_backend() {
                                          .sample = after_chain<cuda::sample>,
                                          .advance = after_chain<cuda::advance>,
                                          .rope_attention = rope_attention},
+                                  .step_tokens = 2048,
                                   .activation = FormatId::kF32,
                                   .linear_kernels = cuda::linear_rows(),
                                   .packers = cuda::packers(),

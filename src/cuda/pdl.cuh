@@ -19,24 +19,42 @@ __device__ __forceinline__ void pdl_wait() {
 #endif
 }
 
+// Before the first launch of a kernel that asks for more than 48 KB of shared memory.
+template <class Kernel>
+void allow_shared_memory(Kernel* kernel, int bytes) {
+  LB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+}
+
 // All ask for the largest share of shared memory: an SM has to run empty before it can divide its
 // memory differently, and then nothing starts beside anything.
+struct LaunchShape {
+  dim3 grid, block;
+  size_t shared_bytes;
+  unsigned cluster = 1;  // CTAs of a cluster, along x
+};
 template <class... Params, class... Args>
-void launch_pdl(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
-                cudaStream_t stream, Args... args) {
-  cudaLaunchAttribute attributes[2] = {};
+void launch_pdl(void (*kernel)(Params...), const LaunchShape& shape, cudaStream_t stream,
+                Args... args) {
+  cudaLaunchAttribute attributes[3] = {};
   attributes[0].id = cudaLaunchAttributeProgrammaticStreamSerialization;
   attributes[0].val.programmaticStreamSerializationAllowed = 1;
   attributes[1].id = cudaLaunchAttributePreferredSharedMemoryCarveout;
   attributes[1].val.sharedMemCarveout = cudaSharedmemCarveoutMaxShared;
+  attributes[2].id = cudaLaunchAttributeClusterDimension;
+  attributes[2].val.clusterDim = {shape.cluster, 1, 1};
   cudaLaunchConfig_t config{};
-  config.gridDim = grid;
-  config.blockDim = block;
-  config.dynamicSmemBytes = shared_bytes;
+  config.gridDim = shape.grid;
+  config.blockDim = shape.block;
+  config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = stream;
   config.attrs = attributes;
-  config.numAttrs = 2;
+  config.numAttrs = shape.cluster > 1 ? 3 : 2;
   LB_CUDA(cudaLaunchKernelEx(&config, kernel, Params(args)...));
+}
+template <class... Params, class... Args>
+void launch_pdl(void (*kernel)(Params...), dim3 grid, dim3 block, size_t shared_bytes,
+                cudaStream_t stream, Args... args) {
+  launch_pdl(kernel, LaunchShape{grid, block, shared_bytes}, stream, args...);
 }
 
 }  // namespace lowbit::cuda

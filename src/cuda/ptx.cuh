@@ -87,7 +87,11 @@ __device__ __forceinline__ uint32_t select_bytes(uint32_t low, uint32_t high, ui
 
 // ---- bulk copies (sm_90) ------------------------------------------------------------------------
 
-#define LB_BULK_COPIES (__CUDA_ARCH__ >= 900)
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900  // the host's compiler has to know the names
+#define LB_BULK_COPIES 1
+#else
+#define LB_BULK_COPIES 0
+#endif
 
 __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
@@ -123,6 +127,15 @@ __device__ __forceinline__ void bulk_copy(uint32_t to, const void* from, uint32_
       "l"(from), "r"(bytes), "r"(barrier), "l"(policy)
       : "memory");
 }
+// The same of what other CTAs read too.
+__device__ __forceinline__ void bulk_copy(uint32_t to, const void* from, uint32_t bytes,
+                                          uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [%0], [%1], %2, "
+      "[%3];" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier)
+      : "memory");
+}
 __device__ __forceinline__ uint64_t evict_first() {
   uint64_t policy;
   asm("createpolicy.fractional.L2::evict_first.b64 %0, 1.0;" : "=l"(policy));
@@ -130,8 +143,40 @@ __device__ __forceinline__ uint64_t evict_first() {
 }
 #endif
 
-// ---- words that CTAs share
-// ------------------------------------------------------------------------
+// ---- clusters (sm_90) ---------------------------------------------------------------------------
+
+#if LB_BULK_COPIES
+__device__ __forceinline__ uint32_t cluster_rank() {
+  uint32_t rank;
+  asm("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+// All threads of the cluster's CTAs.
+__device__ __forceinline__ void cluster_sync() {
+  asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
+}
+// At the barrier that lies there in the CTA of that rank.
+__device__ __forceinline__ void barrier_arrive(uint32_t barrier, uint32_t rank) {
+  asm volatile(
+      "{\n.reg .b32 there;\n"
+      "mapa.shared::cluster.u32 there, %0, %1;\n"
+      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(barrier),
+      "r"(rank)
+      : "memory");
+}
+// As bulk_copy(), to the same place in every CTA whose bit is set, each with its own barrier; what
+// is read is read again soon.
+__device__ __forceinline__ void bulk_copy_to_all(uint32_t to, const void* from, uint32_t bytes,
+                                                 uint32_t barrier, uint16_t ctas) {
+  asm volatile(
+      "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes.multicast::cluster [%0], "
+      "[%1], %2, [%3], %4;" ::"r"(to),
+      "l"(from), "r"(bytes), "r"(barrier), "h"(ctas)
+      : "memory");
+}
+#endif
+
+// ---- words that CTAs share ----------------------------------------------------------------------
 
 // After all that this thread has seen written (sm_70).
 __device__ __forceinline__ void add_released(uint64_t* word) {
@@ -147,6 +192,11 @@ __device__ __forceinline__ uint64_t load_acquired(const uint64_t* word) {
 
 __device__ __forceinline__ void async_copy16(uint32_t to, const void* from) {
   asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+__device__ __forceinline__ void async_copy16_or_zeros(uint32_t to, const void* from, bool copy) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from),
+               "r"(copy ? 16 : 0)
+               : "memory");
 }
 __device__ __forceinline__ void async_commit() {
   asm volatile("cp.async.commit_group;" ::: "memory");

@@ -8,6 +8,7 @@
 #include "cuda/act.cuh"
 #include "cuda/mail.cuh"
 #include "cuda/norm.cuh"
+#include "cuda/pdl.cuh"
 #include "cuda/tiles_args.h"
 
 namespace lowbit::cuda {
@@ -70,6 +71,11 @@ __device__ __forceinline__ void put_sum(const TokenOut& to, int unit, int i, flo
   }
 }
 
+// The address at which the 128-byte swizzle of panels keeps a word.
+__device__ __forceinline__ uint32_t* swizzled(uintptr_t at) {
+  return reinterpret_cast<uint32_t*>(at ^ (at >> 7 & 7) << 4);
+}
+
 // Four numbers of a token as the tensor cores want them, and the sums over them. A call: what runs
 // once for some columns takes as long as its instructions take to come.
 template <XTerms kX>
@@ -103,6 +109,15 @@ static __device__ __noinline__ void put(TokenOut to, int column, float4 number) 
     at[0] = low;
     at[kUnit / 4] = high;
     sum = static_cast<float>(fixed[0] + fixed[1] + fixed[2] + fixed[3]);
+  } else if constexpr (in_panels(kX)) {
+    const auto pair = [&](float a, float b) {
+      return kX == XTerms::kPanelBf16 ? pack_bf16(a, b) : pack_halves(a * to.factor, b * to.factor);
+    };
+    const auto at =
+        reinterpret_cast<uintptr_t>(to.x + unit * kPanelHalves) + i / 4 * 32 + i % 4 * 4;
+    *swizzled(at) = pair(v[0], v[1]);
+    *swizzled(at + 16) = pair(v[2], v[3]);
+    return;
   } else {
     float scaled[4];
 #pragma unroll
@@ -193,7 +208,7 @@ __device__ __forceinline__ TokenScale scale_of(Look look, const TokenIn& in, Sta
   if constexpr (kX == XTerms::kFixed) {
     const float fixed = fixed_top(__float_as_uint(most), in.whole_numbers);
     s.unit = fixed / kFixedMost, s.factor = kFixedMost / fixed;
-  } else if constexpr (kX == XTerms::kF16) {
+  } else if constexpr (kX == XTerms::kF16 || kX == XTerms::kPanelF16) {
     s.unit = power_scale(most), s.factor = inverse_power(s.unit);
   }
   return s;
@@ -265,6 +280,20 @@ static __device__ __noinline__ float stage_any(const LinearArgs& a, int t, Token
   return s.unit * x_factor;
 }
 
+template <XTerms kX>
+__device__ __forceinline__ TokenOut token_out(const TileArgs& tiles, int t, const StagedX& out) {
+  if constexpr (in_panels(kX)) {
+    const int64_t panels = int64_t{t / kPanelTokens} * tiles.shape.blocks * tiles.shape.units;
+    return {out.x + panels * kPanelHalves + t % kPanelTokens * kUnit, 0, nullptr, 0, 0, 1};
+  }
+  return {out.x + int64_t{t} * out.row_halves,
+          int64_t{tiles.linear.m} * out.row_halves,
+          out.sums + t,
+          out.pitch,
+          tiles.sums_per_unit,
+          1};
+}
+
 // Token t by all threads of the CTA, each taking four neighbours of every 2048 columns; returned:
 // what its sums have to be multiplied with. `mail`: where the token is posted, if it is (only plain
 // numbers are). Not synchronised afterwards.
@@ -279,15 +308,21 @@ __device__ float stage_token(const TileArgs& tiles, int t, StageMemory& shared, 
                      aligned(row) && aligned(a.norm_weight);
   const TokenIn in = {
       row, mail, a.norm_weight, a.norm_eps, a.k, units * kUnit, a.x.scale != Scale::kNone};
-  const TokenOut to = {out.x + int64_t{t} * out.row_halves,
-                       int64_t{a.m} * out.row_halves,
-                       out.sums + t,
-                       out.pitch,
-                       tiles.sums_per_unit,
-                       1};
+  const TokenOut to = token_out<kX>(tiles, t, out);
   if (plain && in.columns <= 2 * kColumnsAtOnce) return stage_plain<kX, 2>(in, to, &shared);
   if (plain && in.columns <= 7 * kColumnsAtOnce) return stage_plain<kX, 7>(in, to, &shared);
   return stage_any<kX>(a, t, in, to, &shared);
+}
+
+// x of a launch in global memory: one CTA for each token.
+template <XTerms kX>
+__global__ void __launch_bounds__(kTileThreads) prepare_kernel(const __grid_constant__ TileArgs a) {
+  __shared__ StageMemory memory;
+  prefetch_constants(a);
+  pdl_wait();
+  const int t = blockIdx.x;
+  const float scale = stage_token<kX>(a, t, memory, a.prepared, nullptr);
+  if (threadIdx.x == 0) a.prepared_scale[t] = scale;
 }
 
 }  // namespace lowbit::cuda

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "cuda/linear_any.h"
 #include "cuda/linear_rows.h"
+#include "cuda/matmul_rows.h"
 #include "cuda/runtime.h"
 #include "cuda/tiles_args.h"
 #include "cuda/tiles_pack.h"
@@ -35,6 +36,7 @@ template <int kBits>
 bool integer(const Format& f) {
   return fits_tiles(f) && f.bits == kBits && (f.code == Code::kInt || f.code == Code::kUInt);
 }
+bool ternary(const Format& f) { return code_is<Code::kTernary, Code::kTrit>(f); }
 bool one_bit(const Format& f) { return fits_tiles(f) && f.code == Code::kSign; }
 
 // Numbers without a scale, or codes that are f16 numbers exactly up to one factor for each
@@ -66,6 +68,42 @@ std::string needs_sums(const LinearSpec& spec, const DeviceInfo& device) {
     return fmt::format("sums of {} products may exceed 32 bits (at most {})", spec.k, kMost);
   }
   return needs_copies(spec, device);
+}
+
+// Products of many tokens: codes whose scales are of whole rows go to the tensor cores as they are,
+// in f16 (bf16 weights in bf16); others times their scales, in bf16.
+bool by_rows(const Format& f) { return f.block.k == 0 && f.zero == Zero::kNone; }
+template <bool (*kCodes)(const Format&)>
+bool rows_of_codes(const Format& f) {
+  return kCodes(f) && by_rows(f);
+}
+template <bool (*kCodes)(const Format&)>
+bool scaled_codes(const Format& f) {
+  return kCodes(f) && !by_rows(f);
+}
+
+std::string needs_wgmma(const LinearSpec&, const DeviceInfo& device) {
+  if (device.sm == 90) return "";
+  return fmt::format("needs wgmma (sm_90a), this GPU is sm_{}", device.sm);
+}
+// Of codes and scales whose product is a bf16 number, a pair's products are exact.
+std::string needs_wgmma_and_exact_pairs(const LinearSpec& spec, const DeviceInfo& device) {
+  const bool exact =
+      spec.w.zero == Zero::kNone &&
+      (spec.w.scale == Scale::kE8M0 || (spec.w.scale == Scale::kE4M3 && spec.w.bits <= 4));
+  if (spec.a.quantized() && !exact) {
+    return "rounds weights to bf16, which " + name(spec.a) + " activations would have exactly";
+  }
+  return needs_wgmma(spec, device);
+}
+
+// Panels of x, and the tokens' scales.
+size_t panel_bytes(const LinearSpec& spec) {
+  const TileShape s = tile_shape(planless_view(spec.w, spec.n, spec.k), spec.n, spec.k);
+  const auto tokens = static_cast<size_t>(spec.m_max);
+  const size_t blocks = (tokens + kPanelTokens - 1) / kPanelTokens;
+  return blocks * static_cast<size_t>(s.blocks) * static_cast<size_t>(s.units) * kPanelBytes +
+         tokens * sizeof(float);
 }
 
 // x prepared in global memory, where it does not fit beside the ring.
@@ -112,6 +150,31 @@ constexpr LinearKernel fixed(std::string_view name, bool (*weights)(const Format
   return row;
 }
 
+// More tokens than tiles() takes at once: x in f16 as there.
+constexpr LinearKernel matmul(std::string_view name, bool (*weights)(const Format&),
+                              void (*launch)(const LinearArgs&, Stream)) {
+  LinearKernel row = tiles(name, weights, launch);
+  row.m.lo = kMaxTokens + 1;
+  row.rank = 20;
+  row.reject = needs_wgmma;
+  row.workspace = panel_bytes;
+  return row;
+}
+// x and weights rounded to bf16.
+constexpr LinearKernel scaled_matmul(std::string_view name, bool (*weights)(const Format&),
+                                     void (*launch)(const LinearArgs&, Stream)) {
+  LinearKernel row = matmul(name, weights, launch);
+  row.u_x = row.u_w = 0x1p-9;
+  row.reject = needs_wgmma_and_exact_pairs;
+  return row;
+}
+constexpr LinearKernel bf16_matmul(std::string_view name, bool (*weights)(const Format&),
+                                   void (*launch)(const LinearArgs&, Stream)) {
+  LinearKernel row = matmul(name, weights, launch);
+  row.u_x = 0x1p-9;
+  return row;
+}
+
 constexpr LinearKernel kRows[] = {
     fixed("cuda.fixed.int8", integer<8>, fixed_int8),
     fixed("cuda.fixed.int7", integer<7>, fixed_int7),
@@ -122,7 +185,7 @@ constexpr LinearKernel kRows[] = {
     fixed("cuda.fixed.int2", integer<2>, fixed_int2),
     fixed("cuda.fixed.int1", integer<1>, fixed_int1),
     fixed("cuda.fixed.sign", one_bit, fixed_sign),
-    fixed("cuda.fixed.ternary", code_is<Code::kTernary, Code::kTrit>, fixed_int2),
+    fixed("cuda.fixed.ternary", ternary, fixed_int2),
     fixed("cuda.fixed.e2m1", code_is<Code::kE2M1>, fixed_e2m1),
     tiles("cuda.tiles.int8", integer<8>, linear_int8),
     tiles("cuda.tiles.int7", integer<7>, linear_int7),
@@ -133,7 +196,7 @@ constexpr LinearKernel kRows[] = {
     tiles("cuda.tiles.int2", integer<2>, linear_int2),
     tiles("cuda.tiles.int1", integer<1>, linear_int1),
     tiles("cuda.tiles.sign", one_bit, linear_sign),
-    tiles("cuda.tiles.ternary", code_is<Code::kTernary, Code::kTrit>, linear_int2),
+    tiles("cuda.tiles.ternary", ternary, linear_int2),
     tiles("cuda.tiles.e4m3", code_is<Code::kE4M3>, linear_e4m3),
     tiles("cuda.tiles.e5m2", code_is<Code::kE5M2>, linear_e5m2),
     tiles("cuda.tiles.e3m2", code_is<Code::kE3M2>, linear_e3m2),
@@ -145,6 +208,57 @@ constexpr LinearKernel kRows[] = {
     tiles("cuda.tiles.e2m0", code_is<Code::kE2M0>, linear_e2m0),
     tiles("cuda.tiles.f16", code_is<Code::kF16>, linear_f16),
     tiles("cuda.tiles.bf16", code_is<Code::kBF16>, linear_bf16),
+#ifdef LB_CUDA_SM90A
+    matmul("cuda.matmul.int8", rows_of_codes<integer<8>>, matmul_int8),
+    matmul("cuda.matmul.int7", rows_of_codes<integer<7>>, matmul_int7),
+    matmul("cuda.matmul.int6", rows_of_codes<integer<6>>, matmul_int6),
+    matmul("cuda.matmul.int5", rows_of_codes<integer<5>>, matmul_int5),
+    matmul("cuda.matmul.int4", rows_of_codes<integer<4>>, matmul_int4),
+    matmul("cuda.matmul.int3", rows_of_codes<integer<3>>, matmul_int3),
+    matmul("cuda.matmul.int2", rows_of_codes<integer<2>>, matmul_int2),
+    matmul("cuda.matmul.int1", rows_of_codes<integer<1>>, matmul_int1),
+    matmul("cuda.matmul.sign", rows_of_codes<one_bit>, matmul_sign),
+    matmul("cuda.matmul.ternary", rows_of_codes<ternary>, matmul_int2),
+    matmul("cuda.matmul.e4m3", rows_of_codes<code_is<Code::kE4M3>>, matmul_e4m3),
+    matmul("cuda.matmul.e5m2", rows_of_codes<code_is<Code::kE5M2>>, matmul_e5m2),
+    matmul("cuda.matmul.e3m2", rows_of_codes<code_is<Code::kE3M2>>, matmul_e3m2),
+    matmul("cuda.matmul.e2m3", rows_of_codes<code_is<Code::kE2M3>>, matmul_e2m3),
+    matmul("cuda.matmul.e3m1", rows_of_codes<code_is<Code::kE3M1>>, matmul_e3m1),
+    matmul("cuda.matmul.e2m2", rows_of_codes<code_is<Code::kE2M2>>, matmul_e2m2),
+    matmul("cuda.matmul.e3m0", rows_of_codes<code_is<Code::kE3M0>>, matmul_e3m0),
+    matmul("cuda.matmul.e2m1", rows_of_codes<code_is<Code::kE2M1>>, matmul_e2m1),
+    matmul("cuda.matmul.e2m0", rows_of_codes<code_is<Code::kE2M0>>, matmul_e2m0),
+    matmul("cuda.matmul.f16", code_is<Code::kF16>, matmul_f16),
+    bf16_matmul("cuda.matmul.bf16", code_is<Code::kBF16>, matmul_bf16),
+    scaled_matmul("cuda.matmul.int8.scaled", scaled_codes<integer<8>>, scaled_matmul_int8),
+    scaled_matmul("cuda.matmul.int7.scaled", scaled_codes<integer<7>>, scaled_matmul_int7),
+    scaled_matmul("cuda.matmul.int6.scaled", scaled_codes<integer<6>>, scaled_matmul_int6),
+    scaled_matmul("cuda.matmul.int5.scaled", scaled_codes<integer<5>>, scaled_matmul_int5),
+    scaled_matmul("cuda.matmul.int4.scaled", scaled_codes<integer<4>>, scaled_matmul_int4),
+    scaled_matmul("cuda.matmul.int3.scaled", scaled_codes<integer<3>>, scaled_matmul_int3),
+    scaled_matmul("cuda.matmul.int2.scaled", scaled_codes<integer<2>>, scaled_matmul_int2),
+    scaled_matmul("cuda.matmul.int1.scaled", scaled_codes<integer<1>>, scaled_matmul_int1),
+    scaled_matmul("cuda.matmul.sign.scaled", scaled_codes<one_bit>, scaled_matmul_sign),
+    scaled_matmul("cuda.matmul.ternary.scaled", scaled_codes<ternary>, scaled_matmul_int2),
+    scaled_matmul("cuda.matmul.e4m3.scaled", scaled_codes<code_is<Code::kE4M3>>,
+                  scaled_matmul_e4m3),
+    scaled_matmul("cuda.matmul.e5m2.scaled", scaled_codes<code_is<Code::kE5M2>>,
+                  scaled_matmul_e5m2),
+    scaled_matmul("cuda.matmul.e3m2.scaled", scaled_codes<code_is<Code::kE3M2>>,
+                  scaled_matmul_e3m2),
+    scaled_matmul("cuda.matmul.e2m3.scaled", scaled_codes<code_is<Code::kE2M3>>,
+                  scaled_matmul_e2m3),
+    scaled_matmul("cuda.matmul.e3m1.scaled", scaled_codes<code_is<Code::kE3M1>>,
+                  scaled_matmul_e3m1),
+    scaled_matmul("cuda.matmul.e2m2.scaled", scaled_codes<code_is<Code::kE2M2>>,
+                  scaled_matmul_e2m2),
+    scaled_matmul("cuda.matmul.e3m0.scaled", scaled_codes<code_is<Code::kE3M0>>,
+                  scaled_matmul_e3m0),
+    scaled_matmul("cuda.matmul.e2m1.scaled", scaled_codes<code_is<Code::kE2M1>>,
+                  scaled_matmul_e2m1),
+    scaled_matmul("cuda.matmul.e2m0.scaled", scaled_codes<code_is<Code::kE2M0>>,
+                  scaled_matmul_e2m0),
+#endif
     {.name = "cuda.linear.any",
      .weights = any,
      .activations = any,

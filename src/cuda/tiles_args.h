@@ -15,11 +15,21 @@ inline constexpr int kPartialBytes =
 
 // As what the tensor cores see a number of x.
 enum class XTerms : uint8_t {
-  kF16,      // of the number divided by a power of two of its token's
-  kTwoBf16,  // a sum of two bf16, the second in row m + t
-  kFixed,    // 256 high + low, bytes with a sign, in units of its token's: of 64 columns the low
-             // bytes, then the high ones
+  kF16,        // of the number divided by a power of two of its token's
+  kTwoBf16,    // a sum of two bf16, the second in row m + t
+  kFixed,      // 256 high + low, bytes with a sign, in units of its token's: of 64 columns the low
+               // bytes, then the high ones
+  kPanelF16,   // as kF16, in panels
+  kPanelBf16,  // rounded to bf16, in panels
 };
+constexpr bool in_panels(XTerms x) { return x == XTerms::kPanelF16 || x == XTerms::kPanelBf16; }
+
+// A panel is what matmul.cuh multiplies at once: a unit of so many tokens, each 128 bytes of it, in
+// the swizzle of wgmma_panel(). Panels of the units of 256 tokens follow each other.
+inline constexpr int kPanelTokens = 256;
+inline constexpr int kPanelHalves = kPanelTokens * kUnit;
+inline constexpr int kPanelBytes = 2 * kPanelHalves;
+
 constexpr int tokens_of_mma(XTerms x) { return x == XTerms::kFixed ? 4 : 8; }  // of 8 columns
 constexpr int rows_of_token(XTerms x) { return x == XTerms::kTwoBf16 ? 2 : 1; }
 

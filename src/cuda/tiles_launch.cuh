@@ -10,17 +10,6 @@
 
 namespace lowbit::cuda {
 
-// One CTA for each token.
-template <XTerms kX>
-__global__ void __launch_bounds__(kTileThreads) prepare_kernel(const __grid_constant__ TileArgs a) {
-  __shared__ StageMemory memory;
-  prefetch_constants(a);
-  pdl_wait();
-  const int t = blockIdx.x;
-  const float scale = stage_token<kX>(a, t, memory, a.prepared, nullptr);
-  if (threadIdx.x == 0) a.prepared_scale[t] = scale;
-}
-
 // How many sums of x the products of a unit need.
 template <class W, class S>
 int sums_per_unit(const TileShape& shape) {
@@ -49,12 +38,6 @@ TileLaunch plan_launch(const LinearArgs& l, const TileShape& shape) {
   return plan;
 }
 
-template <class Kernel>
-void allow_shared_memory(Kernel* kernel) {
-  LB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                               dynamic_shared_bytes()));
-}
-
 // Linears that launch_kernel() held back.
 template <class W, class S, int kN>
 void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
@@ -64,7 +47,8 @@ void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
   }
   const int shared_bytes = share_memory(chain);
   plan_chain(chain);
-  static const bool allowed = (allow_shared_memory(chain_kernel<W, S, kN>), true);
+  static const bool allowed =
+      (allow_shared_memory(chain_kernel<W, S, kN>, dynamic_shared_bytes()), true);
   (void)allowed;
   launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads, shared_bytes,
              static_cast<cudaStream_t>(stream), chain);
@@ -82,7 +66,8 @@ void launch_kernel(const LinearArgs& l, const TileShape& shape, Stream stream_) 
   end_chain(stream_);
   const auto stream = static_cast<cudaStream_t>(stream_);
   if (a.prepared.x) launch_pdl(prepare_kernel<W::kX>, l.m, kTileThreads, 0, stream, a);
-  static const bool allowed = (allow_shared_memory(tiles_kernel<W, S, kN>), true);
+  static const bool allowed =
+      (allow_shared_memory(tiles_kernel<W, S, kN>, dynamic_shared_bytes()), true);
   (void)allowed;
   launch_pdl(tiles_kernel<W, S, kN>, plan.grid, kTileThreads, plan.shared_bytes, stream, a);
 }

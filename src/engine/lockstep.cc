@@ -114,10 +114,10 @@ class Comparer final : public Trace {
 
  private:
   // Of the output, for its input's u_x: twice that, or, where u_x is of the largest |x| of a block,
-  // which is several times the others, eight times.
+  // which is several times the others, eight times; and twice its u_w.
   double rounding_of(std::string_view kernel) const {
     for (const LinearKernel& row : kernels_) {
-      if (row.name == kernel) return (row.x_block > 1 ? 8 : 2) * row.u_x;
+      if (row.name == kernel) return (row.x_block > 1 ? 8 : 2) * row.u_x + 2 * row.u_w;
     }
     return 0;  // an op that is no Linear
   }

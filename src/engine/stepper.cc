@@ -41,6 +41,13 @@ bool prompts_differ(const Model& model) {
   });
 }
 
+int32_t step_tokens(const Model& model, const StepperOptions& options, int32_t context) {
+  const int32_t planned = planned_tokens(model);
+  if (options.max_step_tokens > 0) return std::min(options.max_step_tokens, planned);
+  const int64_t most = int64_t{options.max_sequences} * context;
+  return static_cast<int32_t>(std::min<int64_t>(planned, most));
+}
+
 // Checked before anything of that size is allocated.
 int32_t checked_context(const Model& model, int32_t context) {
   if (context < 0 || context > model.max_context()) {
@@ -52,6 +59,20 @@ int32_t checked_context(const Model& model, int32_t context) {
 
 }  // namespace
 
+int32_t planned_tokens(const Model& model) {
+  int32_t tokens = 512;  // of a model without plans
+  bool first = true;
+  for (const Linear* linear : model.linears()) {
+    for (const LinearPlan* plan : linear->plans()) {
+      if (plan->buckets.empty()) continue;
+      const int32_t covered = plan->buckets.back().m_hi;
+      tokens = first ? covered : std::min(tokens, covered);
+      first = false;
+    }
+  }
+  return tokens;
+}
+
 Stepper::Stepper(const Model& model, const Backend& backend, const StepperOptions& options)
     : model_(model),
       backend_(backend),
@@ -59,8 +80,8 @@ Stepper::Stepper(const Model& model, const Backend& backend, const StepperOption
       prompts_differ_(prompts_differ(model)),
       stream_(stream_of(backend)),
       max_context_(checked_context(model, options.max_context)),
-      max_step_tokens_(options.max_step_tokens),
-      max_logit_rows_(std::max(options.max_sequences, logit_rows(model, options.max_step_tokens))),
+      max_step_tokens_(step_tokens(model, options, max_context_)),
+      max_logit_rows_(std::max(options.max_sequences, logit_rows(model, max_step_tokens_))),
       state_(backend, model.state(), options.max_sequences, max_context_, options.memory_trace),
       scratch_bytes_(model.scratch_bytes(max_step_tokens_, max_logit_rows_)),
       scratch_(allocate(backend, scratch_bytes_,

@@ -15,11 +15,14 @@ namespace lowbit {
 
 struct StepperOptions {
   int32_t max_sequences = 1;
-  int32_t max_context = 0;  // 0: what the model was made for
-  int32_t max_step_tokens = 512;
+  int32_t max_context = 0;      // 0: what the model was made for
+  int32_t max_step_tokens = 0;  // at most planned_tokens(); 0: so many, if the context holds them
   StepPlan plan = StepPlan::kEager;  // kGraph: needs a backend with a GraphApi
   MemoryTrace* memory_trace = nullptr;
 };
+
+// The most tokens of a step that all plans of a model cover.
+int32_t planned_tokens(const Model& model);
 
 // Tokens that one sequence adds in one step, and for how many of its last ones logits are wanted.
 struct Chunk {

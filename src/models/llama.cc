@@ -201,8 +201,8 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
     const KvView& kv = state.kv[l];
     const RopeAppendArgs rope = {t,         c_.heads, c_.kv_heads, c_.head_dim, s.qkv,
                                  s.cos_sin, b.pos,    b.slot,      kv};
-    const AttentionArgs attention = {t,      c_.heads, c_.kv_heads, c_.head_dim, s.qkv,    b.pos,
-                                     b.slot, kv,       scale,       out.made,    b.context};
+    const AttentionArgs attention = {t,  c_.heads, c_.kv_heads, c_.head_dim, s.qkv,  b.pos, b.slot,
+                                     kv, scale,    out.made,    b.context,   b.n_seq};
     if (fused_ && op.rope_attention && b.n_seq == b.n_tok) {
       return run(x, {"attention", l}, "rope_attention", op.rope_attention, {rope, attention});
     }

@@ -172,6 +172,7 @@ InputFormat WeightLoader::input(std::string_view layer) const {
 bool WeightLoader::plan_as(Linear* linear, const Format& resident, bool has_bias) const {
   LinearSpec spec{resident, linear->input.prefill,   linear->n, linear->k,
                   has_bias, options_.max_step_tokens};
+  if (spec.m_max == 0) spec.m_max = backend_.step_tokens;
   linear->resident = resident;
   linear->plan = plan_linear(spec, backend_.linear_kernels, device_);
   if (linear->plan.buckets.empty()) return false;

@@ -22,7 +22,7 @@ struct LoadOptions {
   LayerPolicy policy = {};             // what every layer is quantized to
   InputStatsSource* inputs = nullptr;  // what quantizers know of inputs; may be null
   Format kv_format = format_of(FormatId::kBF16);
-  int32_t max_step_tokens = 512;
+  int32_t max_step_tokens = 0;       // that plans are made for; 0: the backend's
   StepPlan plan = StepPlan::kEager;  // kGraph: fused kernels where the backend has them
   // Reads no weights: plans, memory use and state are as they would be, forward() must not be
   // called.

@@ -143,6 +143,8 @@ struct AttentionArgs {
   float scale;          // 1 / sqrt(head_dim)
   Act out;              // [T, heads * head_dim], no scales
   int64_t context = 0;  // sum of pos[t] + 1, for cost() on the host; kernels must not read it
+  // That the tokens belong to; 0: unknown. It chooses the kernel, no more.
+  int32_t sequences = 0;
 };
 
 // rope_append, then attention, where every token is the only one of its sequence; what of qkv is

@@ -98,6 +98,7 @@ struct Backend {
   void (*copy_out)(void* host, const void* device, size_t bytes, Stream);  // returns when done
   void (*synchronize)(Stream);
   OpTable op;
+  int32_t step_tokens;  // into steps of how many tokens a long prompt is cut, unless the user asks
   FormatId activation;  // what Linears read unless the user asks for another activation format
   std::span<const LinearKernel> linear_kernels;
   std::span<const Packer> packers;

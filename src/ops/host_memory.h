@@ -5,6 +5,8 @@
 
 namespace lowbit {
 
+inline constexpr int32_t kHostStepTokens = 512;
+
 DeviceBytes host_allocate(size_t bytes);
 DeviceBytes host_upload(const Bytes& bytes);  // no copy: shares the owner
 void host_copy(void* to, const void* from, size_t bytes, Stream);

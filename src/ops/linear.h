@@ -60,6 +60,8 @@ struct LinearKernel {
   // neighbours along k. 0: x is used as it is.
   double u_x = 0;
   int32_t x_block = 1;
+  // Kernels that round weights, each by at most u_w times its size.
+  double u_w = 0;
   // Zeros are multiplied with sums of x instead of being added to the codes: rounding errors are
   // relative to both parts of a weight.
   bool zeros_apart = false;

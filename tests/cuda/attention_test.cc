@@ -1,6 +1,8 @@
 // Attention on the GPU against the reference, on the same cache.
 #include <fmt/core.h>
 
+#include <array>
+
 #include "cuda/on_gpu.h"
 #include "cuda/ops.h"
 #include "kernels/linear_setup.h"
@@ -145,6 +147,10 @@ std::vector<int32_t> ones_each(size_t count) {
 // Outputs are averages of numbers of size 1. In f32 they are as exact as the cpu's. Tensor cores
 // take q and the weights as pairs of 16-bit numbers: bf16 pairs lose 2^-17 of each product of a
 // score, whose sum of `head_dim` products, scaled, has size 1.
+//
+// Prompts have q and the weights rounded to bf16: scores of size 1 are off by less than 2^-8,
+// weights by as much again.
+constexpr double kPromptTolerance = 3 * 0x1p-8;
 double tolerance(const char* cache, int32_t head_dim) {
   const bool mma = head_dim == 64 || head_dim == 128;
   return mma && std::string(cache) != "f32" ? 4 * 0x1p-17 : 4e-6;
@@ -172,13 +178,19 @@ class CudaAttention : public GpuTest {
  protected:
   void expect_reference(const Heads& h, const char* cache, const std::vector<int32_t>& pos,
                         const std::vector<int32_t>& slot) {
+    expect_reference(h, cache, pos, slot, 0, tolerance(cache, h.head_dim));
+  }
+  void expect_reference(const Heads& h, const char* cache, const std::vector<int32_t>& pos,
+                        const std::vector<int32_t>& slot, int32_t sequences, double allowed) {
     SCOPED_TRACE(text(h, cache));
     Step setup(h, cache, pos, slot);
     const StepOnGpu gpu(setup);
     const OnGpu out = gpu.output();
-    cuda::attention(gpu.args(out), nullptr);
+    AttentionArgs args = gpu.args(out);
+    args.sequences = sequences;
+    cuda::attention(args, nullptr);
     LB_CUDA(cudaDeviceSynchronize());
-    expect_near(out.read<float>(), setup.reference(false), tolerance(cache, h.head_dim));
+    expect_near(out.read<float>(), setup.reference(false), allowed);
   }
 };
 
@@ -212,6 +224,53 @@ TEST_F(CudaAttention, MatchesForManyTokensOfASequence) {
     expect_reference({8, 2, 128}, cache, pos, slot);
     expect_reference({4, 2, 80}, cache, pos, slot);
   }
+}
+
+// Blocks of tokens that begin in the middle of a sequence, hold two of them, or are not full; a
+// sequence that goes on from an earlier step.
+TEST_F(CudaAttention, MatchesForPromptsOfSeveralSequences) {
+  std::vector<int32_t> pos, slot;
+  for (const auto& [sequence, first, count] :
+       {std::array{0, 0, 150}, {2, 200, 77}, {1, 0, 1}, {3, 63, 66}}) {
+    for (int32_t t = 0; t < count; ++t) {
+      pos.push_back(first + t);
+      slot.push_back(sequence);
+    }
+  }
+  for (const Heads& h :
+       {Heads{8, 2, 128}, {4, 4, 64}, {12, 2, 64}, {3, 3, 128, 128}, {14, 2, 64}}) {
+    expect_reference(h, "bf16", pos, slot, 4, kPromptTolerance);
+  }
+  // Nothing a prompt may not see is looked at: what lies past its end is NaN.
+  expect_reference({8, 2, 128}, "bf16", std::vector(pos.begin(), pos.begin() + 50),
+                   std::vector(50, 0), 1, kPromptTolerance);
+}
+
+TEST_F(CudaAttention, APromptsBitsDoNotDependOnWhatStandsBesideIt) {
+  std::vector<int32_t> pos, slot;
+  for (int32_t t = 0; t < 200; ++t) {
+    pos.push_back(t < 90 ? t : t - 90);
+    slot.push_back(t < 90 ? 0 : 1);
+  }
+  const Heads h = {8, 2, 128};
+  Step setup(h, "bf16", pos, slot);
+  const StepOnGpu gpu(setup);
+  const OnGpu both = gpu.output(), second = gpu.output();
+  AttentionArgs args = gpu.args(both);
+  args.sequences = 2;
+  cuda::attention(args, nullptr);
+  args.out.data = second.as();
+  args.sequences = 1;
+  args.tokens_count = 110;
+  args.qkv += int64_t{90} * (h.heads + 2 * h.kv_heads) * h.head_dim;
+  args.pos += 90;
+  args.slot += 90;
+  cuda::attention(args, nullptr);
+  LB_CUDA(cudaDeviceSynchronize());
+  const std::vector<float> all = both.read<float>(), alone = second.read<float>();
+  const size_t row = static_cast<size_t>(h.heads) * static_cast<size_t>(h.head_dim);
+  EXPECT_TRUE(std::equal(alone.begin(), alone.begin() + static_cast<ptrdiff_t>(110 * row),
+                         all.begin() + static_cast<ptrdiff_t>(90 * row)));
 }
 
 TEST_F(CudaAttention, WritesTheFormatThatWasAskedFor) {

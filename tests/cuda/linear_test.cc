@@ -69,7 +69,7 @@ class LinearOnGpu : public GpuTest {
   }
 
   bool takes(const LinearKernel& kernel, const Problem& p) const {
-    const LinearSpec spec{p.format, p.act_format, p.n, p.k, true, kMostTokens};
+    const LinearSpec spec{p.format, p.act_format, p.n, p.k, true, p.m_max};
     return kernel.weights(p.format) && kernel.activations(p.act_format) &&
            (!kernel.reject || kernel.reject(spec, device_).empty());
   }
@@ -77,9 +77,7 @@ class LinearOnGpu : public GpuTest {
   // What every run of a problem reads, in device memory, and room for what kernels ask for.
   struct OnGpuProblem {
     OnGpuProblem(const LinearKernel& kernel, Problem& p)
-        : x(p.x),
-          bias(p.bias),
-          workspace(p.workspace_bytes(kernel, kMostTokens) / sizeof(float) + 1) {}
+        : x(p.x), bias(p.bias), workspace(p.workspace_bytes(kernel, p.m_max) / sizeof(float) + 1) {}
     ActOnDevice x;
     Guarded bias, workspace;
   };
@@ -187,18 +185,51 @@ TEST_F(LinearOnGpu, LargeShapesAgreeWithTheReference) {
   }
 }
 
+// More tokens than one panel holds, and fewer; rows that leave a cluster's second CTA none.
+TEST_F(LinearOnGpu, ManyTokensAgreeWithTheReference) {
+  constexpr int32_t kTokens[] = {64, 256, 300, 513};
+  const auto check_pair = [&](const char* weights, const char* act, const LinearShape& shape) {
+    const Format a = std::string_view(act) == "f32" ? format_of(FormatId::kF32)
+                                                    : activation_format(parse_format(act));
+    Problem p(parse_format(weights), a, kTokens[3], shape);
+    for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
+      if (kernel.m.lo > 1 && takes(kernel, p)) check(kernel, p, kTokens);
+      if (HasFatalFailure()) return;
+    }
+  };
+  for (const LinearShape& shape :
+       {LinearShape{260, 1024, "three blocks of rows"}, LinearShape{40, 320, "one"}}) {
+    for (const char* weights : {"bf16", "f16", "int8", "int8-g32", "int4", "int4-row-sym",
+                                "int4-g16-asym", "int3", "int2", "int1", "ternary", "fp8", "fp6",
+                                "mxfp8", "mxfp6", "mxfp4", "nvfp4", "int5-g32"}) {
+      check_pair(weights, "f32", shape);
+      if (HasFatalFailure()) return;
+    }
+    for (const auto& [weights, act] : {std::pair{"int8-row-sym", "int8"},
+                                       {"ternary", "int8"},
+                                       {"fp8", "fp8"},
+                                       {"mxfp8", "mxfp8"},
+                                       {"mxfp4", "mxfp4"},
+                                       {"nvfp4", "nvfp4"}}) {
+      check_pair(weights, act, shape);
+      if (HasFatalFailure()) return;
+    }
+  }
+}
+
 // Normalising x and multiplying gate with up inside the kernel gives the bits that ops of their own
 // give.
 TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
   const Backend& gpu = cuda_backend();
   for (const char* name : {"bf16", "int4", "int8", "mxfp4"}) {
-    for (const int32_t m : {1, 3, 9, 32}) {
+    for (const int32_t m : {1, 3, 9, 32, 300}) {
       constexpr int32_t kN = 96, kK = 14336;
-      Problem p(parse_format(name), format_of(FormatId::kF32), m, {kN, kK, "fused"});
-      const auto kernel =
-          std::find_if(gpu.linear_kernels.begin(), gpu.linear_kernels.end(),
-                       [&](const LinearKernel& k) { return k.fused_silu && takes(k, p); });
-      ASSERT_NE(kernel, gpu.linear_kernels.end());
+      const Format f32 = format_of(FormatId::kF32);
+      Problem p(parse_format(name), f32, m, {kN, kK, "fused"});
+      const LinearPlan plan =
+          plan_linear({p.format, f32, kN, kK, false, m}, gpu.linear_kernels, device_);
+      const LinearKernel* kernel = &plan.pick(m);
+      ASSERT_TRUE(kernel->fused_silu) << kernel->name;
       const DeviceTensor packed = packer_of(*kernel, p.format)->pack(p.w, true);
       const std::vector<float> dense = gaussian(int64_t{m} * kK, kSeed, 21);
       const Guarded x(dense), norm(gaussian(kK, kSeed, 22)), normed(dense.size());

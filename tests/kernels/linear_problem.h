@@ -13,11 +13,11 @@
 namespace lowbit::test {
 
 // |y - r| <= (kC u_acc sqrt(k) + u_out) * sum |x w| + what rounding x to fixed point may do, which
-// is at most u_x * sum of max |x| * sum |w| over the blocks of x. Where zeros are applied apart,
-// |x w| is |x| (|w - c| + |c|), c being the middle code's value. Summing k numbers in any order
-// with rounding errors that behave like a random walk stays below about 1; the calibration test
-// below measures the worst of many orders, sequential ones included, and leaves a factor of at
-// least two.
+// is at most u_x * sum of max |x| * sum |w| over the blocks of x, and what rounding w may do, at
+// most u_w * sum |x w|. Where zeros are applied apart, |x w| is |x| (|w - c| + |c|), c being the
+// middle code's value. Summing k numbers in any order with rounding errors that behave like a
+// random walk stays below about 1; the calibration test below measures the worst of many orders,
+// sequential ones included, and leaves a factor of at least two.
 inline constexpr double kC = 4;
 inline constexpr double kUnitOut = 0x1p-24;
 inline constexpr uint64_t kSeed = 7;
@@ -25,9 +25,10 @@ inline constexpr uint64_t kSeed = 7;
 // One problem with its reference results for every token up to m_max.
 class Problem {
  public:
-  Problem(const Format& w_format, const Format& act, int32_t m_max, LinearShape shape)
+  Problem(const Format& w_format, const Format& act, int32_t m_max_, LinearShape shape)
       : format(w_format),
         act_format(act),
+        m_max(m_max_),
         n(shape.n),
         k(shape.k),
         w(random_weights(format, n, k, kSeed)),
@@ -87,8 +88,8 @@ class Problem {
         const double b = with_bias ? bias[static_cast<size_t>(i)] : 0;
         const double old = epilogue == Epilogue::kAdd ? before[at] : 0;
         const double want = exact_[at] + b + old;
-        const double allowed =
-            bound * (magnitude[at] + std::abs(b) + std::abs(old)) + kernel.u_x * rounding[at];
+        const double allowed = bound * (magnitude[at] + std::abs(b) + std::abs(old)) +
+                               kernel.u_x * rounding[at] + kernel.u_w * magnitude_[at];
         if (std::abs(y.at(t, i) - want) <= allowed) continue;
         return fmt::format("y[{}, {}] = {:.9g}, reference {:.9g}, allowed error {:.3g}", t, i,
                            y.at(t, i), want, allowed);
@@ -99,7 +100,7 @@ class Problem {
 
   const Format format;
   const Format act_format;
-  const int32_t n, k;
+  const int32_t m_max, n, k;
   const QTensor w;
   Activations x;
   const std::vector<float> bias, before;
