@@ -1,10 +1,10 @@
-// cuda.attention.prompt: many tokens of a sequence at once, caches of bf16.
+// cuda.attention.prompt: many tokens of a sequence at once, caches of bf16 and of codes.
 //   grid (kv heads, blocks of tokens), eight warps
 // The rows of a CTA are neighbouring tokens times the query heads of one kv head, sixteen to a
 // warp: scores S[16, 64] = Q K^T and O[16, d] += P V are mma.m16n8k16, q and the weights P rounded
-// to bf16. Tiles of 64 positions of K and V go through shared memory once for all 128 rows. What a
-// row adds up does not depend on the rows beside it. Tokens of different sequences in a block are
-// taken one sequence after the other.
+// to bf16. Tiles of 64 positions of K and V, codes decoded to bf16, go through shared memory once
+// for all 128 rows. What a row adds up does not depend on the rows beside it. Tokens of different
+// sequences in a block are taken one sequence after the other.
 //   bytes   of the cache once for every 128 rows, mostly from the L2
 //   limits  head sizes of 64 and 128, up to 128 query heads to a kv head
 #include "cuda/attention.cuh"
@@ -53,23 +53,47 @@ __device__ __forceinline__ void load_transposed(uint32_t (&out)[4], const uint4*
                : "r"(shared_address(row)));
 }
 
+// Eight numbers of a row of a quantized cache, rounded to bf16; a call, so that the codec is there
+// once.
+__device__ __noinline__ uint4 decoded(const PlanesView& planes, int64_t row, int first) {
+  uint32_t pairs[4];
+#pragma unroll 1
+  for (int i = 0; i < 4; ++i) {
+    pairs[i] =
+        pack_bf16(load_f32(planes, row, first + 2 * i), load_f32(planes, row, first + 2 * i + 1));
+  }
+  return {pairs[0], pairs[1], pairs[2], pairs[3]};
+}
+
 // Positions [kTile tile, ..) of a run's sequence on their way; zeros past its last.
-template <int kDim>
+template <int kDim, bool kCodes>
 __device__ void fetch(const AttentionArgs& a, const Run& run, int kv_head, int tile,
                       Tile<kDim>& to) {
   constexpr int kPieces = Tile<kDim>::kPieces;
   const int first = tile * kTile;
   const int64_t row = kv_row(a.kv, run.slot, first, kv_head, a.kv_heads);
-  const auto* keys = static_cast<const uint4*>(a.kv.k.data) + row * kPieces;
-  const auto* values = static_cast<const uint4*>(a.kv.v.data) + row * kPieces;
+  if constexpr (kCodes) {
+    const PlanesView keys = view_of(a.kv.k), values = view_of(a.kv.v);
+#pragma unroll 1
+    for (int i = threadIdx.x; i < kTile * kPieces; i += kThreads) {
+      const int position = i / kPieces, piece = i % kPieces;
+      const int at = Tile<kDim>::place(position, piece);
+      const bool live = first + position <= run.last;
+      to.k[at] = live ? decoded(keys, row + position, 8 * piece) : uint4{};
+      to.v[at] = live ? decoded(values, row + position, 8 * piece) : uint4{};
+    }
+  } else {
+    const auto* keys = static_cast<const uint4*>(a.kv.k.data) + row * kPieces;
+    const auto* values = static_cast<const uint4*>(a.kv.v.data) + row * kPieces;
 #pragma unroll
-  for (int i = threadIdx.x; i < kTile * kPieces; i += kThreads) {
-    const int position = i / kPieces, at = Tile<kDim>::place(position, i % kPieces);
-    const bool live = first + position <= run.last;
-    async_copy16_or_zeros(shared_address(to.k + at), keys + (live ? i : 0), live);
-    async_copy16_or_zeros(shared_address(to.v + at), values + (live ? i : 0), live);
+    for (int i = threadIdx.x; i < kTile * kPieces; i += kThreads) {
+      const int position = i / kPieces, at = Tile<kDim>::place(position, i % kPieces);
+      const bool live = first + position <= run.last;
+      async_copy16_or_zeros(shared_address(to.k + at), keys + (live ? i : 0), live);
+      async_copy16_or_zeros(shared_address(to.v + at), values + (live ? i : 0), live);
+    }
+    async_commit();
   }
-  async_commit();
 }
 
 // Rows g and g + 8 of a warp's sixteen.
@@ -197,7 +221,7 @@ class Attend {
   bool exists_[2];
 };
 
-template <int kDim>
+template <int kDim, bool kCodes>
 __global__ void __launch_bounds__(kThreads, 1)
     prompt_kernel(const __grid_constant__ AttentionArgs a) {
   extern __shared__ __align__(128) uint8_t memory[];
@@ -211,11 +235,13 @@ __global__ void __launch_bounds__(kThreads, 1)
     const Run run(a, token, block_end);
     Attend<kDim> attend(a, run, kv_head, first_token);
     const int count = run.last / kTile + 1;
-    fetch(a, run, kv_head, 0, tiles[0]);
+    fetch<kDim, kCodes>(a, run, kv_head, 0, tiles[0]);
     for (int tile = 0; tile < count; ++tile) {
       async_wait<0>();
       __syncthreads();  // this tile is here, and nobody reads the one before it any more
-      if (tile + 1 < count) fetch(a, run, kv_head, tile + 1, tiles[(tile + 1) % kStages]);
+      if (tile + 1 < count) {
+        fetch<kDim, kCodes>(a, run, kv_head, tile + 1, tiles[(tile + 1) % kStages]);
+      }
       attend.add(tiles[tile % kStages], tile * kTile);
     }
     attend.store(a.out);
@@ -224,26 +250,30 @@ __global__ void __launch_bounds__(kThreads, 1)
   }
 }
 
-template <int kDim>
+template <int kDim, bool kCodes>
 void launch(const AttentionArgs& a, cudaStream_t stream) {
   constexpr int kBytes = kStages * sizeof(Tile<kDim>);
-  static const bool allowed = (allow_shared_memory(prompt_kernel<kDim>, kBytes), true);
+  static const bool allowed = (allow_shared_memory(prompt_kernel<kDim, kCodes>, kBytes), true);
   (void)allowed;
   const int block_tokens = kRows / (a.heads / a.kv_heads);
   const dim3 grid(a.kv_heads, (a.tokens_count + block_tokens - 1) / block_tokens);
-  launch_pdl(prompt_kernel<kDim>, grid, dim3(kThreads), kBytes, stream, a);
+  launch_pdl(prompt_kernel<kDim, kCodes>, grid, dim3(kThreads), kBytes, stream, a);
 }
 
 }  // namespace
 
 bool launch_prompt(const AttentionArgs& a, cudaStream_t stream) {
   constexpr int kLeastTokens = 32;  // of a sequence, on average
-  const int32_t page = a.kv.page_tokens;
+  const bool codes = a.kv.k.scale != Scale::kNone;
   const bool taken = a.sequences > 0 && a.tokens_count >= kLeastTokens * a.sequences &&
-                     a.kv.k.format == FormatId::kBF16 && page % kTile == 0 &&
+                     (codes || a.kv.k.format == FormatId::kBF16) && a.kv.page_tokens % kTile == 0 &&
                      a.heads / a.kv_heads <= kRows && (a.head_dim == 64 || a.head_dim == 128);
   if (!taken) return false;
-  a.head_dim == 64 ? launch<64>(a, stream) : launch<128>(a, stream);
+  if (a.head_dim == 64) {
+    codes ? launch<64, true>(a, stream) : launch<64, false>(a, stream);
+  } else {
+    codes ? launch<128, true>(a, stream) : launch<128, false>(a, stream);
+  }
   return true;
 }
 

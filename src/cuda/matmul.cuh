@@ -1,14 +1,15 @@
-// y[m, n] (+)= x[m, k] w[n, k]^T for many tokens, w in layout kTiles: Hopper's tensor cores,
-// weights decoded in registers on their way to them.
+// y[m, n] (+)= x[m, k] w[n, k]^T for more than a few tokens, w in layout kTiles: Hopper's tensor
+// cores, weights decoded in registers on their way to them.
 //
-// Weights are the A operand of wgmma.m64n256k16, x the B operand. A CTA makes 128 rows of y's
-// columns for 256 tokens: each of the eight warps of two warpgroups streams a tile of its own, as
-// in tiles.cuh, and decodes a unit while the one before it is multiplied; one more warp fetches
-// panels of x. The two CTAs of a cluster have the same tokens: each fetches half of every panel for
-// both. Codes whose scales are of whole rows are multiplied as they are, in f16; others times their
-// scales and rounded to bf16.
-//   bytes   the stream once for every 256 tokens, x once for every 256 rows; from L2, mostly
-//   limits  sm_90a; m is padded to multiples of 256
+// Weights are the A operand of wgmma.m64nNk16, x the B operand, N = 64 or 256 tokens. A CTA makes
+// 128 columns of y for N tokens: each of the eight warps of two warpgroups streams a tile of its
+// own, as in tiles.cuh, and decodes a unit while the one before it is multiplied; one more warp
+// fetches panels of x. With N = 256 the two CTAs of a cluster have the same tokens: each fetches
+// half of every panel for both. With N = 64 they have the same rows and share out k; their sums are
+// added in order through each other's shared memory. Codes whose scales are of whole rows are
+// multiplied as they are, in f16; others times their scales and rounded to bf16.
+//   bytes   the stream once for every N tokens, x once for every 128 (256) rows; from L2, mostly
+//   limits  sm_90a; m is padded to N
 #pragma once
 
 #include "cuda/decode.cuh"
@@ -19,45 +20,67 @@
 
 namespace lowbit::cuda {
 
-static_assert(kWgmmaColumns == kPanelTokens);
 constexpr int kMatmulWarps = 8, kMatmulTiles = kMatmulWarps;  // that multiply; a tile each
-constexpr int kMatmulThreads = 32 * kMatmulWarps + 128;       // with the warpgroup that fetches x
-constexpr int kMatmulCtas = 2;                                // of a cluster
-constexpr int kPanels = 4;                                    // in shared memory
 constexpr int kFetchRegisters = 40, kMultiplyRegisters = 232;
 
+// Of N tokens.
+template <int kN>
+struct Panels {
+  static constexpr bool kShared = kN == 256;  // by the CTAs of a cluster, which else share out k
+  static constexpr int kBytes = kN * kUnit * 2;
+  static constexpr int kCount = 4;                      // in shared memory
+  static constexpr int kFetchers = kShared ? 128 : 32;  // threads; registers go by warpgroups
+  static constexpr int kThreads = 32 * kMatmulWarps + kFetchers;
+  static constexpr int kCtas = kShared ? 1 : 2;  // of a multiprocessor
+  static constexpr int kSums = kN / 2;           // of a thread
+};
+
 // How a CTA's dynamic shared memory is divided: panels, rings of warps, barriers.
+template <int kN>
 struct MatmulMemory {
-  __device__ explicit MatmulMemory(const TileArgs& a) {
+  using P = Panels<kN>;
+  static constexpr int kBarrierBytes = 16 * P::kCount + 8 * kMatmulWarps * kMaxSlots;
+
+  __device__ explicit MatmulMemory(const TileArgs& a) : ring_bytes(a.slots * a.slot_bytes) {
     extern __shared__ __align__(1024) uint8_t memory[];
     panels = shared_address(memory);
-    rings = memory + kPanels * kPanelBytes;
-    const uint32_t barriers = shared_address(rings) + kMatmulWarps * a.slots * a.slot_bytes;
-    full = barriers;
-    empty = barriers + 8 * kPanels;
-    pieces = barriers + 16 * kPanels;
+    rings = memory + P::kCount * P::kBytes;
+    full = shared_address(rings) + kMatmulWarps * ring_bytes;
+    empty = full + 8 * P::kCount;
+    pieces = empty + 8 * P::kCount;
   }
+  __device__ uint8_t* ring(int warp) const { return rings + warp * ring_bytes; }
+
+  int ring_bytes;
   uint32_t panels;
   uint8_t* rings;
-  uint32_t full, empty;  // [kPanels] each
+  uint32_t full, empty;  // [P::kCount] each
   uint32_t pieces;       // [kMatmulWarps, kMaxSlots]
 };
-constexpr int kMatmulBarrierBytes = 16 * kPanels + 8 * kMatmulWarps * kMaxSlots;
 
-// A warp's tile, block after block, through a ring of pieces in shared memory.
+// The part of k that a CTA has.
+struct Slice {
+  int first, blocks;  // blocks of a tile
+  __device__ Slice(const TileArgs& a, int rank)
+      : first(a.shape.blocks * rank / a.slices),
+        blocks(a.shape.blocks * (rank + 1) / a.slices - first) {}
+};
+
+// A slice of a warp's tile, block after block, through a ring of pieces in shared memory.
 class TileStream {
  public:
-  __device__ TileStream(const TileArgs& a, const MatmulMemory& memory, int tile)
+  template <class Memory>
+  __device__ TileStream(const TileArgs& a, const Memory& memory, int tile, const Slice& slice)
       : slots_(a.slots),
         slot_bytes_(a.slot_bytes),
         block_bytes_(a.shape.block_bytes),
         piece_blocks_(a.piece_blocks) {
     const int warp = threadIdx.x / 32;
-    memory_ = memory.rings + warp * slots_ * slot_bytes_;
+    memory_ = memory.ring(warp);
     barriers_ = memory.pieces + 8 * kMaxSlots * warp;
     from_ = static_cast<const uint8_t*>(a.linear.w.codes) +
-            int64_t{tile} * a.shape.blocks * block_bytes_;
-    left_ = tile < a.shape.tiles ? a.shape.blocks * block_bytes_ : 0;
+            (int64_t{tile} * a.shape.blocks + slice.first) * block_bytes_;
+    left_ = tile < a.shape.tiles ? slice.blocks * block_bytes_ : 0;
     if (threadIdx.x % 32 == 0) {
       for (int slot = 0; slot < slots_; ++slot) barrier_init(barriers_ + 8 * slot, 1);
       fence_barrier_init();
@@ -127,8 +150,9 @@ __device__ __forceinline__ void scale_pairs(const S& scales, uint32_t (&lo)[8], 
 template <class W, class S>
 class Fragments {
  public:
-  __device__ Fragments(const TileArgs& a, const MatmulMemory& memory, int tile)
-      : a_(a), stream_(a, memory, tile), exists_(tile < a.shape.tiles) {}
+  template <class Memory>
+  __device__ Fragments(const TileArgs& a, const Memory& memory, int tile, const Slice& slice)
+      : a_(a), stream_(a, memory, tile, slice), exists_(tile < a.shape.tiles) {}
 
   // Of each 16 columns j: a[4 j ..].
   __device__ __forceinline__ void next(uint32_t (&a)[16]) {
@@ -157,114 +181,225 @@ class Fragments {
   const bool exists_;
 };
 
-// Half of every panel of the cluster's tokens, to both of its CTAs. By one thread.
-__device__ inline void fetch_panels(const TileArgs& a, const MatmulMemory& memory, int token_block,
-                                    int units) {
-  constexpr int kShare = kPanelBytes / kMatmulCtas;
-  const uint32_t offset = cluster_rank() * kShare;
-  const auto* from = reinterpret_cast<const uint8_t*>(a.prepared.x) +
-                     int64_t{token_block} * units * kPanelBytes + offset;
+// Panel after panel of the CTA's tokens and slice: half of each for both CTAs of the cluster, or
+// all of it. By one thread.
+template <int kN>
+__device__ void fetch_panels(const TileArgs& a, const MatmulMemory<kN>& memory, int token_block,
+                             const Slice& slice) {
+  using P = Panels<kN>;
+  constexpr int kShare = P::kBytes / 2;
+  const int units = slice.blocks * a.shape.units, all_units = a.shape.blocks * a.shape.units;
+  const uint32_t offset = P::kShared ? cluster_rank() * kShare : 0;
+  const int tokens = min(kN, a.linear.m - token_block * kN);
+  const uint32_t bytes = P::kShared ? P::kBytes : (tokens + 7) / 8 * 8 * kUnit * 2;
+  const auto* from = reinterpret_cast<const uint8_t*>(a.prepared.x) + offset +
+                     (int64_t{token_block} * all_units + slice.first * a.shape.units) * P::kBytes;
 #pragma unroll 1
-  for (int unit = 0; unit < units; ++unit, from += kPanelBytes) {
-    const int panel = unit % kPanels;
-    if (unit >= kPanels) barrier_wait(memory.empty + 8 * panel, (unit / kPanels - 1) & 1);
-    barrier_expect(memory.full + 8 * panel, kPanelBytes);
-    bulk_copy_to_all(memory.panels + panel * kPanelBytes + offset, from, kShare,
-                     memory.full + 8 * panel, (1 << kMatmulCtas) - 1);
+  for (int unit = 0; unit < units; ++unit, from += P::kBytes) {
+    const int panel = unit % P::kCount;
+    const uint32_t full = memory.full + 8 * panel, to = memory.panels + panel * P::kBytes + offset;
+    if (unit >= P::kCount) barrier_wait(memory.empty + 8 * panel, (unit / P::kCount - 1) & 1);
+    barrier_expect(full, bytes);
+    if constexpr (P::kShared) {
+      bulk_copy_to_all(to, from, kShare, full, 3);
+    } else {
+      bulk_copy(to, from, bytes, full);
+    }
   }
 }
 
-// y of a warp's tile for kPanelTokens tokens, y[4 i + e] being of token 8 i + 2 q + e % 2.
-__device__ __forceinline__ void store_tile(const TileArgs& a, int tile, int first_token,
-                                           float code_factor, const float (&y)[kWgmmaSums]) {
-  const LinearArgs& l = a.linear;
-  const int g = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
-  const bool paired = l.w.paired, silu_mul = l.epilogue == Epilogue::kSiluMul;
-  const bool add = l.epilogue == Epilogue::kAdd;
-  const int half = paired ? l.n / 2 : 0, first = tile * (paired ? 8 : kTileRows) + g;
-  const int n[2] = {first, paired ? first + half : first + 8};
-  const bool exists[2] = {first < (paired ? half : l.n), n[1] < l.n && !silu_mul};
-  if (!exists[0]) return;
-  float factor[2] = {1, 1}, bias[2] = {0, 0};
+// What becomes of the sums of rows g and g + 8 of a tile (a gate and its up, of paired matrices).
+class RowPair {
+ public:
+  __device__ RowPair(const TileArgs& a, int tile, int g, float code_factor)
+      : a_(a), code_factor_(code_factor) {
+    const LinearArgs& l = a.linear;
+    const int half = l.w.paired ? l.n / 2 : 0;
+    n_[0] = tile * (half ? 8 : kTileRows) + g;
+    n_[1] = n_[0] + (half ? half : 8);
+    exists_[0] = tile < a.shape.tiles && n_[0] < (half ? half : l.n);
+    exists_[1] = exists_[0] && n_[1] < l.n;
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    if (l.w.scales) {
-      factor[i] = static_cast<const float*>(l.w.scales)[tile * kTileRows + g + 8 * i];
+    for (int i = 0; i < 2; ++i) {
+      if (!exists_[i]) continue;
+      if (l.w.scales) {
+        factor_[i] = static_cast<const float*>(l.w.scales)[tile * kTileRows + g + 8 * i];
+      }
+      if (l.bias) bias_[i] = l.bias[n_[i]];
     }
-    if (l.bias && n[i] < l.n) bias[i] = l.bias[n[i]];
   }
+  // What a token's outputs need besides the sums.
+  struct Terms {
+    float scale, old[2];
+  };
+  __device__ __forceinline__ Terms terms(int t) const {
+    const LinearArgs& l = a_.linear;
+    Terms terms = {0, {0, 0}};
+    if (t >= l.m) return terms;
+    terms.scale = code_factor_ * a_.prepared_scale[t];
+    if (l.epilogue != Epilogue::kAdd) return terms;
 #pragma unroll
-  for (int i = 0; i < kWgmmaSums / 4; ++i) {
+    for (int i = 0; i < 2; ++i) {
+      if (exists_[i]) terms.old[i] = l.y[t * l.ldy + n_[i]];
+    }
+    return terms;
+  }
+  __device__ __forceinline__ void put(int t, const Terms& terms, float low, float high) const {
+    const LinearArgs& l = a_.linear;
+    if (t >= l.m) return;
+    const float v[2] = {low * terms.scale * factor_[0] + bias_[0],
+                        high * terms.scale * factor_[1] + bias_[1]};
+    float* y = l.y + t * l.ldy;
+    if (l.epilogue == Epilogue::kSiluMul) {
+      if (exists_[0]) y[n_[0]] = silu(v[0]) * v[1];
+      return;
+    }
+    const bool add = l.epilogue == Epilogue::kAdd;
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      if (exists_[i]) y[n_[i]] = add ? terms.old[i] + v[i] : v[i];
+    }
+  }
+
+ private:
+  const TileArgs& a_;
+  const float code_factor_;
+  int n_[2];
+  bool exists_[2];
+  float factor_[2] = {1, 1}, bias_[2] = {0, 0};
+};
+
+// y of a warp's tile, sums[4 i + e] being of token 8 i + 2 q + e % 2.
+template <int kN>
+__device__ __forceinline__ void store_tile(const TileArgs& a, int tile, int first_token,
+                                           float code_factor, const float (&sums)[kN / 2]) {
+  constexpr int kAtOnce = 8;  // tokens whose terms are on their way
+  const RowPair rows(a, tile, threadIdx.x % 32 / 4, code_factor);
+  const int first = first_token + threadIdx.x % 4 * 2;
+#pragma unroll
+  for (int i = 0; i < kN / 4; i += kAtOnce) {
+    RowPair::Terms terms[kAtOnce];
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) terms[j] = rows.terms(first + (i + j) / 2 * 8 + j % 2);
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int at = (i + j) / 2 * 4 + j % 2;
+      rows.put(first + (i + j) / 2 * 8 + j % 2, terms[j], sums[at], sums[at + 2]);
+    }
+  }
+}
+
+// The sums of a warp's slice where the other CTAs of the cluster find them: [tokens, kTileRows].
+template <int kN>
+__device__ __forceinline__ void share_sums(float* to, int m, const float (&sums)[kN / 2]) {
+  const int g = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
+#pragma unroll
+  for (int i = 0; i < kN / 8; ++i) {
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      const int t = first_token + 8 * i + 2 * q + e;
-      if (t >= l.m) continue;
-      const float scale = code_factor * a.prepared_scale[t];
-      const float v[2] = {y[4 * i + e] * scale * factor[0] + bias[0],
-                          y[4 * i + 2 + e] * scale * factor[1] + bias[1]};
-      float* out = l.y + t * l.ldy;
-      if (silu_mul) {
-        out[n[0]] = silu(v[0]) * v[1];
-        continue;
-      }
-      out[n[0]] = add ? out[n[0]] + v[0] : v[0];
-      if (exists[1]) out[n[1]] = add ? out[n[1]] + v[1] : v[1];
+      const int t = 8 * i + 2 * q + e;
+      if (t >= m) continue;
+      to[t * kTileRows + g] = sums[4 * i + e];
+      to[t * kTileRows + g + 8] = sums[4 * i + 2 + e];
     }
   }
 }
+// y of this CTA's share of the cluster's rows, slices added in order.
+template <class Memory>
+__device__ void add_slices(const TileArgs& a, const Memory& memory, int first_tile, int rank,
+                           float code_factor) {
+  constexpr int kThreads = 32 * kMatmulWarps, kPairs = kTileRows / 2;
+  const int m = a.linear.m, count = kMatmulTiles * m * kPairs;
+  for (int i = rank * kThreads + threadIdx.x; i < count; i += a.slices * kThreads) {
+    const int tile = i / (m * kPairs), t = i / kPairs % m, g = i % kPairs;
+    const uint32_t at =
+        shared_address(memory.ring(tile)) + (t * kTileRows + g) * static_cast<int>(sizeof(float));
+    float low = 0, high = 0;
+    for (int slice = 0; slice < a.slices; ++slice) {
+      low += load_from_cta(at, slice);
+      high += load_from_cta(at + kPairs * static_cast<int>(sizeof(float)), slice);
+    }
+    const RowPair rows(a, first_tile + tile, g, code_factor);
+    rows.put(t, rows.terms(t), low, high);
+  }
+}
 
-// The cluster's CTAs share blockIdx.x / 2, a block of tokens, and have neighbouring rows.
-template <class W, class S, XTerms kX>
-__global__ void __launch_bounds__(kMatmulThreads, 1)
+// The sums of a warp's tile over the CTA's slice.
+template <XTerms kX, int kN, class Weights>
+__device__ __forceinline__ void multiply(const MatmulMemory<kN>& memory, Weights& weights,
+                                         int units, float (&sums)[kN / 2]) {
+  using P = Panels<kN>;
+  constexpr int kCtas = P::kShared ? 2 : 1;  // that wait for a panel to be read
+  uint32_t fragments[2][16];
+  weights.next(fragments[0]);
+  const auto step = [&](int unit, const uint32_t(&now)[16], uint32_t(&then)[16]) {
+    const int panel = unit % P::kCount;
+    barrier_wait(memory.full + 8 * panel, unit / P::kCount & 1);
+    const uint64_t x = wgmma_panel(memory.panels + panel * P::kBytes);
+    wgmma_fence();
+#pragma unroll
+    for (int j = 0; j < 4; ++j) wgmma<kX == XTerms::kPanelBf16>(sums, now + 4 * j, x + 2 * j);
+    wgmma_commit();
+    wgmma_wait<1>();
+    if (unit > 0 && threadIdx.x % 32 < kCtas) {
+      const uint32_t empty = memory.empty + 8 * ((unit - 1) % P::kCount);
+      barrier_arrive(empty, P::kShared ? threadIdx.x % 32 : cluster_rank());
+    }
+    if (unit + 1 < units) weights.next(then);
+  };
+#pragma unroll 1
+  for (int unit = 0; unit < units; unit += 2) {
+    step(unit, fragments[0], fragments[1]);
+    if (unit + 1 < units) step(unit + 1, fragments[1], fragments[0]);
+  }
+  wgmma_wait<0>();
+}
+
+// Of 256 tokens, clusters of two CTAs with neighbouring rows, for each block of tokens (grid x) and
+// 256 rows (y); of 64, clusters of a.slices CTAs for each 128 rows (y).
+template <class W, class S, XTerms kX, int kN>
+__global__ void __launch_bounds__(Panels<kN>::kThreads, Panels<kN>::kCtas)
     matmul_kernel(const __grid_constant__ TileArgs a) {
-  const MatmulMemory memory(a);
-  const int warp = threadIdx.x / 32, units = a.shape.blocks * a.shape.units;
-  const int token_block = blockIdx.x / kMatmulCtas;
-  const int row_block = blockIdx.y * kMatmulCtas + cluster_rank();
+  using P = Panels<kN>;
+  const MatmulMemory<kN> memory(a);
+  const int warp = threadIdx.x / 32, rank = static_cast<int>(cluster_rank());
+  const int token_block = P::kShared ? blockIdx.x / 2 : 0;
+  const int row_block = P::kShared ? blockIdx.y * 2 + rank : blockIdx.y;
+  const int tile = row_block * kMatmulTiles + warp;
+  const Slice slice(a, P::kShared ? 0 : rank);
   if (threadIdx.x == 0) {
-    for (int panel = 0; panel < kPanels; ++panel) {
+    for (int panel = 0; panel < P::kCount; ++panel) {
       barrier_init(memory.full + 8 * panel, 1);
-      barrier_init(memory.empty + 8 * panel, kMatmulWarps * kMatmulCtas);
+      barrier_init(memory.empty + 8 * panel, kMatmulWarps * (P::kShared ? 2 : 1));
     }
     fence_barrier_init();
   }
-  cluster_sync();
+  cluster_meet();
+  float sums[P::kSums] = {};
   if (warp >= kMatmulWarps) {
-    fewer_registers<kFetchRegisters>();
+    if constexpr (P::kShared) fewer_registers<kFetchRegisters>();
     pdl_wait();
-    if (threadIdx.x == 32 * kMatmulWarps) fetch_panels(a, memory, token_block, units);
+    if (threadIdx.x == 32 * kMatmulWarps) fetch_panels(a, memory, token_block, slice);
   } else {
-    more_registers<kMultiplyRegisters>();
-    const int tile = row_block * kMatmulTiles + warp;
-    Fragments<W, S> weights(a, memory, tile);
+    if constexpr (P::kShared) more_registers<kMultiplyRegisters>();
+    Fragments<W, S> weights(a, memory, tile, slice);
     pdl_wait();
-    float y[kWgmmaSums] = {};
-    uint32_t fragments[2][16];
-    weights.next(fragments[0]);
-    const auto multiply = [&](int unit, const uint32_t(&now)[16], uint32_t(&then)[16]) {
-      const int panel = unit % kPanels;
-      barrier_wait(memory.full + 8 * panel, unit / kPanels & 1);
-      const uint64_t x = wgmma_panel(memory.panels + panel * kPanelBytes);
-      wgmma_fence();
-#pragma unroll
-      for (int j = 0; j < 4; ++j) wgmma<kX == XTerms::kPanelBf16>(y, now + 4 * j, x + 2 * j);
-      wgmma_commit();
-      wgmma_wait<1>();
-      if (unit > 0 && threadIdx.x % 32 < kMatmulCtas) {
-        barrier_arrive(memory.empty + 8 * ((unit - 1) % kPanels), threadIdx.x % 32);
-      }
-      if (unit + 1 < units) weights.next(then);
-    };
-#pragma unroll 1
-    for (int unit = 0; unit < units; unit += 2) {
-      multiply(unit, fragments[0], fragments[1]);
-      if (unit + 1 < units) multiply(unit + 1, fragments[1], fragments[0]);
+    multiply<kX, kN>(memory, weights, slice.blocks * a.shape.units, sums);
+    if (P::kShared || a.slices == 1) {
+      store_tile<kN>(a, tile, token_block * kN, W::kFactor, sums);
+    } else {
+      share_sums<kN>(reinterpret_cast<float*>(memory.ring(warp)), a.linear.m, sums);
     }
-    wgmma_wait<0>();
-    if (tile < a.shape.tiles) store_tile(a, tile, token_block * kPanelTokens, W::kFactor, y);
   }
   __syncwarp();
-  cluster_sync();  // nobody's memory ends before what is on its way there
+  if (P::kShared || a.slices == 1) {
+    cluster_meet();  // nobody's memory ends before what is on its way there
+    return;
+  }
+  cluster_sync();
+  if (warp < kMatmulWarps) add_slices(a, memory, row_block * kMatmulTiles, rank, W::kFactor);
+  __syncwarp();
+  cluster_meet();
 }
 
 }  // namespace lowbit::cuda

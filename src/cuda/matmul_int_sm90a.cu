@@ -5,7 +5,8 @@ namespace lowbit::cuda {
 
 template <class W>
 void launch(const LinearArgs& args, Stream stream) {
-  launch_scaled_matmul<W, GroupScales<In::k16, 1>, AnyScales>(args, stream);
+  launch_scaled_matmul<W, GroupScales<In::k16, 1>, GroupScales<In::k16, 1, With::kFloatZeros>,
+                       AnyScales>(args, stream);
 }
 
 void scaled_matmul_sign(const LinearArgs& args, Stream stream) {

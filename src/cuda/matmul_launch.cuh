@@ -11,53 +11,84 @@
 
 namespace lowbit::cuda {
 
+// Of a CTA that has its part of a multiprocessor.
+template <int kN>
+int matmul_shared_bytes() {
+  return dynamic_shared_bytes() / Panels<kN>::kCtas / 128 * 128;
+}
+
 // Pieces of about 2 KB, or a block.
-inline void share_rings(TileArgs& a) {
+template <int kN>
+void share_rings(TileArgs& a) {
   constexpr int kPieceBytes = 2048;
-  const int ring = (dynamic_shared_bytes() - kPanels * kPanelBytes - kMatmulBarrierBytes) /
-                   kMatmulWarps / 16 * 16;
+  const int beside = Panels<kN>::kCount * Panels<kN>::kBytes + MatmulMemory<kN>::kBarrierBytes;
+  const int ring = (matmul_shared_bytes<kN>() - beside) / kMatmulWarps / 16 * 16;
   a.piece_blocks = std::max(1, kPieceBytes / a.shape.block_bytes);
   a.slot_bytes = a.piece_blocks * a.shape.block_bytes;
   a.slots = std::min(ring / a.slot_bytes, kMaxSlots);
   check_ring(a.slots, a.slot_bytes);
 }
 
-template <class W, class S, XTerms kX>
+// Into how many slices k is cut: what fills the GPU, whose size results must not depend on.
+inline int slices_of(const TileShape& shape, int row_blocks) {
+  constexpr int kCtas = 2 * 132, kMost = 8, kLeastUnits = 4;
+  const int units = shape.blocks * shape.units;
+  return std::clamp(std::min(kCtas / row_blocks, units / kLeastUnits), 1,
+                    std::min(kMost, shape.blocks));
+}
+
+template <class W, class S, XTerms kX, int kN>
 void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream stream_) {
+  using P = Panels<kN>;
+  const int token_blocks = (l.m + kN - 1) / kN;
+  const int row_blocks = (shape.tiles + kMatmulTiles - 1) / kMatmulTiles;
   TileArgs a{};
   a.linear = l;
   a.shape = shape;
-  share_rings(a);
-  const int blocks = (l.m + kPanelTokens - 1) / kPanelTokens;
+  a.panel_tokens = kN;
+  a.slices = P::kShared ? 1 : slices_of(shape, row_blocks);
+  share_rings<kN>(a);
   a.prepared.x = static_cast<uint16_t*>(l.workspace);
-  a.prepared_scale = reinterpret_cast<float*>(a.prepared.x + int64_t{blocks} * shape.blocks *
-                                                                 shape.units * kPanelHalves);
+  const int64_t units = int64_t{shape.blocks} * shape.units;
+  a.prepared_scale =
+      reinterpret_cast<float*>(a.prepared.x + token_blocks * units * (P::kBytes / 2));
   end_chain(stream_);
   const auto stream = static_cast<cudaStream_t>(stream_);
   launch_pdl(prepare_kernel<kX>, l.m, kTileThreads, 0, stream, a);
-  static const bool allowed =
-      (allow_shared_memory(matmul_kernel<W, S, kX>, dynamic_shared_bytes()), true);
+  const auto kernel = matmul_kernel<W, S, kX, kN>;
+  static const bool allowed = (allow_shared_memory(kernel, matmul_shared_bytes<kN>()), true);
   (void)allowed;
-  const int row_blocks = (shape.tiles + kMatmulTiles - 1) / kMatmulTiles;
-  const dim3 grid(kMatmulCtas * blocks, (row_blocks + kMatmulCtas - 1) / kMatmulCtas);
-  const int bytes =
-      kPanels * kPanelBytes + kMatmulWarps * a.slots * a.slot_bytes + kMatmulBarrierBytes;
-  launch_pdl(matmul_kernel<W, S, kX>,
-             LaunchShape{grid, kMatmulThreads, static_cast<size_t>(bytes), kMatmulCtas}, stream, a);
+  const int cluster = P::kShared ? 2 : a.slices;
+  const dim3 grid =
+      P::kShared ? dim3(2 * token_blocks, (row_blocks + 1) / 2) : dim3(a.slices, row_blocks);
+  const size_t bytes = size_t{P::kCount} * P::kBytes +
+                       size_t(kMatmulWarps) * a.slots * a.slot_bytes +
+                       MatmulMemory<kN>::kBarrierBytes;
+  launch_pdl(kernel, LaunchShape{grid, P::kThreads, bytes, static_cast<unsigned>(cluster)}, stream,
+             a);
+}
+
+template <class W, class S, XTerms kX>
+void launch_matmul_of(const LinearArgs& l, const TileShape& shape, Stream stream) {
+  if (l.m <= kSmallPanelTokens) {
+    launch_matmul_kernel<W, S, kX, kSmallPanelTokens>(l, shape, stream);
+  } else {
+    launch_matmul_kernel<W, S, kX, kPanelTokens>(l, shape, stream);
+  }
 }
 
 // Codes as they are; scales of whole rows.
 template <class W>
 void launch_matmul(const LinearArgs& args, Stream stream) {
   constexpr XTerms kX = W::kX == XTerms::kTwoBf16 ? XTerms::kPanelBf16 : XTerms::kPanelF16;
-  launch_matmul_kernel<W, RowScales, kX>(args, tile_shape(args.w, args.n, args.k), stream);
+  launch_matmul_of<W, RowScales, kX>(args, tile_shape(args.w, args.n, args.k), stream);
 }
 // Codes times their scales: by the first of several Scales that takes the stream; one of them does.
 template <class W, class... Ss>
 void launch_scaled_matmul(const LinearArgs& args, Stream stream) {
   const TileShape shape = tile_shape(args.w, args.n, args.k);
   const auto launch = [&]<class S>(S*) {
-    launch_matmul_kernel<W, S, XTerms::kPanelBf16>(args, shape, stream);
+    launch_matmul_of<W, S, XTerms::kPanelBf16>(args, shape, stream);
     return true;
   };
   (void)((Ss::fits(shape) && launch(static_cast<Ss*>(nullptr))) || ...);

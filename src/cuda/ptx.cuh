@@ -155,14 +155,31 @@ __device__ __forceinline__ uint32_t cluster_rank() {
 __device__ __forceinline__ void cluster_sync() {
   asm volatile("barrier.cluster.arrive.aligned;\nbarrier.cluster.wait.aligned;" ::: "memory");
 }
-// At the barrier that lies there in the CTA of that rank.
+// The same for threads that have nothing to show each other: without the fence.
+__device__ __forceinline__ void cluster_meet() {
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;\nbarrier.cluster.wait.aligned;" ::
+                   : "memory");
+}
+// At the barrier that lies there in the CTA of that rank; what it tells is that memory may be
+// written again. (Released to the cluster, each arrival would wait for a fence of the whole GPU.)
 __device__ __forceinline__ void barrier_arrive(uint32_t barrier, uint32_t rank) {
   asm volatile(
       "{\n.reg .b32 there;\n"
       "mapa.shared::cluster.u32 there, %0, %1;\n"
-      "mbarrier.arrive.release.cluster.shared::cluster.b64 _, [there];\n}" ::"r"(barrier),
+      "mbarrier.arrive.shared::cluster.b64 _, [there];\n}" ::"r"(barrier),
       "r"(rank)
       : "memory");
+}
+__device__ __forceinline__ float load_from_cta(uint32_t address, uint32_t rank) {
+  float value;
+  asm volatile(
+      "{\n.reg .b32 there;\n"
+      "mapa.shared::cluster.u32 there, %1, %2;\n"
+      "ld.shared::cluster.f32 %0, [there];\n}"
+      : "=f"(value)
+      : "r"(address), "r"(rank)
+      : "memory");
+  return value;
 }
 // As bulk_copy(), to the same place in every CTA whose bit is set, each with its own barrier; what
 // is read is read again soon.

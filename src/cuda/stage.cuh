@@ -52,11 +52,12 @@ __device__ __forceinline__ uint32_t pack_bf16(float a, float b) {
 
 // Where the numbers of a token go.
 struct TokenOut {
-  uint16_t* x;          // its row
-  int64_t second_term;  // of bf16: so many halves further on
-  float* sums;          // its column
+  uint16_t* x;     // its row
+  int64_t stride;  // halves to the second term of bf16, or to the next unit in panels
+  float* sums;     // its column
   int pitch, sums_per_unit;
   float factor;  // of the numbers, before they are rounded
+  int swizzle;   // of the row's bytes in a panel
 };
 
 // Of the lanes of a group: sums_per_unit in 64 columns.
@@ -69,11 +70,6 @@ __device__ __forceinline__ void put_sum(const TokenOut& to, int unit, int i, flo
   if (i % lanes_per_sum == 0) {
     to.sums[(unit * to.sums_per_unit + i / lanes_per_sum) * to.pitch] = sum;
   }
-}
-
-// The address at which the 128-byte swizzle of panels keeps a word.
-__device__ __forceinline__ uint32_t* swizzled(uintptr_t at) {
-  return reinterpret_cast<uint32_t*>(at ^ (at >> 7 & 7) << 4);
 }
 
 // Four numbers of a token as the tensor cores want them, and the sums over them. A call: what runs
@@ -93,8 +89,8 @@ static __device__ __noinline__ void put(TokenOut to, int column, float4 number) 
     }
     uint16_t* at = row + i % 4 * 16 + i / 4 * 4;
     *reinterpret_cast<uint2*>(at) = {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])};
-    *reinterpret_cast<uint2*>(at + to.second_term) = {pack_bf16(rest[0], rest[1]),
-                                                      pack_bf16(rest[2], rest[3])};
+    *reinterpret_cast<uint2*>(at + to.stride) = {pack_bf16(rest[0], rest[1]),
+                                                 pack_bf16(rest[2], rest[3])};
     return;
   } else if constexpr (kX == XTerms::kFixed) {
     int fixed[4];
@@ -113,10 +109,10 @@ static __device__ __noinline__ void put(TokenOut to, int column, float4 number) 
     const auto pair = [&](float a, float b) {
       return kX == XTerms::kPanelBf16 ? pack_bf16(a, b) : pack_halves(a * to.factor, b * to.factor);
     };
-    const auto at =
-        reinterpret_cast<uintptr_t>(to.x + unit * kPanelHalves) + i / 4 * 32 + i % 4 * 4;
-    *swizzled(at) = pair(v[0], v[1]);
-    *swizzled(at + 16) = pair(v[2], v[3]);
+    auto* panel = reinterpret_cast<uint8_t*>(to.x + unit * to.stride);
+    const int at = i / 4 * 32 + i % 4 * 4;
+    *reinterpret_cast<uint32_t*>(panel + (at ^ to.swizzle)) = pair(v[0], v[1]);
+    *reinterpret_cast<uint32_t*>(panel + (at + 16 ^ to.swizzle)) = pair(v[2], v[3]);
     return;
   } else {
     float scaled[4];
@@ -283,15 +279,18 @@ static __device__ __noinline__ float stage_any(const LinearArgs& a, int t, Token
 template <XTerms kX>
 __device__ __forceinline__ TokenOut token_out(const TileArgs& tiles, int t, const StagedX& out) {
   if constexpr (in_panels(kX)) {
-    const int64_t panels = int64_t{t / kPanelTokens} * tiles.shape.blocks * tiles.shape.units;
-    return {out.x + panels * kPanelHalves + t % kPanelTokens * kUnit, 0, nullptr, 0, 0, 1};
+    const int64_t block = t / tiles.panel_tokens, panel = int64_t{tiles.panel_tokens} * kUnit;
+    const int64_t units = int64_t{tiles.shape.blocks} * tiles.shape.units;
+    const int row = t % tiles.panel_tokens * kUnit;
+    return {out.x + block * units * panel + row, panel, nullptr, 0, 0, 1, t % 8 * 16};
   }
   return {out.x + int64_t{t} * out.row_halves,
           int64_t{tiles.linear.m} * out.row_halves,
           out.sums + t,
           out.pitch,
           tiles.sums_per_unit,
-          1};
+          1,
+          0};
 }
 
 // Token t by all threads of the CTA, each taking four neighbours of every 2048 columns; returned:

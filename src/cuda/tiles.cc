@@ -102,7 +102,8 @@ size_t panel_bytes(const LinearSpec& spec) {
   const TileShape s = tile_shape(planless_view(spec.w, spec.n, spec.k), spec.n, spec.k);
   const auto tokens = static_cast<size_t>(spec.m_max);
   const size_t blocks = (tokens + kPanelTokens - 1) / kPanelTokens;
-  return blocks * static_cast<size_t>(s.blocks) * static_cast<size_t>(s.units) * kPanelBytes +
+  return blocks * static_cast<size_t>(s.blocks) * static_cast<size_t>(s.units) * kPanelTokens *
+             kUnit * 2 +
          tokens * sizeof(float);
 }
 
@@ -150,11 +151,13 @@ constexpr LinearKernel fixed(std::string_view name, bool (*weights)(const Format
   return row;
 }
 
-// More tokens than tiles() takes at once: x in f16 as there.
+// More than a few tokens: x in f16 as there. Pairs stay with rows that add integers exactly, as
+// long as those take them at once.
 constexpr LinearKernel matmul(std::string_view name, bool (*weights)(const Format&),
                               void (*launch)(const LinearArgs&, Stream)) {
   LinearKernel row = tiles(name, weights, launch);
-  row.m.lo = kMaxTokens + 1;
+  row.m.lo = 9;
+  row.pair_m = MRange{kMaxTokens + 1};
   row.rank = 20;
   row.reject = needs_wgmma;
   row.workspace = panel_bytes;

@@ -25,10 +25,9 @@ enum class XTerms : uint8_t {
 constexpr bool in_panels(XTerms x) { return x == XTerms::kPanelF16 || x == XTerms::kPanelBf16; }
 
 // A panel is what matmul.cuh multiplies at once: a unit of so many tokens, each 128 bytes of it, in
-// the swizzle of wgmma_panel(). Panels of the units of 256 tokens follow each other.
+// the swizzle of wgmma_panel(). The panels of the units of as many tokens follow each other.
 inline constexpr int kPanelTokens = 256;
-inline constexpr int kPanelHalves = kPanelTokens * kUnit;
-inline constexpr int kPanelBytes = 2 * kPanelHalves;
+inline constexpr int kSmallPanelTokens = 64;  // where there are no more
 
 constexpr int tokens_of_mma(XTerms x) { return x == XTerms::kFixed ? 4 : 8; }  // of 8 columns
 constexpr int rows_of_token(XTerms x) { return x == XTerms::kTwoBf16 ? 2 : 1; }
@@ -49,6 +48,8 @@ struct TileArgs {
   TileShape shape;
   StagedX prepared;       // in global memory; null where the kernel stages its one token itself
   float* prepared_scale;  // [m] beside it
+  int32_t panel_tokens;   // where x is prepared in panels
+  int32_t slices;         // of k, a CTA of a cluster for each (matmul.cuh)
   int32_t sums_per_unit;  // of x: 0, 1, 2 or 4
   int32_t chunk_blocks, chunks;
   int32_t log_parts, rounds;

@@ -6,11 +6,8 @@
 
 namespace lowbit::cuda {
 
-constexpr int kWgmmaColumns = 256;
-constexpr int kWgmmaSums = kWgmmaColumns / 2;  // of a thread
-
-// B [256, 64] of 16-bit numbers, rows of 128 bytes in the 128-byte swizzle: the 16-byte piece p of
-// row r lies at 128 r + 16 (p ^ r % 8). Steps of 16 columns lie 32 bytes apart.
+// B [columns, 64] of 16-bit numbers, rows of 128 bytes in the 128-byte swizzle: the 16-byte piece p
+// of row r lies at 128 r + 16 (p ^ r % 8). Steps of 16 columns lie 32 bytes apart.
 __device__ __forceinline__ uint64_t wgmma_panel(uint32_t address) {
   constexpr uint64_t kRowsOfEight = 1024 >> 4, kSwizzle128 = 1;
   return uint64_t{(address & 0x3ffff) >> 4} | uint64_t{1} << 16 | kRowsOfEight << 32 |
@@ -29,11 +26,15 @@ __device__ __forceinline__ void wgmma_wait() {
   asm volatile("wgmma.wait_group.sync.aligned %0;" ::"n"(kPending) : "memory");
 }
 
-// 128 operands from d[0] on, and the numbers that stand for them.
+// Operands from d[i] on, and the numbers that stand for all of them.
 #define LB_4(d, i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
 #define LB_16(d, i) LB_4(d, i), LB_4(d, i + 4), LB_4(d, i + 8), LB_4(d, i + 12)
-#define LB_64(d, i) LB_16(d, i), LB_16(d, i + 16), LB_16(d, i + 32), LB_16(d, i + 48)
-#define LB_NUMBERS                                                               \
+#define LB_32(d, i) LB_16(d, i), LB_16(d, i + 16)
+#define LB_128(d) LB_32(d, 0), LB_32(d, 32), LB_32(d, 64), LB_32(d, 96)
+#define LB_NUMBERS_32                                       \
+  "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
+  "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
+#define LB_NUMBERS_128                                                           \
   "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15,"                      \
   "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31,"             \
   "%32,%33,%34,%35,%36,%37,%38,%39,%40,%41,%42,%43,%44,%45,%46,%47,"             \
@@ -42,27 +43,46 @@ __device__ __forceinline__ void wgmma_wait() {
   "%80,%81,%82,%83,%84,%85,%86,%87,%88,%89,%90,%91,%92,%93,%94,%95,"             \
   "%96,%97,%98,%99,%100,%101,%102,%103,%104,%105,%106,%107,%108,%109,%110,%111," \
   "%112,%113,%114,%115,%116,%117,%118,%119,%120,%121,%122,%123,%124,%125,%126,%127}, "
+#define LB_A(a) "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3])
 
-// d[64, 256] += a[64, 16] b[16, 256]. Warp w of the four has rows 16 w + 0..15 of a and d; its lane
-// 4g + q those of mma.m16n8k16, d[4 i ..] being columns 8 i + 2 q, + 1 of rows g and g + 8.
+// d[64, kN] += a[64, 16] b[16, kN], both in bf16 or f16. Warp w of the four has rows 16 w + 0..15
+// of a and d; its lane 4g + q those of mma.m16n8k16, d[4 i ..] being columns 8 i + 2 q, + 1 of rows
+// g and g + 8.
 template <bool kBf16>
-__device__ __forceinline__ void wgmma(float (&d)[kWgmmaSums], const uint32_t* a, uint64_t b) {
+__device__ __forceinline__ void wgmma(float (&d)[32], const uint32_t* a, uint64_t b) {
   if constexpr (kBf16) {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 " LB_NUMBERS
-                 "{%128,%129,%130,%131}, %132, 1, 1, 1, 0;"
-                 : LB_64(d, 0), LB_64(d, 64)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 " LB_NUMBERS_32
+                 "{%32,%33,%34,%35}, %36, 1, 1, 1, 0;"
+                 : LB_32(d, 0)
+                 : LB_A(a), "l"(b));
   } else {
-    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 " LB_NUMBERS
+    asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.f16.f16 " LB_NUMBERS_32
+                 "{%32,%33,%34,%35}, %36, 1, 1, 1, 0;"
+                 : LB_32(d, 0)
+                 : LB_A(a), "l"(b));
+  }
+}
+template <bool kBf16>
+__device__ __forceinline__ void wgmma(float (&d)[128], const uint32_t* a, uint64_t b) {
+  if constexpr (kBf16) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 " LB_NUMBERS_128
                  "{%128,%129,%130,%131}, %132, 1, 1, 1, 0;"
-                 : LB_64(d, 0), LB_64(d, 64)
-                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
+                 : LB_128(d)
+                 : LB_A(a), "l"(b));
+  } else {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.f16.f16 " LB_NUMBERS_128
+                 "{%128,%129,%130,%131}, %132, 1, 1, 1, 0;"
+                 : LB_128(d)
+                 : LB_A(a), "l"(b));
   }
 }
 #undef LB_4
 #undef LB_16
-#undef LB_64
-#undef LB_NUMBERS
+#undef LB_32
+#undef LB_128
+#undef LB_NUMBERS_32
+#undef LB_NUMBERS_128
+#undef LB_A
 
 // How many registers the threads of this warpgroup have from here on.
 template <int kRegisters>

@@ -14,6 +14,10 @@ std::string refusal(const LinearKernel& kernel, const LinearSpec& spec, const De
   return kernel.reject ? kernel.reject(spec, device) : "";
 }
 
+MRange range(const LinearKernel& kernel, const LinearSpec& spec) {
+  return spec.a.quantized() ? kernel.pair_m.value_or(kernel.m) : kernel.m;
+}
+
 }  // namespace
 
 std::string_view name(LayoutId layout) {
@@ -40,8 +44,9 @@ LinearPlan plan_linear(const LinearSpec& spec, std::span<const LinearKernel> ker
   }
   std::stable_sort(accepted.begin(), accepted.end(),
                    [](const LinearKernel* a, const LinearKernel* b) { return a->rank > b->rank; });
-  const auto first = std::find_if(accepted.begin(), accepted.end(),
-                                  [](const LinearKernel* kernel) { return kernel->m.lo <= 1; });
+  const auto first =
+      std::find_if(accepted.begin(), accepted.end(),
+                   [&](const LinearKernel* kernel) { return range(*kernel, spec).lo <= 1; });
   const auto no_plan = [&](int32_t m) {
     for (const LinearKernel* kernel : accepted) {
       plan.rejected.push_back({kernel->name, fmt::format("nothing covers {} rows beside it", m)});
@@ -56,11 +61,12 @@ LinearPlan plan_linear(const LinearSpec& spec, std::span<const LinearKernel> ker
     int32_t m_hi = spec.m_max;
     for (const LinearKernel* kernel : accepted) {
       if (kernel->layout != plan.layout) continue;
-      if (!chosen && kernel->m.lo <= m && m <= kernel->m.hi) {
+      const auto [lo, hi] = range(*kernel, spec);
+      if (!chosen && lo <= m && m <= hi) {
         chosen = kernel;
-        m_hi = std::min(m_hi, kernel->m.hi);
-      } else if (!chosen && kernel->m.lo > m) {
-        m_hi = std::min(m_hi, kernel->m.lo - 1);  // a better row takes over there
+        m_hi = std::min(m_hi, hi);
+      } else if (!chosen && lo > m) {
+        m_hi = std::min(m_hi, lo - 1);  // a better row takes over there
       }
     }
     if (!chosen) return no_plan(m);

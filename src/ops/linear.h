@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -54,7 +55,8 @@ struct LinearKernel {
   bool (*activations)(const Format&);
   LayoutId layout = LayoutId::kCanonical;
   MRange m = {};
-  int rank = 0;      // higher is preferred
+  std::optional<MRange> pair_m = {};  // the same where activations are quantized
+  int rank = 0;                       // higher is preferred
   double u_acc = 0;  // unit roundoff of the accumulator: 0 exact, 2^-24 f32, 2^-53 f64
   // Kernels that round x to fixed point: by at most u_x times the largest |x| of the `x_block`
   // neighbours along k. 0: x is used as it is.

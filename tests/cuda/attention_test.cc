@@ -241,6 +241,10 @@ TEST_F(CudaAttention, MatchesForPromptsOfSeveralSequences) {
        {Heads{8, 2, 128}, {4, 4, 64}, {12, 2, 64}, {3, 3, 128, 128}, {14, 2, 64}}) {
     expect_reference(h, "bf16", pos, slot, 4, kPromptTolerance);
   }
+  for (const char* cache : {"int8", "fp8", "int4", "int4-sym", "int8-g32", "mxfp8", "mxfp4"}) {
+    expect_reference({8, 2, 128}, cache, pos, slot, 4, 2 * kPromptTolerance);
+    expect_reference({4, 4, 64}, cache, pos, slot, 4, 2 * kPromptTolerance);
+  }
   // Nothing a prompt may not see is looked at: what lies past its end is NaN.
   expect_reference({8, 2, 128}, "bf16", std::vector(pos.begin(), pos.begin() + 50),
                    std::vector(50, 0), 1, kPromptTolerance);

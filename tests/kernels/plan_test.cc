@@ -93,6 +93,17 @@ TEST(Plan, AHoleInTheTokenCountsMeansNoPlan) {
   EXPECT_TRUE(plan_linear(spec_of("f32"), rows, {}).buckets.empty());
 }
 
+TEST(Plan, ARowMayTakeOtherTokenCountsOfPairs) {
+  LinearKernel rows[] = {row("few", 1, {}), row("many", 5, {9, 1000})};
+  rows[1].pair_m = MRange{33};
+  LinearSpec spec = spec_of("f32", 64, 64);
+  EXPECT_EQ(plan_linear(spec, rows, {}).pick(8).name, "few");
+  EXPECT_EQ(plan_linear(spec, rows, {}).pick(9).name, "many");
+  spec.a = activation_format(parse_format("int8"));
+  EXPECT_EQ(plan_linear(spec, rows, {}).pick(32).name, "few");
+  EXPECT_EQ(plan_linear(spec, rows, {}).pick(33).name, "many");
+}
+
 TEST(Plan, WorkspaceIsTheLargestOfTheChosenRows) {
   LinearKernel rows[] = {row("gemv", 5, {1, 1}), row("any", 0, {}), row("unused", -1, {})};
   rows[0].workspace = hundred;
