@@ -53,6 +53,13 @@ __device__ __forceinline__ void load_transposed(uint32_t (&out)[4], const uint4*
                : "r"(shared_address(row)));
 }
 
+// 2^x; what is below 2^-126 is 0.
+__device__ __forceinline__ float power_of_2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // Eight numbers of a row of a quantized cache, rounded to bf16; a call, so that the codec is there
 // once.
 __device__ __noinline__ uint4 decoded(const PlanesView& planes, int64_t row, int first) {
@@ -195,14 +202,14 @@ class Attend {
       }
       top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 1));
       top = fmaxf(top, __shfl_xor_sync(kAllLanes, top, 2));
-      const float factor = exp2f((top_[half] - top) * scale_), offset = -top * scale_;
+      const float factor = power_of_2((top_[half] - top) * scale_), offset = -top * scale_;
       top_[half] = top;
       float total = total_[half] * factor;
 #pragma unroll
       for (int j = 0; j < kTile / 8; ++j) {
 #pragma unroll
         for (int e = 2 * half; e < 2 * half + 2; ++e) {
-          scores[j][e] = exp2f(fmaf(scores[j][e], scale_, offset));
+          scores[j][e] = power_of_2(fmaf(scores[j][e], scale_, offset));
           total += scores[j][e];
         }
       }

@@ -28,34 +28,47 @@ template <int kN>
 struct Panels {
   static constexpr bool kShared = kN == 256;  // by the CTAs of a cluster, which else share out k
   static constexpr int kBytes = kN * kUnit * 2;
-  static constexpr int kCount = 4;                      // in shared memory
   static constexpr int kFetchers = kShared ? 128 : 32;  // threads; registers go by warpgroups
   static constexpr int kThreads = 32 * kMatmulWarps + kFetchers;
   static constexpr int kCtas = kShared ? 1 : 2;  // of a multiprocessor
   static constexpr int kSums = kN / 2;           // of a thread
 };
+constexpr int kMostPanels = 6;  // in shared memory
 
-// How a CTA's dynamic shared memory is divided: panels, rings of warps, barriers.
+// How a CTA's dynamic shared memory is divided: panels, rings of warps, barriers, scales.
 template <int kN>
 struct MatmulMemory {
   using P = Panels<kN>;
-  static constexpr int kBarrierBytes = 16 * P::kCount + 8 * kMatmulWarps * kMaxSlots;
+  static constexpr int kBarrierBytes = 16 * kMostPanels + 8 * kMatmulWarps * kMaxSlots;
+  static constexpr int kScaleBytes = 2 * kN * 4;
 
-  __device__ explicit MatmulMemory(const TileArgs& a) : ring_bytes(a.slots * a.slot_bytes) {
+  __device__ explicit MatmulMemory(const TileArgs& a)
+      : panel_count(a.panels), ring_bytes(a.slots * a.slot_bytes) {
     extern __shared__ __align__(1024) uint8_t memory[];
     panels = shared_address(memory);
-    rings = memory + P::kCount * P::kBytes;
-    full = shared_address(rings) + kMatmulWarps * ring_bytes;
-    empty = full + 8 * P::kCount;
-    pieces = empty + 8 * P::kCount;
+    rings = memory + panel_count * P::kBytes;
+    scales = reinterpret_cast<float*>(rings + kMatmulWarps * ring_bytes);
+    full = shared_address(scales) + kScaleBytes;
+    empty = full + 8 * kMostPanels;
+    pieces = empty + 8 * kMostPanels;
   }
   __device__ uint8_t* ring(int warp) const { return rings + warp * ring_bytes; }
 
-  int ring_bytes;
+  int panel_count, ring_bytes;
   uint32_t panels;
   uint8_t* rings;
-  uint32_t full, empty;  // [P::kCount] each
+  float* scales;         // [2, kN]: of tokens, of this block and the one before
+  uint32_t full, empty;  // [kMostPanels] each
   uint32_t pieces;       // [kMatmulWarps, kMaxSlots]
+};
+
+// Which panel is next, and how often all of them have been before.
+struct PanelTurn {
+  int panel = 0;
+  uint32_t phase = 0;
+  __device__ void next(int count) {
+    if (++panel == count) panel = 0, phase ^= 1;
+  }
 };
 
 // The part of k that a CTA has.
@@ -66,21 +79,46 @@ struct Slice {
         blocks(a.shape.blocks * (rank + 1) / a.slices - first) {}
 };
 
-// A slice of a warp's tile, block after block, through a ring of pieces in shared memory.
+// What a CTA makes one after the other: 128 rows for the tokens of a panel each. Of 256 tokens, the
+// clusters of the grid take turns, tokens first; of 64, a CTA has just its blockIdx.y.
+template <int kN>
+struct Work {
+  int item, step, end, token_blocks, rank;
+
+  __device__ explicit Work(const TileArgs& a) : rank(static_cast<int>(cluster_rank())) {
+    token_blocks = (a.linear.m + kN - 1) / kN;
+    if constexpr (Panels<kN>::kShared) {
+      const int row_blocks = (a.shape.tiles + kMatmulTiles - 1) / kMatmulTiles;
+      item = blockIdx.x / 2, step = gridDim.x / 2, end = token_blocks * ((row_blocks + 1) / 2);
+    } else {
+      item = blockIdx.y, step = 0, end = gridDim.y;
+    }
+  }
+  __device__ bool exists() const { return item < end; }
+  __device__ void next() { item = Panels<kN>::kShared ? item + step : end; }
+  __device__ int token_block() const { return Panels<kN>::kShared ? item % token_blocks : 0; }
+  __device__ int first_tile() const {
+    const int row_block = Panels<kN>::kShared ? item / token_blocks * 2 + rank : item;
+    return row_block * kMatmulTiles;
+  }
+};
+
+// A warp's slices of tiles, block after block, through a ring of pieces in shared memory.
+template <int kN>
 class TileStream {
  public:
-  template <class Memory>
-  __device__ TileStream(const TileArgs& a, const Memory& memory, int tile, const Slice& slice)
-      : slots_(a.slots),
+  __device__ TileStream(const TileArgs& a, const MatmulMemory<kN>& memory, const Slice& slice,
+                        const Work<kN>& work)
+      : a_(a),
+        slots_(a.slots),
         slot_bytes_(a.slot_bytes),
         block_bytes_(a.shape.block_bytes),
-        piece_blocks_(a.piece_blocks) {
+        slice_(slice),
+        work_(work) {
     const int warp = threadIdx.x / 32;
     memory_ = memory.ring(warp);
     barriers_ = memory.pieces + 8 * kMaxSlots * warp;
-    from_ = static_cast<const uint8_t*>(a.linear.w.codes) +
-            (int64_t{tile} * a.shape.blocks + slice.first) * block_bytes_;
-    left_ = tile < a.shape.tiles ? slice.blocks * block_bytes_ : 0;
+    locate();
     if (threadIdx.x % 32 == 0) {
       for (int slot = 0; slot < slots_; ++slot) barrier_init(barriers_ + 8 * slot, 1);
       fence_barrier_init();
@@ -88,8 +126,9 @@ class TileStream {
     }
     __syncwarp();
   }
-  // The next block, once it has arrived; the one before it is used up.
-  __device__ const uint8_t* next() {
+  // The next block, once it has arrived; the one before it is used up. `first`: of a tile.
+  __device__ const uint8_t* next(bool first) {
+    if (first) unread_ = slice_.blocks;
     if (in_piece_ > 0) {
       --in_piece_;
       return block_ += block_bytes_;
@@ -100,11 +139,23 @@ class TileStream {
       if (++slot_ == slots_) slot_ = 0, phase_ ^= 1;
     }
     barrier_wait(barriers_ + 8 * slot_, phase_);
-    in_piece_ = piece_blocks_ - 1;
+    in_piece_ = min(a_.piece_blocks, unread_);
+    unread_ -= in_piece_--;
     return block_ = memory_ + slot_ * slot_bytes_;
   }
 
  private:
+  // Where the warp's tile of an item is that is still to be fetched, or of one after it.
+  __device__ void locate() {
+    for (; work_.exists(); work_.next()) {
+      const int tile = work_.first_tile() + static_cast<int>(threadIdx.x / 32);
+      if (tile >= a_.shape.tiles) continue;
+      from_ = static_cast<const uint8_t*>(a_.linear.w.codes) +
+              (int64_t{tile} * a_.shape.blocks + slice_.first) * block_bytes_;
+      left_ = slice_.blocks * block_bytes_;
+      return;
+    }
+  }
   __device__ void start(int slot) {
     if (left_ == 0) return;
     const int bytes = min(slot_bytes_, left_);
@@ -112,13 +163,20 @@ class TileStream {
     bulk_copy(shared_address(memory_) + slot * slot_bytes_, from_, bytes, barriers_ + 8 * slot);
     from_ += bytes;
     left_ -= bytes;
+    if (left_ == 0) {
+      work_.next();
+      locate();
+    }
   }
 
-  const int slots_, slot_bytes_, block_bytes_, piece_blocks_;
+  const TileArgs& a_;
+  const int slots_, slot_bytes_, block_bytes_;
+  const Slice slice_;
+  Work<kN> work_;  // of what is fetched
   uint8_t* memory_;
   uint32_t barriers_;
-  const uint8_t *from_, *block_ = nullptr;
-  int left_, in_piece_ = 0, slot_ = 0;
+  const uint8_t *from_ = nullptr, *block_ = nullptr;
+  int left_ = 0, unread_ = 0, in_piece_ = 0, slot_ = 0;
   uint32_t phase_ = 0;
 };
 
@@ -146,20 +204,22 @@ __device__ __forceinline__ void scale_pairs(const S& scales, uint32_t (&lo)[8], 
   }
 }
 
-// The A fragments of a warp's tile, unit after unit; zeros where there is no tile.
-template <class W, class S>
+// The A fragments of a warp's tiles, unit after unit; zeros where there is no tile.
+template <class W, class S, int kN>
 class Fragments {
  public:
-  template <class Memory>
-  __device__ Fragments(const TileArgs& a, const Memory& memory, int tile, const Slice& slice)
-      : a_(a), stream_(a, memory, tile, slice), exists_(tile < a.shape.tiles) {}
+  __device__ Fragments(const TileArgs& a, const MatmulMemory<kN>& memory, const Slice& slice,
+                       const Work<kN>& work)
+      : a_(a), stream_(a, memory, slice, work) {}
 
+  __device__ void begin(bool exists) { first_ = true, exists_ = exists; }
   // Of each 16 columns j: a[4 j ..].
   __device__ __forceinline__ void next(uint32_t (&a)[16]) {
     uint32_t lo[8] = {}, hi[8] = {};
     if (exists_) {
       const int lane = threadIdx.x % 32, units = a_.shape.units;
-      if (unit_ == 0) block_ = stream_.next();
+      if (unit_ == 0) block_ = stream_.next(first_);
+      first_ = false;
       W::decode(block_ + unit_ * a_.shape.unit_bytes, lane, lo, hi);
       if constexpr (S::kGroups > 0) {
         scale_pairs(S(a_, block_ + units * a_.shape.unit_bytes, lane / 4), lo, hi);
@@ -175,35 +235,40 @@ class Fragments {
 
  private:
   const TileArgs& a_;
-  TileStream stream_;
+  TileStream<kN> stream_;
   const uint8_t* block_ = nullptr;
   int unit_ = 0;
-  const bool exists_;
+  bool first_ = true, exists_ = false;
 };
 
-// Panel after panel of the CTA's tokens and slice: half of each for both CTAs of the cluster, or
-// all of it. By one thread.
+// The panels of one item after the other: half of each for both CTAs of the cluster, or all of it.
+// By one thread.
 template <int kN>
-__device__ void fetch_panels(const TileArgs& a, const MatmulMemory<kN>& memory, int token_block,
-                             const Slice& slice) {
+__device__ void fetch_panels(const TileArgs& a, const MatmulMemory<kN>& memory, const Slice& slice,
+                             Work<kN> work) {
   using P = Panels<kN>;
   constexpr int kShare = P::kBytes / 2;
   const int units = slice.blocks * a.shape.units, all_units = a.shape.blocks * a.shape.units;
-  const uint32_t offset = P::kShared ? cluster_rank() * kShare : 0;
-  const int tokens = min(kN, a.linear.m - token_block * kN);
-  const uint32_t bytes = P::kShared ? P::kBytes : (tokens + 7) / 8 * 8 * kUnit * 2;
-  const auto* from = reinterpret_cast<const uint8_t*>(a.prepared.x) + offset +
-                     (int64_t{token_block} * all_units + slice.first * a.shape.units) * P::kBytes;
+  const uint32_t offset = P::kShared ? work.rank * kShare : 0;
+  const uint32_t bytes = P::kShared ? P::kBytes : (a.linear.m + 7) / 8 * 8 * kUnit * 2;
+  PanelTurn turn;
 #pragma unroll 1
-  for (int unit = 0; unit < units; ++unit, from += P::kBytes) {
-    const int panel = unit % P::kCount;
-    const uint32_t full = memory.full + 8 * panel, to = memory.panels + panel * P::kBytes + offset;
-    if (unit >= P::kCount) barrier_wait(memory.empty + 8 * panel, (unit / P::kCount - 1) & 1);
-    barrier_expect(full, bytes);
-    if constexpr (P::kShared) {
-      bulk_copy_to_all(to, from, kShare, full, 3);
-    } else {
-      bulk_copy(to, from, bytes, full);
+  for (; work.exists(); work.next()) {
+    const auto* from =
+        reinterpret_cast<const uint8_t*>(a.prepared.x) + offset +
+        (int64_t{work.token_block()} * all_units + slice.first * a.shape.units) * P::kBytes;
+#pragma unroll 1
+    for (int unit = 0; unit < units; ++unit, from += P::kBytes) {
+      const uint32_t full = memory.full + 8 * turn.panel;
+      const uint32_t to = memory.panels + turn.panel * P::kBytes + offset;
+      barrier_wait(memory.empty + 8 * turn.panel, turn.phase ^ 1);
+      barrier_expect(full, bytes);
+      if constexpr (P::kShared) {
+        bulk_copy_to_all(to, from, kShare, full, 3);
+      } else {
+        bulk_copy(to, from, bytes, full);
+      }
+      turn.next(memory.panel_count);
     }
   }
 }
@@ -211,13 +276,11 @@ __device__ void fetch_panels(const TileArgs& a, const MatmulMemory<kN>& memory, 
 // What becomes of the sums of rows g and g + 8 of a tile (a gate and its up, of paired matrices).
 class RowPair {
  public:
-  __device__ RowPair(const TileArgs& a, int tile, int g, float code_factor)
-      : a_(a), code_factor_(code_factor) {
-    const LinearArgs& l = a.linear;
+  __device__ RowPair(const LinearArgs& l, int tile, int g) : l_(l) {
     const int half = l.w.paired ? l.n / 2 : 0;
     n_[0] = tile * (half ? 8 : kTileRows) + g;
     n_[1] = n_[0] + (half ? half : 8);
-    exists_[0] = tile < a.shape.tiles && n_[0] < (half ? half : l.n);
+    exists_[0] = n_[0] < (half ? half : l.n);
     exists_[1] = exists_[0] && n_[1] < l.n;
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
@@ -228,63 +291,51 @@ class RowPair {
       if (l.bias) bias_[i] = l.bias[n_[i]];
     }
   }
-  // What a token's outputs need besides the sums.
-  struct Terms {
-    float scale, old[2];
-  };
-  __device__ __forceinline__ Terms terms(int t) const {
-    const LinearArgs& l = a_.linear;
-    Terms terms = {0, {0, 0}};
-    if (t >= l.m) return terms;
-    terms.scale = code_factor_ * a_.prepared_scale[t];
-    if (l.epilogue != Epilogue::kAdd) return terms;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      if (exists_[i]) terms.old[i] = l.y[t * l.ldy + n_[i]];
-    }
-    return terms;
+  // What a token's y are before, where that counts.
+  __device__ __forceinline__ float2 old(int t) const {
+    const float* y = l_.y + t * l_.ldy;
+    if (t >= l_.m || l_.epilogue != Epilogue::kAdd) return {0, 0};
+    return {exists_[0] ? y[n_[0]] : 0, exists_[1] ? y[n_[1]] : 0};
   }
-  __device__ __forceinline__ void put(int t, const Terms& terms, float low, float high) const {
-    const LinearArgs& l = a_.linear;
-    if (t >= l.m) return;
-    const float v[2] = {low * terms.scale * factor_[0] + bias_[0],
-                        high * terms.scale * factor_[1] + bias_[1]};
-    float* y = l.y + t * l.ldy;
-    if (l.epilogue == Epilogue::kSiluMul) {
+  // `scale`: of the sums.
+  __device__ __forceinline__ void put(int t, float scale, float2 old, float low, float high) const {
+    if (t >= l_.m) return;
+    const float v[2] = {low * scale * factor_[0] + bias_[0], high * scale * factor_[1] + bias_[1]};
+    float* y = l_.y + t * l_.ldy;
+    if (l_.epilogue == Epilogue::kSiluMul) {
       if (exists_[0]) y[n_[0]] = silu(v[0]) * v[1];
       return;
     }
-    const bool add = l.epilogue == Epilogue::kAdd;
-#pragma unroll
-    for (int i = 0; i < 2; ++i) {
-      if (exists_[i]) y[n_[i]] = add ? terms.old[i] + v[i] : v[i];
-    }
+    const bool add = l_.epilogue == Epilogue::kAdd;
+    if (exists_[0]) y[n_[0]] = add ? old.x + v[0] : v[0];
+    if (exists_[1]) y[n_[1]] = add ? old.y + v[1] : v[1];
   }
 
  private:
-  const TileArgs& a_;
-  const float code_factor_;
+  const LinearArgs& l_;
   int n_[2];
   bool exists_[2];
   float factor_[2] = {1, 1}, bias_[2] = {0, 0};
 };
 
-// y of a warp's tile, sums[4 i + e] being of token 8 i + 2 q + e % 2.
+// y of a warp's tile, sums[4 i + e] being of token 8 i + 2 q + e % 2. `scales`: [kN].
 template <int kN>
 __device__ __forceinline__ void store_tile(const TileArgs& a, int tile, int first_token,
-                                           float code_factor, const float (&sums)[kN / 2]) {
-  constexpr int kAtOnce = 8;  // tokens whose terms are on their way
-  const RowPair rows(a, tile, threadIdx.x % 32 / 4, code_factor);
-  const int first = first_token + threadIdx.x % 4 * 2;
+                                           const float* scales, const float (&sums)[kN / 2]) {
+  constexpr int kAtOnce = kN / 16;  // tokens whose y is on its way
+  const RowPair rows(a.linear, tile, threadIdx.x % 32 / 4);
+  const int q = threadIdx.x % 4;
 #pragma unroll
   for (int i = 0; i < kN / 4; i += kAtOnce) {
-    RowPair::Terms terms[kAtOnce];
-#pragma unroll
-    for (int j = 0; j < kAtOnce; ++j) terms[j] = rows.terms(first + (i + j) / 2 * 8 + j % 2);
+    float2 old[kAtOnce];
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
-      const int at = (i + j) / 2 * 4 + j % 2;
-      rows.put(first + (i + j) / 2 * 8 + j % 2, terms[j], sums[at], sums[at + 2]);
+      old[j] = rows.old(first_token + (i + j) / 2 * 8 + 2 * q + j % 2);
+    }
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int t = (i + j) / 2 * 8 + 2 * q + j % 2, at = (i + j) / 2 * 4 + j % 2;
+      rows.put(first_token + t, scales[t], old[j], sums[at], sums[at + 2]);
     }
   }
 }
@@ -305,91 +356,120 @@ __device__ __forceinline__ void share_sums(float* to, int m, const float (&sums)
   }
 }
 // y of this CTA's share of the cluster's rows, slices added in order.
-template <class Memory>
-__device__ void add_slices(const TileArgs& a, const Memory& memory, int first_tile, int rank,
-                           float code_factor) {
+template <int kN>
+__device__ void add_slices(const TileArgs& a, const MatmulMemory<kN>& memory,
+                           const Work<kN>& work) {
   constexpr int kThreads = 32 * kMatmulWarps, kPairs = kTileRows / 2;
   const int m = a.linear.m, count = kMatmulTiles * m * kPairs;
-  for (int i = rank * kThreads + threadIdx.x; i < count; i += a.slices * kThreads) {
-    const int tile = i / (m * kPairs), t = i / kPairs % m, g = i % kPairs;
+  for (int i = work.rank * kThreads + threadIdx.x; i < count; i += a.slices * kThreads) {
+    const int warp = i / (m * kPairs), t = i / kPairs % m, g = i % kPairs;
+    const int tile = work.first_tile() + warp;
+    if (tile >= a.shape.tiles) return;
     const uint32_t at =
-        shared_address(memory.ring(tile)) + (t * kTileRows + g) * static_cast<int>(sizeof(float));
+        shared_address(memory.ring(warp)) + (t * kTileRows + g) * static_cast<int>(sizeof(float));
     float low = 0, high = 0;
     for (int slice = 0; slice < a.slices; ++slice) {
       low += load_from_cta(at, slice);
       high += load_from_cta(at + kPairs * static_cast<int>(sizeof(float)), slice);
     }
-    const RowPair rows(a, first_tile + tile, g, code_factor);
-    rows.put(t, rows.terms(t), low, high);
+    const RowPair rows(a.linear, tile, g);
+    rows.put(t, memory.scales[t], rows.old(t), low, high);
   }
 }
 
 // The sums of a warp's tile over the CTA's slice.
 template <XTerms kX, int kN, class Weights>
 __device__ __forceinline__ void multiply(const MatmulMemory<kN>& memory, Weights& weights,
-                                         int units, float (&sums)[kN / 2]) {
+                                         int units, PanelTurn& turn, float (&sums)[kN / 2]) {
   using P = Panels<kN>;
   constexpr int kCtas = P::kShared ? 2 : 1;  // that wait for a panel to be read
+  const auto give_back = [&](int panel) {
+    if (threadIdx.x % 32 >= kCtas) return;
+    barrier_arrive(memory.empty + 8 * panel, P::kShared ? threadIdx.x % 32 : cluster_rank());
+  };
   uint32_t fragments[2][16];
+  int before = -1;  // the panel that is still read
   weights.next(fragments[0]);
-  const auto step = [&](int unit, const uint32_t(&now)[16], uint32_t(&then)[16]) {
-    const int panel = unit % P::kCount;
-    barrier_wait(memory.full + 8 * panel, unit / P::kCount & 1);
-    const uint64_t x = wgmma_panel(memory.panels + panel * P::kBytes);
+  const auto step = [&](bool last, const uint32_t(&now)[16], uint32_t(&then)[16]) {
+    barrier_wait(memory.full + 8 * turn.panel, turn.phase);
+    const uint64_t x = wgmma_panel(memory.panels + turn.panel * P::kBytes);
     wgmma_fence();
 #pragma unroll
     for (int j = 0; j < 4; ++j) wgmma<kX == XTerms::kPanelBf16>(sums, now + 4 * j, x + 2 * j);
     wgmma_commit();
     wgmma_wait<1>();
-    if (unit > 0 && threadIdx.x % 32 < kCtas) {
-      const uint32_t empty = memory.empty + 8 * ((unit - 1) % P::kCount);
-      barrier_arrive(empty, P::kShared ? threadIdx.x % 32 : cluster_rank());
-    }
-    if (unit + 1 < units) weights.next(then);
+    if (before >= 0) give_back(before);
+    before = turn.panel;
+    turn.next(memory.panel_count);
+    if (!last) weights.next(then);
   };
 #pragma unroll 1
   for (int unit = 0; unit < units; unit += 2) {
-    step(unit, fragments[0], fragments[1]);
-    if (unit + 1 < units) step(unit + 1, fragments[1], fragments[0]);
+    step(unit + 1 == units, fragments[0], fragments[1]);
+    if (unit + 1 < units) step(unit + 2 == units, fragments[1], fragments[0]);
   }
   wgmma_wait<0>();
+  give_back(before);
 }
 
-// Of 256 tokens, clusters of two CTAs with neighbouring rows, for each block of tokens (grid x) and
-// 256 rows (y); of 64, clusters of a.slices CTAs for each 128 rows (y).
+// All warps that multiply.
+__device__ __forceinline__ void sync_multipliers() {
+  asm volatile("bar.sync 1, %0;" ::"n"(32 * kMatmulWarps) : "memory");
+}
+
+template <class W, class S, XTerms kX, int kN>
+__device__ __forceinline__ void multiply_all(const TileArgs& a, const MatmulMemory<kN>& memory,
+                                             const Slice& slice, Work<kN> work) {
+  Fragments<W, S, kN> weights(a, memory, slice, work);
+  pdl_wait();
+  const int warp = threadIdx.x / 32, t = threadIdx.x;
+  PanelTurn turn;
+#pragma unroll 1
+  for (int i = 0; work.exists(); work.next(), ++i) {
+    const int tile = work.first_tile() + warp, first_token = work.token_block() * kN;
+    const bool exists = tile < a.shape.tiles;
+    float* scales = memory.scales + i % 2 * kN;
+    if (t < kN && first_token + t < a.linear.m) {
+      scales[t] = W::kFactor * a.prepared_scale[first_token + t];
+    }
+    float sums[kN / 2] = {};
+    weights.begin(exists);
+    multiply<kX, kN>(memory, weights, slice.blocks * a.shape.units, turn, sums);
+    sync_multipliers();  // all scales are there, and nobody reads those before them
+    if (Panels<kN>::kShared || a.slices == 1) {
+      if (exists) store_tile<kN>(a, tile, first_token, scales, sums);
+      __syncwarp();
+    } else {
+      share_sums<kN>(reinterpret_cast<float*>(memory.ring(warp)), a.linear.m, sums);
+    }
+  }
+}
+
+// Of 256 tokens, a grid of clusters of two CTAs with the same tokens and neighbouring rows; of 64,
+// clusters of a.slices CTAs for each 128 rows (y).
 template <class W, class S, XTerms kX, int kN>
 __global__ void __launch_bounds__(Panels<kN>::kThreads, Panels<kN>::kCtas)
     matmul_kernel(const __grid_constant__ TileArgs a) {
   using P = Panels<kN>;
   const MatmulMemory<kN> memory(a);
-  const int warp = threadIdx.x / 32, rank = static_cast<int>(cluster_rank());
-  const int token_block = P::kShared ? blockIdx.x / 2 : 0;
-  const int row_block = P::kShared ? blockIdx.y * 2 + rank : blockIdx.y;
-  const int tile = row_block * kMatmulTiles + warp;
-  const Slice slice(a, P::kShared ? 0 : rank);
+  const int warp = threadIdx.x / 32;
+  const Work<kN> work(a);
+  const Slice slice(a, P::kShared ? 0 : work.rank);
   if (threadIdx.x == 0) {
-    for (int panel = 0; panel < P::kCount; ++panel) {
+    for (int panel = 0; panel < memory.panel_count; ++panel) {
       barrier_init(memory.full + 8 * panel, 1);
       barrier_init(memory.empty + 8 * panel, kMatmulWarps * (P::kShared ? 2 : 1));
     }
     fence_barrier_init();
   }
   cluster_meet();
-  float sums[P::kSums] = {};
   if (warp >= kMatmulWarps) {
     if constexpr (P::kShared) fewer_registers<kFetchRegisters>();
     pdl_wait();
-    if (threadIdx.x == 32 * kMatmulWarps) fetch_panels(a, memory, token_block, slice);
+    if (threadIdx.x == 32 * kMatmulWarps) fetch_panels(a, memory, slice, work);
   } else {
     if constexpr (P::kShared) more_registers<kMultiplyRegisters>();
-    Fragments<W, S> weights(a, memory, tile, slice);
-    pdl_wait();
-    multiply<kX, kN>(memory, weights, slice.blocks * a.shape.units, sums);
-    if (P::kShared || a.slices == 1) {
-      store_tile<kN>(a, tile, token_block * kN, W::kFactor, sums);
-    } else {
-      share_sums<kN>(reinterpret_cast<float*>(memory.ring(warp)), a.linear.m, sums);
-    }
+    multiply_all<W, S, kX, kN>(a, memory, slice, work);
   }
   __syncwarp();
   if (P::kShared || a.slices == 1) {
@@ -397,7 +477,7 @@ __global__ void __launch_bounds__(Panels<kN>::kThreads, Panels<kN>::kCtas)
     return;
   }
   cluster_sync();
-  if (warp < kMatmulWarps) add_slices(a, memory, row_block * kMatmulTiles, rank, W::kFactor);
+  if (warp < kMatmulWarps) add_slices(a, memory, work);
   __syncwarp();
   cluster_meet();
 }

@@ -17,16 +17,21 @@ int matmul_shared_bytes() {
   return dynamic_shared_bytes() / Panels<kN>::kCtas / 128 * 128;
 }
 
-// Pieces of about 2 KB, or a block.
+// As many panels as leave the ring of a warp room for a few units.
 template <int kN>
-void share_rings(TileArgs& a) {
-  constexpr int kPieceBytes = 2048;
-  const int beside = Panels<kN>::kCount * Panels<kN>::kBytes + MatmulMemory<kN>::kBarrierBytes;
-  const int ring = (matmul_shared_bytes<kN>() - beside) / kMatmulWarps / 16 * 16;
-  a.piece_blocks = std::max(1, kPieceBytes / a.shape.block_bytes);
-  a.slot_bytes = a.piece_blocks * a.shape.block_bytes;
-  a.slots = std::min(ring / a.slot_bytes, kMaxSlots);
-  check_ring(a.slots, a.slot_bytes);
+void share_memory(TileArgs& a) {
+  constexpr int kLeastUnits = 3, kLeastSlots = 2;
+  using Memory = MatmulMemory<kN>;
+  const TileShape& shape = a.shape;
+  for (a.panels = kMostPanels; a.panels > 1; --a.panels) {
+    const int beside = a.panels * Panels<kN>::kBytes + Memory::kBarrierBytes + Memory::kScaleBytes;
+    const int ring = (matmul_shared_bytes<kN>() - beside) / kMatmulWarps / 16 * 16;
+    a.piece_blocks = std::max(1, ring / 4 / shape.block_bytes);
+    a.slot_bytes = a.piece_blocks * shape.block_bytes;
+    a.slots = std::clamp(ring / a.slot_bytes, 0, kMaxSlots);
+    if (a.slots >= kLeastSlots && a.slots * a.piece_blocks * shape.units >= kLeastUnits) return;
+  }
+  check_ring(0, a.slot_bytes);
 }
 
 // Into how many slices k is cut: what fills the GPU, whose size results must not depend on.
@@ -47,7 +52,7 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
   a.shape = shape;
   a.panel_tokens = kN;
   a.slices = P::kShared ? 1 : slices_of(shape, row_blocks);
-  share_rings<kN>(a);
+  share_memory<kN>(a);
   a.prepared.x = static_cast<uint16_t*>(l.workspace);
   const int64_t units = int64_t{shape.blocks} * shape.units;
   a.prepared_scale =
@@ -59,11 +64,12 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
   static const bool allowed = (allow_shared_memory(kernel, matmul_shared_bytes<kN>()), true);
   (void)allowed;
   const int cluster = P::kShared ? 2 : a.slices;
+  const int items = token_blocks * ((row_blocks + 1) / 2);
   const dim3 grid =
-      P::kShared ? dim3(2 * token_blocks, (row_blocks + 1) / 2) : dim3(a.slices, row_blocks);
-  const size_t bytes = size_t{P::kCount} * P::kBytes +
+      P::kShared ? dim3(2 * std::min(items, sm_count() / 2)) : dim3(a.slices, row_blocks);
+  const size_t bytes = size_t(a.panels) * P::kBytes +
                        size_t(kMatmulWarps) * a.slots * a.slot_bytes +
-                       MatmulMemory<kN>::kBarrierBytes;
+                       MatmulMemory<kN>::kBarrierBytes + MatmulMemory<kN>::kScaleBytes;
   launch_pdl(kernel, LaunchShape{grid, P::kThreads, bytes, static_cast<unsigned>(cluster)}, stream,
              a);
 }

@@ -21,11 +21,20 @@ using namespace cuda;
 
 // ---- which formats a row reads ------------------------------------------------------------------
 
-bool fits_tiles(const Format& f) {
-  if (f.sparse24 || f.code == Code::kF32 || f.outer == Outer::kInt8) return false;
+bool fits_stream(const Format& f) {
+  if (f.code == Code::kF32 || f.outer == Outer::kInt8) return false;
   if (f.block.k != 0 && f.block.k < 16) return false;
   return f.quantized() || f.bits == 16;
 }
+
+// 2:4 formats: where a dropped weight is a code of 0.
+template <int kBits>
+bool sparse(const Format& f) {
+  return fits_stream(f) && f.sparse24 && f.bits == kBits && f.zero == Zero::kNone &&
+         (f.code == Code::kInt || f.code == Code::kUInt);
+}
+bool fits_tiles(const Format& f) { return fits_stream(f) && !f.sparse24; }
+bool fits_layout(const Format& f) { return fits_tiles(f) || sparse<4>(f) || sparse<8>(f); }
 
 template <Code... kCodes>
 bool code_is(const Format& f) {
@@ -167,14 +176,14 @@ constexpr LinearKernel matmul(std::string_view name, bool (*weights)(const Forma
 constexpr LinearKernel scaled_matmul(std::string_view name, bool (*weights)(const Format&),
                                      void (*launch)(const LinearArgs&, Stream)) {
   LinearKernel row = matmul(name, weights, launch);
-  row.u_x = row.u_w = 0x1p-9;
+  row.u_x = row.u_w = 0x1p-8;
   row.reject = needs_wgmma_and_exact_pairs;
   return row;
 }
 constexpr LinearKernel bf16_matmul(std::string_view name, bool (*weights)(const Format&),
                                    void (*launch)(const LinearArgs&, Stream)) {
   LinearKernel row = matmul(name, weights, launch);
-  row.u_x = 0x1p-9;
+  row.u_x = 0x1p-8;
   return row;
 }
 
@@ -189,6 +198,8 @@ constexpr LinearKernel kRows[] = {
     fixed("cuda.fixed.int1", integer<1>, fixed_int1),
     fixed("cuda.fixed.sign", one_bit, fixed_sign),
     fixed("cuda.fixed.ternary", ternary, fixed_int2),
+    fixed("cuda.fixed.int8.24", sparse<8>, fixed_int8_24),
+    fixed("cuda.fixed.int4.24", sparse<4>, fixed_int4_24),
     fixed("cuda.fixed.e2m1", code_is<Code::kE2M1>, fixed_e2m1),
     tiles("cuda.tiles.int8", integer<8>, linear_int8),
     tiles("cuda.tiles.int7", integer<7>, linear_int7),
@@ -220,6 +231,8 @@ constexpr LinearKernel kRows[] = {
     matmul("cuda.matmul.int3", rows_of_codes<integer<3>>, matmul_int3),
     matmul("cuda.matmul.int2", rows_of_codes<integer<2>>, matmul_int2),
     matmul("cuda.matmul.int1", rows_of_codes<integer<1>>, matmul_int1),
+    matmul("cuda.matmul.int8.24", rows_of_codes<sparse<8>>, matmul_int8_24),
+    matmul("cuda.matmul.int4.24", rows_of_codes<sparse<4>>, matmul_int4_24),
     matmul("cuda.matmul.sign", rows_of_codes<one_bit>, matmul_sign),
     matmul("cuda.matmul.ternary", rows_of_codes<ternary>, matmul_int2),
     matmul("cuda.matmul.e4m3", rows_of_codes<code_is<Code::kE4M3>>, matmul_e4m3),
@@ -241,6 +254,8 @@ constexpr LinearKernel kRows[] = {
     scaled_matmul("cuda.matmul.int3.scaled", scaled_codes<integer<3>>, scaled_matmul_int3),
     scaled_matmul("cuda.matmul.int2.scaled", scaled_codes<integer<2>>, scaled_matmul_int2),
     scaled_matmul("cuda.matmul.int1.scaled", scaled_codes<integer<1>>, scaled_matmul_int1),
+    scaled_matmul("cuda.matmul.int8.24.scaled", scaled_codes<sparse<8>>, scaled_matmul_int8_24),
+    scaled_matmul("cuda.matmul.int4.24.scaled", scaled_codes<sparse<4>>, scaled_matmul_int4_24),
     scaled_matmul("cuda.matmul.sign.scaled", scaled_codes<one_bit>, scaled_matmul_sign),
     scaled_matmul("cuda.matmul.ternary.scaled", scaled_codes<ternary>, scaled_matmul_int2),
     scaled_matmul("cuda.matmul.e4m3.scaled", scaled_codes<code_is<Code::kE4M3>>,
@@ -296,6 +311,7 @@ DeviceTensor pack(const QTensor& canonical, bool paired) {
   from.codes = data(Plane::kCodes);
   from.scales = data(Plane::kScales);
   from.zeros = data(Plane::kZeros);
+  from.meta = data(Plane::kMeta);
   from.outer = data(Plane::kOuter);
 
   const TileShape shape = tile_shape(from, canonical.n, canonical.k);
@@ -311,6 +327,7 @@ DeviceTensor pack(const QTensor& canonical, bool paired) {
   out.view.codes = tiles.data;
   out.view.scales = rows.data;
   out.view.zeros = nullptr;
+  out.view.meta = nullptr;
   out.view.outer = nullptr;
   out.view.paired = paired;
   return out;
@@ -337,7 +354,7 @@ Bytes unpack(const DeviceTensor& packed, const Format& format, int64_t n, int64_
   return trit_plane;
 }
 
-constexpr Packer kPackers[] = {{LayoutId::kTiles, fits_tiles, packed_bytes, pack, unpack}};
+constexpr Packer kPackers[] = {{LayoutId::kTiles, fits_layout, packed_bytes, pack, unpack}};
 
 }  // namespace
 

@@ -8,6 +8,10 @@
 //   8)
 //           those of its groups in order, two each
 //
+// Of 2:4 formats a lane holds the two kept codes of each of its runs of four columns, c = 8 h + 2 j
+// and the next one, and after the codes of the unit a word with a nibble for each run, 4 h + j:
+// which columns they are, as an index of (0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3).
+//
 // Integers are two's complement about their middle, ternary codes about 0; of signs a set bit is
 // -1. Columns past k and rows past n hold zeros. Scales of whole rows or the whole tensor are not
 // in the stream: they are one f32 for each row beside it.
@@ -46,6 +50,9 @@ LB_HOST_DEVICE constexpr int scale_bytes(Scale scale) {
 LB_HOST_DEVICE constexpr int zero_bytes(Zero zero, Scale scale) {
   return zero == Zero::kNone ? 0 : zero == Zero::kInt ? 1 : scale_bytes(scale);
 }
+
+// Codes of a unit that a lane holds.
+LB_HOST_DEVICE constexpr int lane_codes(const WeightView& w) { return w.sparse24 ? 16 : 32; }
 
 // Bits of a code in the stream: five trits in a byte become two bits each.
 LB_HOST_DEVICE constexpr int tile_bits(const WeightView& w) { return w.bits; }
@@ -88,12 +95,13 @@ LB_HOST_DEVICE constexpr int code_parts(const WeightView& w, int c, CodePart* ou
                     static_cast<int8_t>(words), static_cast<int16_t>(plane)};
   };
   const int word = c / 4, byte = 8 * (c % 4);
+  const int share = w.sparse24 ? 2 : 1;  // of the words of a dense unit
   if (bits == 16) {
     out[0] = set(16, 0, c / 2, 16 * (c % 2), 16, 0);
     return 1;
   }
   if (bits == 8) {
-    out[0] = set(8, 0, word, byte, 8, 0);
+    out[0] = set(8, 0, word, byte, 8 / share, 0);
     return 1;
   }
   if (bits == 4 && w.code != Code::kInt && w.code != Code::kUInt) {
@@ -102,7 +110,7 @@ LB_HOST_DEVICE constexpr int code_parts(const WeightView& w, int c, CodePart* ou
   }
   int count = 0, from = 0, plane = 0;
   if (bits >= 4) {
-    out[count++] = set(4, from, word / 2, byte + 4 * (word % 2), 4, plane);
+    out[count++] = set(4, from, word / 2, byte + 4 * (word % 2), 4 / share, plane);
     from += 4;
     plane += 512;
   }

@@ -11,7 +11,7 @@ namespace lowbit::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kLanes = 32, kLaneCodes = 32, kMostWords = 16;
+constexpr int kLanes = 32, kMostWords = 16;
 
 // Code i of a canonical row.
 __device__ uint32_t canonical_code(const WeightView& w, const uint8_t* row, int64_t i) {
@@ -43,13 +43,23 @@ __device__ int64_t source_row(int64_t row, int64_t n, bool paired) {
   return row / kTileRows * 8 + row % 8 + (row % kTileRows < 8 ? 0 : n / 2);
 }
 
+// Where a code of a lane is from: row of the tiles, column among the stored ones.
 struct Place {
   int64_t row, column;
 };
-__device__ Place place(int64_t tile, int64_t unit, int lane, int c) {
-  const int i = c % 16;
-  return {tile * kTileRows + lane / 4 + 8 * (c / 16),
-          unit * kUnit + i / 4 * 16 + lane % 4 * 4 + i % 4};
+__device__ Place place(const WeightView& w, int64_t tile, int64_t unit, int lane, int c) {
+  const int run = w.sparse24 ? 2 : 4;  // stored of four columns
+  const int i = c % (4 * run);
+  return {tile * kTileRows + lane / 4 + 8 * (c / (4 * run)),
+          (unit * (kUnit / 4) + i / run * 4 + lane % 4) * run + i % run};
+}
+
+// Which two of four columns are kept, as tiles.h counts the ways.
+__device__ uint32_t way_of(const WeightView& w, int64_t row, int64_t run, int64_t k) {
+  const auto* kept = static_cast<const uint8_t*>(w.meta) + row * ((k + 7) / 8);
+  const uint32_t positions = kept[run / 2] >> run % 2 * 4;
+  const uint32_t first = positions & 3, second = positions >> 2 & 3;
+  return first == 0 ? second - 1 : first + second;
 }
 
 struct PackArgs {
@@ -74,10 +84,12 @@ __global__ void __launch_bounds__(kThreads) pack_codes_kernel(const PackArgs a) 
   uint32_t words[3 * kMostWords] = {};
   CodePart parts[3];
   const int count = code_parts(a.w, 0, parts);
-  for (int c = 0; c < kLaneCodes; ++c) {
-    const Place p = place(tile, unit, lane, c);
+  uint32_t ways = 0;
+  for (int c = 0; c < lane_codes(a.w); ++c) {
+    const Place p = place(a.w, tile, unit, lane, c);
     const int64_t row = source_row(p.row, a.n, a.paired);
-    if (p.row >= a.n || p.column >= a.k) continue;
+    if (p.row >= a.n || p.column >= (a.w.sparse24 ? a.k / 2 : a.k)) continue;
+    if (a.w.sparse24 && c % 2 == 0) ways |= way_of(a.w, row, p.column / 2, a.k) << (c / 2 * 4);
     const auto* codes = static_cast<const uint8_t*>(a.w.codes) + row * a.w.row_bytes;
     const uint32_t code = to_tile(a.w, canonical_code(a.w, codes, p.column));
     code_parts(a.w, c, parts);
@@ -96,21 +108,26 @@ __global__ void __launch_bounds__(kThreads) pack_codes_kernel(const PackArgs a) 
           words[i * kMostWords + word];
     }
   }
+  if (a.w.sparse24) {
+    auto* at = reinterpret_cast<uint32_t*>(out + a.shape.unit_bytes - kLanes * sizeof(uint32_t));
+    at[lane] = ways;
+  }
 }
 
 __global__ void __launch_bounds__(kThreads) unpack_codes_kernel(const PackArgs a, uint8_t* codes) {
   const int64_t row = blockIdx.y;
   const int64_t stored = (int64_t{blockIdx.x} * kThreads + threadIdx.x);
   const int bits = a.w.code == Code::kTrit ? 8 : a.w.bits;
-  const int64_t row_bytes = (a.k * bits + 7) / 8;
+  const int run = a.w.sparse24 ? 2 : 4;  // stored of four columns
+  const int64_t count = a.k * run / 4, row_bytes = (count * bits + 7) / 8;
   if (stored >= row_bytes) return;
   // One byte of the canonical row from the codes that reach into it.
   uint32_t byte = 0;
-  for (int64_t i = stored * 8 / bits; i * bits < stored * 8 + 8 && i < a.k; ++i) {
-    const int64_t unit = i / kUnit, tile = row / kTileRows;
-    const int column = static_cast<int>(i % kUnit), in_tile = static_cast<int>(row % kTileRows);
-    const int lane = in_tile % 8 * 4 + column % 16 / 4;
-    const int c = 16 * (in_tile / 8) + column / 16 * 4 + column % 4;
+  for (int64_t i = stored * 8 / bits; i * bits < stored * 8 + 8 && i < count; ++i) {
+    const int64_t unit = i / (kUnit / 4 * run), tile = row / kTileRows;
+    const int four = static_cast<int>(i / run % (kUnit / 4));  // columns of the unit
+    const int in_tile = static_cast<int>(row % kTileRows), lane = in_tile % 8 * 4 + four % 4;
+    const int c = (in_tile / 8 * 4 + four / 4) * run + static_cast<int>(i % run);
     const uint8_t* at =
         block_at(a, tile, unit / a.shape.units) + unit % a.shape.units * a.shape.unit_bytes;
     CodePart parts[3];
@@ -235,7 +252,8 @@ void unpack_tiles(const WeightView& packed, int64_t n, int64_t k, uint8_t* codes
   PackArgs a{packed, tile_shape(packed, n, k), n, k, false, nullptr, nullptr};
   a.tiles = const_cast<uint8_t*>(static_cast<const uint8_t*>(packed.codes));
   const int bits = packed.code == Code::kTrit ? 8 : packed.bits;
-  const dim3 blocks(grid((k * bits + 7) / 8), static_cast<unsigned>(n));
+  const int64_t stored = packed.sparse24 ? k / 2 : k;
+  const dim3 blocks(grid((stored * bits + 7) / 8), static_cast<unsigned>(n));
   unpack_codes_kernel<<<blocks, kThreads>>>(a, codes);
   LB_CUDA(cudaGetLastError());
 }

@@ -36,6 +36,8 @@ void fixed_int5(const LinearArgs&, Stream);
 void fixed_int6(const LinearArgs&, Stream);
 void fixed_int7(const LinearArgs&, Stream);
 void fixed_int8(const LinearArgs&, Stream);
+void fixed_int4_24(const LinearArgs&, Stream);
+void fixed_int8_24(const LinearArgs&, Stream);
 void fixed_e2m1(const LinearArgs&, Stream);
 
 }  // namespace lowbit::cuda

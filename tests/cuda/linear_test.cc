@@ -173,7 +173,7 @@ TEST_F(LinearOnGpu, EveryActivationFormatAgreesWithTheReference) {
 TEST_F(LinearOnGpu, LargeShapesAgreeWithTheReference) {
   constexpr int32_t kTokens[] = {1, 8, 32};
   for (const char* name : {"bf16", "int8", "int4", "int2", "int1", "ternary", "fp6", "mxfp4",
-                           "nvfp4", "int4-g16-asym", "int3"}) {
+                           "nvfp4", "int4-g16-asym", "int3", "int4-g64-sym-24", "int8-24"}) {
     for (const LinearShape& shape :
          {LinearShape{3000, 512, "many tiles"}, LinearShape{48, 14336, "x in chunks"}}) {
       Problem p(parse_format(name), format_of(FormatId::kF32), kMostTokens, shape);
@@ -199,9 +199,27 @@ TEST_F(LinearOnGpu, ManyTokensAgreeWithTheReference) {
   };
   for (const LinearShape& shape :
        {LinearShape{260, 1024, "three blocks of rows"}, LinearShape{40, 320, "one"}}) {
-    for (const char* weights : {"bf16", "f16", "int8", "int8-g32", "int4", "int4-row-sym",
-                                "int4-g16-asym", "int3", "int2", "int1", "ternary", "fp8", "fp6",
-                                "mxfp8", "mxfp6", "mxfp4", "nvfp4", "int5-g32"}) {
+    for (const char* weights : {"bf16",
+                                "f16",
+                                "int8",
+                                "int8-g32",
+                                "int4",
+                                "int4-row-sym",
+                                "int4-g16-asym",
+                                "int3",
+                                "int2",
+                                "int1",
+                                "ternary",
+                                "fp8",
+                                "fp6",
+                                "mxfp8",
+                                "mxfp6",
+                                "mxfp4",
+                                "nvfp4",
+                                "int5-g32",
+                                "int4-g64-sym-24",
+                                "int4-row-sym-24",
+                                "int8-24"}) {
       check_pair(weights, "f32", shape);
       if (HasFatalFailure()) return;
     }
