@@ -63,14 +63,12 @@ __global__ void __launch_bounds__(kPlainThreads) rope_append_plain_kernel(RopeAp
   for (int i = static_cast<int>(threadIdx.x); i < turned_heads * half; i += kPlainThreads) {
     const int head = i / half, at = i % half;
     const float2 pair = turned(x + head * d, cos_sin, at, half);
-    if (head < a.heads) {
-      x[head * d + at] = pair.x;
-      x[head * d + half + at] = pair.y;
-    } else {
-      void* out = cached(a.kv.k, head - a.heads);
-      store_plain(a.kv.k.format, out, at, pair.x);
-      store_plain(a.kv.k.format, out, half + at, pair.y);
-    }
+    x[head * d + at] = pair.x;
+    x[head * d + half + at] = pair.y;
+    if (head < a.heads) continue;
+    void* out = cached(a.kv.k, head - a.heads);
+    store_plain(a.kv.k.format, out, at, pair.x);
+    store_plain(a.kv.k.format, out, half + at, pair.y);
   }
   for (int i = static_cast<int>(threadIdx.x); i < a.kv_heads * d; i += kPlainThreads) {
     store_plain(a.kv.v.format, cached(a.kv.v, i / d), i % d, x[turned_heads * d + i]);
