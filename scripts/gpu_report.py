@@ -41,7 +41,7 @@ FLOORS = (
     ("int4-g64", "int8", 690),
     ("mxfp4", "int8", 690),
     ("nvfp4", "int8", 690),
-    ("int4-g64-24", "int8", 820),
+    ("int4-g64-sym-24", "int8", 820),
     ("int2-g64", "int8", 950),
     ("ternary", "int8", 1050),
     ("int1-g64", "int8", 1150),

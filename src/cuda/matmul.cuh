@@ -2,12 +2,12 @@
 // cores, weights decoded in registers on their way to them.
 //
 // Weights are the A operand of wgmma.m64nNk16, x the B operand, N = 64 or 256 tokens. A CTA makes
-// 128 columns of y for N tokens: one warp fetches stages, each a panel of x and a unit of eight
-// tiles; each of the eight warps of two warpgroups has a tile and decodes a unit of it while the
-// one before is multiplied. With N = 256 the two CTAs of a cluster have the same tokens: each
-// fetches half of every panel for both. With N = 64 they have the same rows and share out k; their
-// sums are added in order through each other's shared memory. Codes whose scales are of whole rows
-// are multiplied as they are, in f16; others times their scales and rounded to bf16.
+// 128 columns of y for N tokens: each of the eight warps of two warpgroups streams a tile of its
+// own, as in tiles.cuh, and decodes a unit while the one before it is multiplied; one more warp
+// fetches panels of x. With N = 256 the two CTAs of a cluster have the same tokens: each fetches
+// half of every panel for both. With N = 64 they have the same rows and share out k; their sums are
+// added in order through each other's shared memory. Codes whose scales are of whole rows are
+// multiplied as they are, in f16; others times their scales and rounded to bf16.
 //   bytes   the stream once for every N tokens, x once for every 128 (256) rows; from L2, mostly
 //   limits  sm_90a; m is padded to N
 #pragma once
@@ -31,45 +31,44 @@ struct Panels {
   static constexpr int kFetchers = kShared ? 128 : 32;  // threads; registers go by warpgroups
   static constexpr int kThreads = 32 * kMatmulWarps + kFetchers;
   static constexpr int kCtas = kShared ? 1 : 2;  // of a multiprocessor
+  static constexpr int kMost = kShared ? 6 : 4;  // in shared memory; the rest holds weights
   static constexpr int kSums = kN / 2;           // of a thread
 };
-constexpr int kMostStages = 8;
+constexpr int kMostPanels = 6;
 
-// How a CTA's dynamic shared memory is divided: stages, scales of tokens, barriers. A stage is a
-// panel and, for each tile, the codes of a unit and the scales of its block.
+// How a CTA's dynamic shared memory is divided: panels, rings of warps, barriers, scales.
 template <int kN>
 struct MatmulMemory {
-  static constexpr int kScaleBytes = 2 * kN * 4, kBarrierBytes = 16 * kMostStages;
+  using P = Panels<kN>;
+  static constexpr int kBarrierBytes = 16 * kMostPanels + 8 * kMatmulWarps * kMaxSlots;
+  static constexpr int kScaleBytes = 2 * kN * 4;
 
   __device__ explicit MatmulMemory(const TileArgs& a)
-      : stages(a.stages), stage_bytes(a.stage_bytes), tile_bytes(a.slot_bytes) {
+      : panel_count(a.panels), ring_bytes(a.slots * a.slot_bytes) {
     extern __shared__ __align__(1024) uint8_t memory[];
-    start = memory;
-    scales = reinterpret_cast<float*>(memory + stages * stage_bytes);
+    panels = shared_address(memory);
+    rings = memory + panel_count * P::kBytes;
+    scales = reinterpret_cast<float*>(rings + kMatmulWarps * ring_bytes);
     full = shared_address(scales) + kScaleBytes;
-    empty = full + 8 * kMostStages;
+    empty = full + 8 * kMostPanels;
+    pieces = empty + 8 * kMostPanels;
   }
-  __device__ uint32_t panel(int stage) const { return shared_address(start) + stage * stage_bytes; }
-  __device__ uint8_t* tile(int stage, int warp) const {
-    return start + stage * stage_bytes + Panels<kN>::kBytes + warp * tile_bytes;
-  }
-  // Where a warp leaves its sums after the last stage.
-  __device__ float* sums(int warp) const {
-    return reinterpret_cast<float*>(start) + warp * kN * kTileRows;
-  }
+  __device__ uint8_t* ring(int warp) const { return rings + warp * ring_bytes; }
 
-  int stages, stage_bytes, tile_bytes;
-  uint8_t* start;
+  int panel_count, ring_bytes;
+  uint32_t panels;
+  uint8_t* rings;
   float* scales;         // [2, kN]: of tokens, of this block and the one before
-  uint32_t full, empty;  // [kMostStages] each
+  uint32_t full, empty;  // [kMostPanels] each
+  uint32_t pieces;       // [kMatmulWarps, kMaxSlots]
 };
 
-// Which stage is next, and how often all of them have been before.
-struct StageTurn {
-  int stage = 0;
+// Which panel is next, and how often all of them have been before.
+struct PanelTurn {
+  int panel = 0;
   uint32_t phase = 0;
-  __device__ void next(int stages) {
-    if (++stage == stages) stage = 0, phase ^= 1;
+  __device__ void next(int count) {
+    if (++panel == count) panel = 0, phase ^= 1;
   }
 };
 
@@ -105,99 +104,81 @@ struct Work {
   }
 };
 
-// The units of one item after the other, on their way to the stages; by one warp, whose first eight
-// lanes fetch a tile each, and the next one panels: half of each for both CTAs of the cluster, or
-// all.
+// A warp's slices of tiles, block after block, through a ring of pieces in shared memory.
 template <int kN>
-class Fetcher {
-  using P = Panels<kN>;
-
+class TileStream {
  public:
-  __device__ Fetcher(const TileArgs& a, const MatmulMemory<kN>& memory, const Slice& slice,
-                     const Work<kN>& work)
+  __device__ TileStream(const TileArgs& a, const MatmulMemory<kN>& memory, const Slice& slice,
+                        const Work<kN>& work)
       : a_(a),
-        memory_(memory),
+        slots_(a.slots),
+        slot_bytes_(a.slot_bytes),
+        block_bytes_(a.shape.block_bytes),
         slice_(slice),
-        lane_(threadIdx.x % 32),
-        units_(slice.blocks * a.shape.units),
-        panel_bytes_(P::kShared ? P::kBytes : (a.linear.m + 7) / 8 * 8 * kUnit * 2),
-        weights_{work},
-        panels_{work} {}
-
-  __device__ void run() {
-    // Weights need not wait for the kernel before this one.
-    for (int stage = 0; stage < memory_.stages && weights_.exists(); ++stage) fetch_weights();
-    pdl_wait();
-    while (panels_.count != weights_.count) fetch_panel();
-#pragma unroll 1
-    while (weights_.exists()) {
-      fetch_weights();
-      fetch_panel();
+        work_(work) {
+    const int warp = threadIdx.x / 32;
+    memory_ = memory.ring(warp);
+    barriers_ = memory.pieces + 8 * kMaxSlots * warp;
+    locate();
+    if (threadIdx.x % 32 == 0) {
+      for (int slot = 0; slot < slots_; ++slot) barrier_init(barriers_ + 8 * slot, 1);
+      fence_barrier_init();
+      for (int slot = 0; slot < slots_; ++slot) start(slot);
     }
+    __syncwarp();
+  }
+  // The next block, once it has arrived; the one before it is used up. `first`: of a tile.
+  __device__ const uint8_t* next(bool first) {
+    if (first) unread_ = slice_.blocks;
+    if (in_piece_ > 0) {
+      --in_piece_;
+      return block_ += block_bytes_;
+    }
+    if (block_) {
+      __syncwarp();
+      if (threadIdx.x % 32 == 0) start(slot_);
+      if (++slot_ == slots_) slot_ = 0, phase_ ^= 1;
+    }
+    barrier_wait(barriers_ + 8 * slot_, phase_);
+    in_piece_ = min(a_.piece_blocks, unread_);
+    unread_ -= in_piece_--;
+    return block_ = memory_ + slot_ * slot_bytes_;
   }
 
  private:
-  struct Place {
-    Work<kN> work;
-    int unit = 0, count = 0;
-    StageTurn turn = {};
-    __device__ bool exists() const { return work.exists(); }
-    __device__ void next(int units, int stages) {
-      ++count;
-      turn.next(stages);
-      if (++unit == units) unit = 0, work.next();
+  // Where the warp's tile of an item is that is still to be fetched, or of one after it.
+  __device__ void locate() {
+    for (; work_.exists(); work_.next()) {
+      const int tile = work_.first_tile() + static_cast<int>(threadIdx.x / 32);
+      if (tile >= a_.shape.tiles) continue;
+      from_ = static_cast<const uint8_t*>(a_.linear.w.codes) +
+              (int64_t{tile} * a_.shape.blocks + slice_.first) * block_bytes_;
+      left_ = slice_.blocks * block_bytes_;
+      return;
     }
-  };
-
-  __device__ void fetch_weights() {
-    const TileShape& shape = a_.shape;
-    const auto [stage, phase] = weights_.turn;
-    const int first = weights_.work.first_tile(), tile = first + lane_;
-    const uint32_t full = memory_.full + 8 * stage;
-    if (lane_ == 0) {
-      const int tiles = max(0, min(kMatmulTiles, shape.tiles - first));
-      barrier_wait(memory_.empty + 8 * stage, phase ^ 1);
-      barrier_expect(full, panel_bytes_ + tiles * memory_.tile_bytes);
-    }
-    __syncwarp();
-    if (lane_ < kMatmulTiles && tile < shape.tiles) {
-      const int block = slice_.first + weights_.unit / shape.units;
-      const auto* from = static_cast<const uint8_t*>(a_.linear.w.codes) +
-                         (int64_t{tile} * shape.blocks + block) * shape.block_bytes;
-      const uint32_t to = shared_address(memory_.tile(stage, lane_));
-      if (shape.units == 1) {
-        bulk_copy(to, from, shape.block_bytes, full);
-      } else {
-        const int codes = shape.unit_bytes, scales = memory_.tile_bytes - codes;
-        bulk_copy(to, from + weights_.unit % shape.units * codes, codes, full);
-        if (scales > 0) bulk_copy(to + codes, from + shape.units * codes, scales, full);
-      }
-    }
-    weights_.next(units_, memory_.stages);
   }
-  __device__ void fetch_panel() {
-    if (lane_ == kMatmulTiles) {
-      constexpr int kShare = P::kBytes / 2;
-      const uint32_t offset = P::kShared ? panels_.work.rank * kShare : 0;
-      const int64_t before = int64_t{panels_.work.token_block()} * a_.shape.blocks + slice_.first;
-      const auto* from = reinterpret_cast<const uint8_t*>(a_.prepared.x) + offset +
-                         (before * a_.shape.units + panels_.unit) * P::kBytes;
-      const int stage = panels_.turn.stage;
-      const uint32_t to = memory_.panel(stage) + offset, full = memory_.full + 8 * stage;
-      if constexpr (P::kShared) {
-        bulk_copy_to_all(to, from, kShare, full, 3);
-      } else {
-        bulk_copy(to, from, panel_bytes_, full);
-      }
+  __device__ void start(int slot) {
+    if (left_ == 0) return;
+    const int bytes = min(slot_bytes_, left_);
+    barrier_expect(barriers_ + 8 * slot, bytes);
+    bulk_copy(shared_address(memory_) + slot * slot_bytes_, from_, bytes, barriers_ + 8 * slot);
+    from_ += bytes;
+    left_ -= bytes;
+    if (left_ == 0) {
+      work_.next();
+      locate();
     }
-    panels_.next(units_, memory_.stages);
   }
 
   const TileArgs& a_;
-  const MatmulMemory<kN>& memory_;
+  const int slots_, slot_bytes_, block_bytes_;
   const Slice slice_;
-  const int lane_, units_, panel_bytes_;
-  Place weights_, panels_;
+  Work<kN> work_;  // of what is fetched
+  uint8_t* memory_;
+  uint32_t barriers_;
+  const uint8_t *from_ = nullptr, *block_ = nullptr;
+  int left_ = 0, unread_ = 0, in_piece_ = 0, slot_ = 0;
+  uint32_t phase_ = 0;
 };
 
 // Whether codes come as bf16 already.
@@ -230,22 +211,75 @@ __device__ __forceinline__ void scale_pairs(const S& scales, uint32_t (&lo)[8], 
   }
 }
 
-// The A fragments of a unit, of each 16 columns j: a[4 j ..].
-template <class W, class S>
-__device__ __forceinline__ void decode_unit(const TileArgs& a, const uint8_t* unit,
-                                            uint32_t (&fragments)[16]) {
-  const int lane = threadIdx.x % 32;
-  uint32_t lo[8], hi[8];
-  W::decode(unit, lane, lo, hi);
-  if constexpr (kInBrains<S>) {
-    S(a, unit + a.shape.unit_bytes, lane / 4).scale(lo, hi);
-  } else if constexpr (S::kGroups > 0) {
-    scale_pairs(S(a, unit + a.shape.unit_bytes, lane / 4), lo, hi);
-  }
+// The A fragments of a warp's tiles, unit after unit; zeros where there is no tile.
+template <class W, class S, int kN>
+class Fragments {
+ public:
+  __device__ Fragments(const TileArgs& a, const MatmulMemory<kN>& memory, const Slice& slice,
+                       const Work<kN>& work)
+      : a_(a), stream_(a, memory, slice, work) {}
+
+  __device__ void begin(bool exists) { first_ = true, exists_ = exists; }
+  // Of each 16 columns j: a[4 j ..].
+  __device__ __forceinline__ void next(uint32_t (&a)[16]) {
+    uint32_t lo[8] = {}, hi[8] = {};
+    if (exists_) {
+      const int lane = threadIdx.x % 32, units = a_.shape.units;
+      if (unit_ == 0) block_ = stream_.next(first_);
+      first_ = false;
+      W::decode(block_ + unit_ * a_.shape.unit_bytes, lane, lo, hi);
+      if constexpr (S::kGroups > 0 && !kInBrains<S>) {
+        scale_pairs(S(a_, block_ + units * a_.shape.unit_bytes, lane / 4), lo, hi);
+      }
+      if constexpr (kInBrains<S>) {
+        S(a_, block_ + units * a_.shape.unit_bytes, lane / 4).scale(lo, hi);
+      }
+      if (++unit_ == units) unit_ = 0;
+    }
 #pragma unroll
-  for (int j = 0; j < 4; ++j) {
-    fragments[4 * j] = lo[2 * j], fragments[4 * j + 1] = hi[2 * j];
-    fragments[4 * j + 2] = lo[2 * j + 1], fragments[4 * j + 3] = hi[2 * j + 1];
+    for (int j = 0; j < 4; ++j) {
+      a[4 * j] = lo[2 * j], a[4 * j + 1] = hi[2 * j];
+      a[4 * j + 2] = lo[2 * j + 1], a[4 * j + 3] = hi[2 * j + 1];
+    }
+  }
+
+ private:
+  const TileArgs& a_;
+  TileStream<kN> stream_;
+  const uint8_t* block_ = nullptr;
+  int unit_ = 0;
+  bool first_ = true, exists_ = false;
+};
+
+// The panels of one item after the other: half of each for both CTAs of the cluster, or all of it.
+// By one thread.
+template <int kN>
+__device__ void fetch_panels(const TileArgs& a, const MatmulMemory<kN>& memory, const Slice& slice,
+                             Work<kN> work) {
+  using P = Panels<kN>;
+  constexpr int kShare = P::kBytes / 2;
+  const int units = slice.blocks * a.shape.units, all_units = a.shape.blocks * a.shape.units;
+  const uint32_t offset = P::kShared ? work.rank * kShare : 0;
+  const uint32_t bytes = P::kShared ? P::kBytes : (a.linear.m + 7) / 8 * 8 * kUnit * 2;
+  PanelTurn turn;
+#pragma unroll 1
+  for (; work.exists(); work.next()) {
+    const auto* from =
+        reinterpret_cast<const uint8_t*>(a.prepared.x) + offset +
+        (int64_t{work.token_block()} * all_units + slice.first * a.shape.units) * P::kBytes;
+#pragma unroll 1
+    for (int unit = 0; unit < units; ++unit, from += P::kBytes) {
+      const uint32_t full = memory.full + 8 * turn.panel;
+      const uint32_t to = memory.panels + turn.panel * P::kBytes + offset;
+      barrier_wait(memory.empty + 8 * turn.panel, turn.phase ^ 1);
+      barrier_expect(full, bytes);
+      if constexpr (P::kShared) {
+        bulk_copy_to_all(to, from, kShare, full, 3);
+      } else {
+        bulk_copy(to, from, bytes, full);
+      }
+      turn.next(memory.panel_count);
+    }
   }
 }
 
@@ -341,7 +375,8 @@ __device__ void add_slices(const TileArgs& a, const MatmulMemory<kN>& memory,
     const int warp = i / (m * kPairs), t = i / kPairs % m, g = i % kPairs;
     const int tile = work.first_tile() + warp;
     if (tile >= a.shape.tiles) return;
-    const uint32_t at = shared_address(memory.sums(warp) + t * kTileRows + g);
+    const uint32_t at =
+        shared_address(memory.ring(warp)) + (t * kTileRows + g) * static_cast<int>(sizeof(float));
     float low = 0, high = 0;
     for (int slice = 0; slice < a.slices; ++slice) {
       low += load_from_cta(at, slice);
@@ -352,45 +387,31 @@ __device__ void add_slices(const TileArgs& a, const MatmulMemory<kN>& memory,
   }
 }
 
-// All warps that multiply.
-__device__ __forceinline__ void sync_multipliers() {
-  asm volatile("bar.sync 1, %0;" ::"n"(32 * kMatmulWarps) : "memory");
-}
-
-// The sums of a warp's tile over the CTA's slice, of `units` stages from `turn` on. A warp without
-// a tile multiplies zeros: products are of whole warpgroups.
-template <class W, class S, XTerms kX, int kN>
-__device__ __forceinline__ void multiply(const TileArgs& a, const MatmulMemory<kN>& memory,
-                                         bool exists, int units, StageTurn& turn,
-                                         float (&sums)[kN / 2]) {
+// The sums of a warp's tile over the CTA's slice.
+template <XTerms kX, int kN, class Weights>
+__device__ __forceinline__ void multiply(const MatmulMemory<kN>& memory, Weights& weights,
+                                         int units, PanelTurn& turn, float (&sums)[kN / 2]) {
   using P = Panels<kN>;
-  const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const auto arrived = [&](uint32_t(&fragments)[16]) {
-    barrier_wait(memory.full + 8 * turn.stage, turn.phase);
-    if (exists) decode_unit<W, S>(a, memory.tile(turn.stage, warp), fragments);
+  constexpr int kCtas = P::kShared ? 2 : 1;  // that wait for a panel to be read
+  const auto give_back = [&](int panel) {
+    if (threadIdx.x % 32 >= kCtas) return;
+    barrier_arrive(memory.empty + 8 * panel, P::kShared ? threadIdx.x % 32 : cluster_rank());
   };
-  const auto give_back = [&](int stage) {
-    const uint32_t empty = memory.empty + 8 * stage;
-    if constexpr (P::kShared) {
-      if (lane < 2) barrier_arrive(empty, lane);
-    } else {
-      if (lane == 0) barrier_arrive(empty);
-    }
-  };
-  uint32_t fragments[2][16] = {};
-  int before = -1;  // the stage that is still read
-  arrived(fragments[0]);
+  uint32_t fragments[2][16];
+  int before = -1;  // the panel that is still read
+  weights.next(fragments[0]);
   const auto step = [&](bool last, const uint32_t(&now)[16], uint32_t(&then)[16]) {
-    const uint64_t x = wgmma_panel(memory.panel(turn.stage));
+    barrier_wait(memory.full + 8 * turn.panel, turn.phase);
+    const uint64_t x = wgmma_panel(memory.panels + turn.panel * P::kBytes);
     wgmma_fence();
 #pragma unroll
     for (int j = 0; j < 4; ++j) wgmma<kX == XTerms::kPanelBf16>(sums, now + 4 * j, x + 2 * j);
     wgmma_commit();
     wgmma_wait<1>();
     if (before >= 0) give_back(before);
-    before = turn.stage;
-    turn.next(memory.stages);
-    if (!last) arrived(then);
+    before = turn.panel;
+    turn.next(memory.panel_count);
+    if (!last) weights.next(then);
   };
 #pragma unroll 1
   for (int unit = 0; unit < units; unit += 2) {
@@ -401,12 +422,18 @@ __device__ __forceinline__ void multiply(const TileArgs& a, const MatmulMemory<k
   give_back(before);
 }
 
+// All warps that multiply.
+__device__ __forceinline__ void sync_multipliers() {
+  asm volatile("bar.sync 1, %0;" ::"n"(32 * kMatmulWarps) : "memory");
+}
+
 template <class W, class S, XTerms kX, int kN>
 __device__ __forceinline__ void multiply_all(const TileArgs& a, const MatmulMemory<kN>& memory,
                                              const Slice& slice, Work<kN> work) {
+  Fragments<W, S, kN> weights(a, memory, slice, work);
   pdl_wait();
   const int warp = threadIdx.x / 32, t = threadIdx.x;
-  StageTurn turn;
+  PanelTurn turn;
 #pragma unroll 1
   for (int i = 0; work.exists(); work.next(), ++i) {
     const int tile = work.first_tile() + warp, first_token = work.token_block() * kN;
@@ -416,13 +443,14 @@ __device__ __forceinline__ void multiply_all(const TileArgs& a, const MatmulMemo
       scales[t] = W::kFactor * a.prepared_scale[first_token + t];
     }
     float sums[kN / 2] = {};
-    multiply<W, S, kX, kN>(a, memory, exists, slice.blocks * a.shape.units, turn, sums);
-    sync_multipliers();  // all scales are there, and nobody reads those before them, nor a stage
+    weights.begin(exists);
+    multiply<kX, kN>(memory, weights, slice.blocks * a.shape.units, turn, sums);
+    sync_multipliers();  // all scales are there, and nobody reads those before them
     if (Panels<kN>::kShared || a.slices == 1) {
       if (exists) store_tile<kN>(a, tile, first_token, scales, sums);
       __syncwarp();
     } else {
-      share_sums<kN>(memory.sums(warp), a.linear.m, sums);
+      share_sums<kN>(reinterpret_cast<float*>(memory.ring(warp)), a.linear.m, sums);
     }
   }
 }
@@ -438,21 +466,17 @@ __global__ void __launch_bounds__(Panels<kN>::kThreads, Panels<kN>::kCtas)
   const Work<kN> work(a);
   const Slice slice(a, P::kShared ? 0 : work.rank);
   if (threadIdx.x == 0) {
-    for (int stage = 0; stage < memory.stages; ++stage) {
-      barrier_init(memory.full + 8 * stage, 1);
-      barrier_init(memory.empty + 8 * stage, kMatmulWarps * (P::kShared ? 2 : 1));
+    for (int panel = 0; panel < memory.panel_count; ++panel) {
+      barrier_init(memory.full + 8 * panel, 1);
+      barrier_init(memory.empty + 8 * panel, kMatmulWarps * (P::kShared ? 2 : 1));
     }
     fence_barrier_init();
   }
-  __syncthreads();
   cluster_meet();
   if (warp >= kMatmulWarps) {
     if constexpr (P::kShared) fewer_registers<kFetchRegisters>();
-    if (warp == kMatmulWarps) {
-      Fetcher<kN>(a, memory, slice, work).run();
-    } else {
-      pdl_wait();
-    }
+    pdl_wait();
+    if (threadIdx.x == 32 * kMatmulWarps) fetch_panels(a, memory, slice, work);
   } else {
     if constexpr (P::kShared) more_registers<kMultiplyRegisters>();
     multiply_all<W, S, kX, kN>(a, memory, slice, work);

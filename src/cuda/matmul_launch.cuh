@@ -17,18 +17,21 @@ int matmul_shared_bytes() {
   return dynamic_shared_bytes() / Panels<kN>::kCtas / 128 * 128;
 }
 
-// As many stages as there is room for.
+// As many panels as leave the ring of a warp room for a few units.
 template <int kN>
 void share_memory(TileArgs& a) {
-  constexpr int kLine = 1024;  // of swizzled panels
+  constexpr int kLeastUnits = 3, kLeastSlots = 2;
   using Memory = MatmulMemory<kN>;
   const TileShape& shape = a.shape;
-  a.slot_bytes = shape.block_bytes - (shape.units - 1) * shape.unit_bytes;
-  const int bytes = Panels<kN>::kBytes + kMatmulTiles * a.slot_bytes;
-  a.stage_bytes = (bytes + kLine - 1) / kLine * kLine;
-  const int room = matmul_shared_bytes<kN>() - Memory::kBarrierBytes - Memory::kScaleBytes;
-  a.stages = std::min(room / a.stage_bytes, kMostStages);
-  check_ring(a.stages - 1, a.stage_bytes);
+  for (a.panels = Panels<kN>::kMost; a.panels > 1; --a.panels) {
+    const int beside = a.panels * Panels<kN>::kBytes + Memory::kBarrierBytes + Memory::kScaleBytes;
+    const int ring = (matmul_shared_bytes<kN>() - beside) / kMatmulWarps / 16 * 16;
+    a.piece_blocks = std::max(1, ring / 4 / shape.block_bytes);
+    a.slot_bytes = a.piece_blocks * shape.block_bytes;
+    a.slots = std::clamp(ring / a.slot_bytes, 0, kMaxSlots);
+    if (a.slots >= kLeastSlots && a.slots * a.piece_blocks * shape.units >= kLeastUnits) return;
+  }
+  check_ring(0, a.slot_bytes);
 }
 
 // Into how many slices k is cut: what fills the GPU, whose size results must not depend on.
@@ -64,8 +67,9 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
   const int items = token_blocks * ((row_blocks + 1) / 2);
   const dim3 grid =
       P::kShared ? dim3(2 * std::min(items, sm_count() / 2)) : dim3(a.slices, row_blocks);
-  const size_t bytes = size_t(a.stages) * a.stage_bytes + MatmulMemory<kN>::kBarrierBytes +
-                       MatmulMemory<kN>::kScaleBytes;
+  const size_t bytes = size_t(a.panels) * P::kBytes +
+                       size_t(kMatmulWarps) * a.slots * a.slot_bytes +
+                       MatmulMemory<kN>::kBarrierBytes + MatmulMemory<kN>::kScaleBytes;
   launch_pdl(kernel, LaunchShape{grid, P::kThreads, bytes, static_cast<unsigned>(cluster)}, stream,
              a);
 }

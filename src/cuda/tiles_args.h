@@ -49,9 +49,9 @@ struct TileArgs {
   StagedX prepared;       // in global memory; null where the kernel stages its one token itself
   float* prepared_scale;  // [m] beside it
   int32_t panel_tokens;   // where x is prepared in panels
-  int32_t stages, stage_bytes;  // of panels and weights in shared memory (matmul.cuh)
-  int32_t slices;               // of k, a CTA of a cluster for each (matmul.cuh)
-  int32_t sums_per_unit;        // of x: 0, 1, 2 or 4
+  int32_t panels;         // of x in shared memory at once
+  int32_t slices;         // of k, a CTA of a cluster for each (matmul.cuh)
+  int32_t sums_per_unit;  // of x: 0, 1, 2 or 4
   int32_t chunk_blocks, chunks;
   int32_t log_parts, rounds;
   int32_t flush_rounds;  // rounds between two sums over parts
