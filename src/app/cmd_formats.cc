@@ -1,5 +1,4 @@
 // lowbit formats: the table of number formats, one format resolved, and docs/formats.md.
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
@@ -227,22 +226,21 @@ std::string resolved(const std::string& asked, bool json) {
 int cmd_formats(const std::vector<std::string>& args) {
   std::string asked, output = "text";
   bool as_markdown = false;
-  CLI::App app("The number formats, or one name resolved.", "formats");
-  CLI::Option* name_option =
-      app.add_option("NAME", asked, "format, weights+activations or what another tool calls it");
-  app.add_option("-o,--output", output, "text or json")->type_name("TEXT");
-  app.add_flag("--markdown", as_markdown, "docs/formats.md");
-  if (!parse_args(app, args)) return 0;
+  CommandLine line("The number formats, or one name resolved.", "formats");
+  line.add_option("NAME", asked, "format, weights+activations or what another tool calls it");
+  line.add_option("-o,--output", output, "text or json");
+  line.add_switch("--markdown", as_markdown, "docs/formats.md");
+  if (!line.parse(args)) return 0;
   if (output != "text" && output != "json") {
     throw_error("-o {}: must be text or json", printable(output));
   }
   const bool json = output == "json";
-  if (as_markdown && (json || name_option->count() > 0)) {
+  if (as_markdown && (json || line.count("NAME") > 0)) {
     throw_error("--markdown goes with neither a name nor -o json");
   }
   if (as_markdown) {
     print(markdown());
-  } else if (name_option->count() > 0) {
+  } else if (line.count("NAME") > 0) {
     print(resolved(asked, json));
   } else if (json) {
     ordered_json list = ordered_json::array();

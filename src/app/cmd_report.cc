@@ -1,5 +1,4 @@
 // lowbit report: stored results as a page, a table, a spreadsheet or a database.
-#include <CLI/CLI.hpp>
 #include <filesystem>
 
 #include "app/commands.h"
@@ -49,7 +48,7 @@ void write(const std::string& path, const std::vector<Record>& records) {
 
 int cmd_report(const std::vector<std::string>& args) {
   std::vector<std::string> files, outputs;
-  CLI::App app(
+  CommandLine line(
       "Stored results to look at.\n"
       "  lowbit report RESULTS.jsonl -o report.html   one page that opens offline\n"
       "  lowbit report A.jsonl B.sqlite -o all.csv    by its ending: .html .svg .md .csv "
@@ -58,9 +57,9 @@ int cmd_report(const std::vector<std::string>& args) {
       "RESULTS are files that `lowbit bench out=FILE` wrote; with\n"
       "~/.cache/lowbit/roofline.jsonl among them the page shows the machine's levels.",
       "report");
-  app.add_option("RESULTS", files, "files of records")->type_name("FILE");
-  app.add_option("-o,--output", outputs, "file to write; may be repeated")->type_name("FILE");
-  if (!parse_args(app, args)) return 0;
+  line.add_option("RESULTS", files, "files of records", "FILE");
+  line.add_option("-o,--output", outputs, "file to write; may be repeated", "FILE");
+  if (!line.parse(args)) return 0;
   if (files.empty()) throw_error("no results are named; `lowbit bench out=FILE` writes them");
   std::vector<Record> records;
   for (const std::string& file : files) {
