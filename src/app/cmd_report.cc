@@ -33,12 +33,13 @@ void write(const std::string& path, const std::vector<Record>& records) {
   if (is_sqlite_name(path)) return write_database(path, records);
   std::string lines;
   for (const Record& record : records) lines += to_json_line(record) + "\n";
-  if (is(".html") || is(".htm")) return write_file_atomically(path, report_html(records));
-  if (is(".svg")) return write_file_atomically(path, report_svg(records));
-  if (is(".md")) return write_file_atomically(path, report_markdown(records));
   if (is(".csv")) return write_file_atomically(path, report_csv(records));
   if (is(".jsonl")) return write_file_atomically(path, lines);
-  if (is(".txt")) return write_file_atomically(path, report_table(records));
+  const std::vector<Record> shown = fastest_first(records);
+  if (is(".html") || is(".htm")) return write_file_atomically(path, report_html(shown));
+  if (is(".svg")) return write_file_atomically(path, report_svg(shown));
+  if (is(".md")) return write_file_atomically(path, report_markdown(shown));
+  if (is(".txt")) return write_file_atomically(path, report_table(shown));
   throw_error(
       "-o {}: the ending says what is written: .html, .svg, .md, .csv, .sqlite, .jsonl or .txt",
       printable(path, 300));
@@ -65,7 +66,7 @@ int cmd_report(const std::vector<std::string>& args) {
   for (const std::string& file : files) {
     for (Record& record : read_records(file)) records.push_back(std::move(record));
   }
-  if (outputs.empty()) print(report_table(records));
+  if (outputs.empty()) print(report_table(fastest_first(records)));
   for (const std::string& output : outputs) write(output, records);
   return 0;
 }
