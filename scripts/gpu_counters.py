@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """Checks what lowbit says that a large Linear reads, computes and takes on this GPU against Nsight
-Compute (bytes of the DRAM, instructions of the tensor cores) and Nsight Systems (times of CUPTI).
+Compute (bytes of the DRAM, instructions of the tensor cores) and CUPTI (times), which Nsight Systems or
+libcupti_tool.so asks (tests/cuda/cupti_tool.cc).
 
-usage: gpu_counters.py LOWBIT [-o REPORT.json] [--model MODEL] [--formats A,B,C] [--seconds N]
+usage: gpu_counters.py LOWBIT [-o REPORT.json] [--model MODEL] [--formats A,B,C] [--only WHAT]
+                       [--cupti-tool SO] [--seconds N]
 
 LOWBIT     the program, or a folder that it is in
 --model    whose output head is looked at; synthetic:llama3.1-8b by default (half a billion weights)
 --formats  bf16,int8,mxfp4 by default
+--only     counters or times
+--cupti-tool   libcupti_tool.so, where it is not below LOWBIT's folder, as in build/dev; nsys is used without
 --seconds  when to stop starting things; 900 by default
 
 Each format is run twice as `lowbit bench ... batch=8 kernel_profile=True`, once under each tool, and
@@ -18,6 +22,7 @@ import argparse
 import csv
 import io
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -116,6 +121,14 @@ def cupti_seconds(text):
     return total or None
 
 
+def tool_seconds(text):
+    """The same from the lines of libcupti_tool.so, "path<TAB>nanoseconds": the median of decode steps."""
+    times = [float(duration) * 1e-9 for path, _, duration in
+             (line.partition("\t") for line in text.splitlines())
+             if path.startswith("decode") and path.endswith(f"/{OP}")]
+    return statistics.median(times) if times else None
+
+
 def op_of(trace):
     """What the trace says of the op: {"kernel", "bytes", "flops", "seconds"}, its commonest form."""
     events = [e for e in trace["traceEvents"] if e.get("args", {}).get("op") == OP]
@@ -158,11 +171,11 @@ def table(rows):
 
 
 class Runs:
-    def __init__(self, program, model, seconds):
-        self.program, self.model = program, model
+    def __init__(self, program, model, seconds, cupti_tool=None):
+        self.program, self.model, self.cupti_tool = program, model, cupti_tool
         self.end = time.monotonic() + seconds
 
-    def run(self, words):
+    def run(self, words, environment=None):
         """(output, why): `why` says what went wrong, "" if nothing did."""
         if shutil.which(words[0]) is None:
             return "", f"{words[0]} is not installed"
@@ -171,7 +184,7 @@ class Runs:
             return "", "no time left"
         try:
             done = subprocess.run(words, capture_output=True, text=True, errors="replace", timeout=left,
-                                  check=False)
+                                  check=False, env={**os.environ, **(environment or {})})
         except subprocess.TimeoutExpired:
             return "", f"killed after {left:.0f} s"
         said = done.stdout + done.stderr
@@ -185,6 +198,23 @@ class Runs:
                 "prompt_tokens": 4, "new_tokens": 4, "min_samples": 1, "max_seconds": 0.1,
                 "quality": "none", "kernel_profile": "True", "profiling_dir": folder}
         return [self.program, "bench", *(f"{key}={value}" for key, value in keys.items())]
+
+    def cupti_seconds(self, fmt, folder):
+        """(seconds, why) of a call, by the tool that is there."""
+        times = pathlib.Path(folder) / "times"
+        if self.cupti_tool:
+            tool = str(self.cupti_tool.resolve())
+            _, why = self.run(self.bench(fmt, folder), {
+                "CUDA_INJECTION64_PATH": tool, "NVTX_INJECTION64_PATH": tool,
+                "LOWBIT_CUPTI_TIMES": str(times)})
+            return (tool_seconds(times.read_text(encoding="utf-8")) if times.exists() else None), why
+        _, why = self.run(["nsys", "profile", "--trace", "cuda,nvtx", "--sample", "none", "--cpuctxsw", "none",
+                           "--output", str(times), *self.bench(fmt, folder)])
+        if why:
+            return None, why
+        said, why = self.run(["nsys", "stats", "--report", "nvtx_kern_sum", "--format", "csv",
+                              f"{times}.nsys-rep"])
+        return cupti_seconds(said), why
 
     def metrics(self):
         """Those of ours that this ncu knows of this GPU."""
@@ -217,15 +247,9 @@ def counter_rows(runs, fmt, metrics, why):
 
 def time_row(runs, fmt):
     with tempfile.TemporaryDirectory(prefix="gpu_counters-") as folder:
-        report = pathlib.Path(folder) / "run"
-        _, why = runs.run(["nsys", "profile", "--trace", "cuda,nvtx", "--sample", "none", "--cpuctxsw",
-                           "none", "--output", str(report), *runs.bench(fmt, folder)])
-        said = ""
-        if not why:
-            said, why = runs.run(["nsys", "stats", "--report", "nvtx_kern_sum", "--format", "csv",
-                                  f"{report}.nsys-rep"])
+        seconds, why = runs.cupti_seconds(fmt, folder)
         op = trace_in(folder)
-    return compare(fmt, "time", op and op["seconds"], cupti_seconds(said), why)
+    return compare(fmt, "time", op and op["seconds"], seconds, why)
 
 
 def main():
@@ -234,16 +258,23 @@ def main():
     parser.add_argument("-o", "--output", type=pathlib.Path)
     parser.add_argument("--model", default="synthetic:llama3.1-8b")
     parser.add_argument("--formats", default="bf16,int8,mxfp4")
+    parser.add_argument("--only", choices=("counters", "times"))
+    parser.add_argument("--cupti-tool", type=pathlib.Path)
     parser.add_argument("--seconds", type=float, default=900)
     asked = parser.parse_args()
     program = asked.lowbit / "lowbit" if asked.lowbit.is_dir() else asked.lowbit
     if not program.is_file():
         raise SystemExit(f"gpu_counters.py: {program}: there is no such program; build it first")
-    runs = Runs(str(program.resolve()), asked.model, asked.seconds)
-    metrics, why = runs.metrics()
+    built = program.resolve().parent / "tests/cuda/libcupti_tool.so"
+    tool = asked.cupti_tool or (built if built.exists() else None)
+    runs = Runs(str(program.resolve()), asked.model, asked.seconds, tool)
+    metrics, why = runs.metrics() if asked.only != "times" else ([], "")
     rows = []
     for fmt in asked.formats.split(","):
-        rows += [*counter_rows(runs, fmt, metrics, why), time_row(runs, fmt)]
+        if asked.only != "times":
+            rows += counter_rows(runs, fmt, metrics, why)
+        if asked.only != "counters":
+            rows.append(time_row(runs, fmt))
     print(table(rows))
     if asked.output:
         asked.output.write_text(json.dumps({"model": asked.model, "op": OP, "rows": rows}, indent=1) + "\n",

@@ -84,7 +84,7 @@ class Format:
     code: str  # "int", "uint", "sign", "ternary" or the name of a small float
     scale: str  # a key of STORED, "e8m0" or "e4m3"
     block: tuple[int, int]  # along n, along k; 0 is all
-    zero: str = "none"  # "int", "float" (mid-point), "real"
+    zero: str = "none"  # "int", "float" (mid-point), "real", "offset"
     rule: str = "amax/max"
     sparse: bool = False
 
@@ -100,6 +100,14 @@ def family_defaults(family: str) -> Format:
         return Format(family, 2, "ternary", "f32", (0, 0), rule="mean")
     if family == "nvfp4":
         return Format(family, 4, "e2m1", "e4m3", (1, 16), rule="two-level")
+    if family == "q8_0":
+        return Format(family, 8, "int", "f16", (1, 32))
+    if family in ("q5_0", "q4_0"):
+        return Format(family, int(family[1]), "int", "f16", (1, 32), rule="extreme")
+    if family in ("q5_1", "q4_1"):
+        return Format(family, int(family[1]), "uint", "f16", (1, 32), "offset", "minmax")
+    if family in ("tq2_0", "tq1_0"):
+        return Format(family, 2, "ternary", "f16", (1, 256))
     element = {"fp8": "e4m3", "fp6": "e3m2", "fp5": "e2m2", "fp4": "e2m1", "fp3": "e2m0"}
     if family in element:
         return Format(family, int(family[2]), element[family], "f32", (1, 0))
@@ -211,6 +219,8 @@ def choose(f: Format, w: np.ndarray, outer: np.float32) -> tuple[np.ndarray, np.
         return amax / q_max, none
     if f.rule == "amax/min":
         return amax / -q_min, none
+    if f.rule == "extreme":
+        return np.where(np.abs(lo) >= np.abs(hi), lo, hi) / q_min, none
     if f.rule == "two-level":
         scale = amax / F32(6) / outer if outer > 0 else none
         return np.clip(scale, F32(2.0**-6), F32(448)), none
@@ -223,6 +233,8 @@ def choose(f: Format, w: np.ndarray, outer: np.float32) -> tuple[np.ndarray, np.
     divisor = np.where(flat, F32(1), scale)
     if f.zero == "int":
         return scale, np.where(flat, F32(0), np.clip(np.rint(-lo / divisor), F32(0), q_max))
+    if f.zero == "offset":
+        return scale, lo
     if f.zero == "float":
         return scale, lo + scale * F32(2 ** (f.bits - 1))
     # A block of one number: code 0 is that number.
@@ -261,6 +273,8 @@ def keep_two_of_four(w: np.ndarray) -> np.ndarray:
 def quantize(name: str, w: np.ndarray) -> Quantized:
     if name in K_QUANTS:
         return quantize_k(name, w)
+    if name in OF_A_MATRIX:
+        return OF_A_MATRIX[name](name, w)
     f = parse(name)
     assert w.dtype == F32 and w.ndim == 2
     n, full_k = w.shape
@@ -298,8 +312,8 @@ def quantize(name: str, w: np.ndarray) -> Quantized:
         scales[:, column], zeros[:, column] = scale, zero
         rows = np.arange(n) // band
         s, z = scale_value[rows, None] * np.float64(outer), zero_value[rows, None]
-        shift = 2.0 ** (f.bits - 1) if f.zero == "float" else z
-        offset = z if f.zero == "float" else 0.0
+        shift = {"float": 2.0 ** (f.bits - 1), "offset": 0.0}.get(f.zero, z)
+        offset = z if f.zero in ("float", "offset") else 0.0
         inverse = np.divide(1.0, s, out=np.zeros_like(s), where=s != 0)
         part = kept[:, cols].astype(np.float64)
         codes[:, cols] = encode_codes(f, (part - offset) * inverse + shift)
@@ -359,3 +373,50 @@ def quantize_k(name: str, w: np.ndarray) -> Quantized:
     outer = np.concatenate([o.reshape(len(w), -1, 1) for o in outers], 2).reshape(len(w), -1)
     return Quantized(f, codes.reshape(w.shape), planes[0], decoded.reshape(w.shape).astype(F32),
                      planes[1] if minima else None, None, outer)
+
+
+def quantize_qqq(name: str, w: np.ndarray) -> Quantized:
+    """QQQ with groups of 128, in f16: codes times a scale are rounded to 8-bit integers, which one
+    f32 per row makes weights of."""
+    def half(value: np.ndarray) -> np.ndarray:
+        return value.astype(np.float16).astype(F32)
+
+    f = Format(name, 4, "int", "f16", (1, 128), rule="levels")
+    groups = half(w).reshape(len(w), -1, 128)
+    scale = half(np.abs(groups).max(2, keepdims=True) * F32(2 / 15))
+    over = np.divide(groups, scale, out=np.zeros_like(groups), where=scale != 0)
+    q = np.clip(np.rint(half(over)), -8, 7)
+    unit = half(np.abs(half(q * scale)).max((1, 2), keepdims=True) / F32(127))
+    scale = half(np.divide(scale, unit, out=np.zeros_like(scale), where=unit != 0))
+    decoded = np.rint(q.astype(np.float64) * scale) * unit
+    return Quantized(f, (q.astype(np.int64) & 15).astype(np.uint8).reshape(w.shape), scale[..., 0],
+                     decoded.reshape(w.shape).astype(F32), outer=unit[:, 0])
+
+
+def quantize_codebook(name: str, w: np.ndarray) -> Quantized:
+    """16 numbers for the matrix by Lloyd's rounds on the weights themselves, each over the largest
+    magnitude of its 64 and counting as the square of that."""
+    f = Format(name, 4, "uint", "bf16", (1, 64), rule="levels")
+    groups = w.reshape(len(w), -1, 64).astype(np.float64)
+    stored, scale = store("bf16", np.abs(groups).max(2).astype(F32))
+    x = np.divide(groups, scale[..., None], out=np.zeros_like(groups), where=scale[..., None] != 0)
+    flat, weight = x.ravel(), np.repeat(scale.ravel() ** 2, 64)
+    order = np.argsort(flat, kind="stable")
+    at = flat[order]
+    sums = [np.concatenate([[0], np.cumsum(v[order])]) for v in (weight, weight * flat)]
+    centers = at[np.searchsorted(sums[0], (np.arange(16) + 0.5) / 16 * sums[0][-1]) - 1]
+    for _ in range(200):
+        edges = np.searchsorted(at, (centers[1:] + centers[:-1]) / 2)
+        total, moment = (np.diff(s[np.concatenate([[0], edges, [len(at)]])]) for s in sums)
+        moved = np.where(total > 0, moment / np.where(total > 0, total, 1), centers)
+        if np.abs(moved - centers).max() < 1e-7:
+            break
+        centers = moved
+    table = centers.astype(F32)
+    codes = np.searchsorted((table[1:] + table[:-1]) / 2, x)
+    decoded = table[codes] * scale[..., None]
+    return Quantized(f, codes.reshape(w.shape).astype(np.uint8), stored,
+                     decoded.reshape(w.shape).astype(F32), outer=table)
+
+
+OF_A_MATRIX = {"qqq": quantize_qqq, "codebook": quantize_codebook}

@@ -57,7 +57,7 @@ CANONICAL = [
 EDGES = [f"{family}-{rule}" for family in ("mxfp8", "mxfp6", "mxfp6-e3m2", "mxfp4")
          for rule in ("even", "rceil")]
 MILD = ["int8-tensor", "ternary", "ternary5", "fp8-tensor", "fp8-b128x128", "nvfp4", "int4",
-        "mxfp4", "int8-tensor-24"]
+        "mxfp4", "int8-tensor-24", "q8_0", "q5_1", "q5_0", "q4_1", "q4_0", "tq2_0", "tq1_0"]
 WHOLE = list(canonical.K_QUANTS)  # of columns that are a multiple of 256
 # The others have a hash of theirs in the manifest.
 DECODED_KEPT = {"int8", "int8-rzero", "int3", "int4", "int4-asym", "int4-rzero",

@@ -47,7 +47,8 @@ MEASURED = [
     *[(name, None, None, "") for name in ("int7", "int6", "int5", "int3", "int2", "int4-sym",
                                           "int1-fzero", "fp8-e5m2", "fp8-b128x128", "fp6-e2m3",
                                           "fp5", "fp5-e3m1", "fp4", "fp4-e3m0", "fp3", "int8-24",
-                                          "int4-sym-24", "fp8-24")],
+                                          "int4-sym-24", "fp8-24", "q8_0", "q5_1", "q5_0",
+                                          "q4_1", "q4_0", "tq2_0", "tq1_0", "qqq", "codebook")],
 ]
 
 

@@ -1,5 +1,4 @@
 // lowbit compare: two sets of stored results, or two configurations measured in turns.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -114,16 +113,16 @@ void check(const CompareConfig& config) {
 int cmd_compare(const std::vector<std::string>& args) {
   CompareConfig config;
   std::vector<std::string> sides;
-  CLI::App app(
+  CommandLine line(
       "What differs between two results, and whether it is more than noise.\n"
       "  lowbit compare A.jsonl B.jsonl             files that `lowbit bench out=FILE` wrote\n"
       "  lowbit compare --live \"format=int4\" \"format=int8\"\n"
       "                                             measured now, in turns",
       "compare");
-  app.add_option("A_B", sides, "A and B")->type_name("A B");
-  add_flags(app, config);
-  app.add_option("-o,--output", config.output, "table, md or json")->type_name("TEXT");
-  if (!parse_args(app, args)) return 0;
+  line.add_option("A_B", sides, "A and B", "A B");
+  line.add_flags(config);
+  line.add_option("-o,--output", config.output, "table, md or json");
+  if (!line.parse(args)) return 0;
   if (sides.size() != 2) {
     throw_error("compare takes two {}, not {}", config.live ? "configurations" : "files",
                 sides.size());

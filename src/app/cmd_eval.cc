@@ -1,5 +1,4 @@
 // lowbit eval: perplexity of a model on a text, and its distance to a reference model.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
@@ -100,7 +99,7 @@ Windows read_windows(const EvalConfig& c, const LoadedModel& loaded) {
   return windows;
 }
 
-void check_flags(const CLI::App& app, const EvalConfig& c) {
+void check_flags(const CommandLine& line, const EvalConfig& c) {
   if (c.text.empty() == c.token_ids.empty()) {
     throw_error("give {}", c.text.empty() ? "--text FILE or --token-ids FILE"
                                           : "one of --text and --token-ids, not both");
@@ -116,7 +115,7 @@ void check_flags(const CLI::App& app, const EvalConfig& c) {
   }
   if (c.ctx < 2) throw_error("--ctx {}: must be at least 2", c.ctx);
   if (!c.reference_format.empty()) parse_format_flag("--reference-format", c.reference_format);
-  if (app.count("--reference") > 0 && c.reference.empty()) throw_error("--reference: is empty");
+  if (line.count("--reference") > 0 && c.reference.empty()) throw_error("--reference: is empty");
 }
 
 // Random weights have no quality: refused before anything is loaded.
@@ -249,15 +248,15 @@ std::string report_text(const EvalConfig& c, const LoadedModel& loaded,
 int cmd_eval(const std::vector<std::string>& args) {
   if (is_eval_harness_command(args)) return run_eval_harness(args);
   EvalConfig c;
-  CLI::App app(
+  CommandLine line(
       "Perplexity of a model on a text, and its distance to a reference model. Windows "
       "are independent, probabilities in nats.",
       "eval");
-  add_flags(app, c);
-  app.footer(eval_harness_help());
-  app.add_option("-o,--output", c.output, "text, or json: one line")->type_name("TEXT");
-  if (!parse_args(app, args)) return 0;
-  check_flags(app, c);
+  line.add_flags(c);
+  line.set_footer(eval_harness_help());
+  line.add_option("-o,--output", c.output, "text, or json: one line");
+  if (!line.parse(args)) return 0;
+  check_flags(line, c);
   for (const std::string& model : {c.model.model, c.reference}) refuse_synthetic(model);
   map_file(c.text.empty() ? c.token_ids : c.text);  // its error before a long load
 

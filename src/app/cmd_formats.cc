@@ -1,6 +1,6 @@
 // lowbit formats: the table of number formats, one format resolved, and docs/formats.md.
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "app/commands.h"
 #include "app/method_output.h"
@@ -50,17 +50,31 @@ std::string usable_text(const FormatParams& params) {
   return params.activations ? "weights, activations" : "weights";
 }
 
-// The devices of this build that multiply these codes without decoding them first.
-std::vector<std::string> devices_with_kernel(const Format& format) {
+// How the backends of this build multiply weights: by a kernel made for such codes, by one for all
+// codes, which reads them packed too, or decoded to bf16 when they are loaded.
+constexpr const char *kOwn = "own", *kCodes = "codes", *kDecoded = "decoded";
+
+// {"own": [devices], "codes": ..., "decoded": ...}, and the kernels of one token.
+struct Runs {
+  ordered_json ways, kernels;
+};
+
+Runs runs_of(const Format& weights, const std::optional<Format>& activations = {}) {
   constexpr int64_t kSize = 4096;
-  std::vector<std::string> devices;
+  const ordered_json none = ordered_json::array();
+  ordered_json ways = {{kOwn, none}, {kCodes, none}, {kDecoded, none}}, kernels = none;
   for (const Backend* backend : backends()) {
-    const LinearSpec spec{format, format_of(backend->activation), kSize, kSize};
-    if (!plan_linear(spec, backend->linear_kernels, backend->info()).buckets.empty()) {
-      devices.emplace_back(backend->name);
-    }
+    const Format x = activations.value_or(format_of(backend->activation));
+    const LinearPlan plan =
+        plan_linear({weights, x, kSize, kSize}, backend->linear_kernels, backend->info());
+    const LinearKernel* kernel = plan.buckets.empty() ? nullptr : &plan.pick(1);
+    ways[!kernel ? kDecoded : kernel->generic ? kCodes : kOwn].push_back(backend->name);
+    if (kernel) kernels.push_back(kernel->name);
   }
-  return devices;
+  for (const char* way : {kOwn, kCodes, kDecoded}) {
+    if (ways[way].empty()) ways.erase(way);
+  }
+  return {std::move(ways), std::move(kernels)};
 }
 
 // Of a matrix of 4096 x 4096, row and tensor scales and padding included.
@@ -84,8 +98,16 @@ ordered_json format_json(const Format& f) {
           {"stored_bits", stored_bits(f)},
           {"weights", row.params.weights},
           {"activations", row.params.activations},
-          {"devices", devices_with_kernel(f)},
           {"source", source_text(f)}};
+}
+
+// The same, and how it runs as the weights of a Linear.
+ordered_json weights_json(const Format& f, const std::optional<Format>& activations = {}) {
+  ordered_json fields = format_json(f);
+  Runs runs = runs_of(f, activations);
+  fields["runs"] = std::move(runs.ways);
+  fields["kernels"] = std::move(runs.kernels);
+  return fields;
 }
 
 std::vector<std::string> table_row(const FormatRow& row) {
@@ -108,12 +130,24 @@ const std::vector<std::string> kHeader = {"format",      "bits",   "code",      
                                           "block",       "zero",   "outer",      "scale rule",
                                           "bits/weight", "stored", "parameters", "for"};
 
+// "a, b" of a list, "own: cpu; codes: ref" of an object.
+std::string value_text(const ordered_json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_structured()) return value.dump();
+  std::vector<std::string> parts;
+  for (const auto& [key, part] : value.items()) {
+    parts.push_back(value.is_array() ? value_text(part) : key + ": " + value_text(part));
+  }
+  return join(parts, value.is_array() ? ", " : "; ");
+}
+
 std::string table_text() {
   std::vector<std::vector<std::string>> rows = {kHeader};
-  rows[0].emplace_back("kernels on");
+  rows[0].insert(rows[0].end(), {"runs", "source"});
   for (const FormatRow& row : kFormats) {
     rows.push_back(table_row(row));
-    rows.back().push_back(join(devices_with_kernel(row.defaults), ", "));
+    rows.back().push_back(value_text(runs_of(row.defaults).ways));
+    rows.back().emplace_back(row.source);
   }
   std::string text = format_table(rows) + "\naliases:";
   for (const FormatAlias& alias : kAliases) {
@@ -121,17 +155,17 @@ std::string table_text() {
                         &alias == &kAliases[std::size(kAliases) - 1] ? "" : ",");
   }
   return text + "\n\n" + methods_text() +
-         "\nA format without a kernel on the device is decoded to bf16 when it is loaded; every "
-         "report says so.\n";
+         "\nruns: how a device of this build multiplies one token by such weights. own: a kernel "
+         "made "
+         "for these codes; codes: one\nfor all codes, which reads them packed too; decoded: to "
+         "bf16 "
+         "when they are loaded, and every report says so.\n";
 }
 
 std::string fields_text(const ordered_json& fields) {
   std::string text;
   for (const auto& [key, value] : fields.items()) {
-    text += fmt::format("{:<16}{}\n", key,
-                        value.is_string()  ? value.get<std::string>()
-                        : value.is_array() ? join(value.get<std::vector<std::string>>(), ", ")
-                                           : value.dump());
+    text += fmt::format("{:<16}{}\n", key, value_text(value));
   }
   return text;
 }
@@ -191,6 +225,18 @@ std::string markdown() {
       "rceil the smallest power of two with amax / scale <= the largest code\n"
       "- `amax / qmax / outer`: outer = amax of the tensor / (448 qmax); the block's scale in "
       "e4m3, from 2^-6 to 448\n\n"
+      "## Caches and states\n\n"
+      "What a model keeps between steps is in formats of this table too. A row of a KV cache is "
+      "one "
+      "head of one token, keys and\nvalues apart, so any format will do that is decoded row by "
+      "row: "
+      "none with `-tensor`, blocks of rows, an outer scale or\n2:4. Its scales are bf16 unless the "
+      "name says otherwise (`-sf32`); `--kv-format int8` has one for each head and token.\n"
+      "The states of recurrent models (the window of a convolution, the state of a scan, inner "
+      "weights) are declared by the\nsame fields, `StateSpec` in src/models/model.h: a format, how "
+      "many rows, how wide, and that they do not grow with the\ntokens; codec, names and this "
+      "table "
+      "are the same. lowbit has no such model yet.\n\n"
       "## Aliases\n\n" +
       markdown_row({"alias", "is", "from"}) + markdown_row({"---", "---", "---"});
   for (const FormatAlias& alias : kAliases) {
@@ -203,7 +249,8 @@ std::string markdown() {
 std::string resolved(const std::string& asked, bool json) {
   const Method method = parse_method(asked);
   const FormatPair& pair = method.formats;
-  const ordered_json weights = format_json(pair.weights), rest = method_fields(method);
+  const ordered_json weights = weights_json(pair.weights, pair.activations);
+  const ordered_json rest = method_fields(method);
   if (json) {
     ordered_json all = pair.activations
                            ? ordered_json{{"name", name(pair)},
@@ -227,26 +274,25 @@ std::string resolved(const std::string& asked, bool json) {
 int cmd_formats(const std::vector<std::string>& args) {
   std::string asked, output = "text";
   bool as_markdown = false;
-  CLI::App app("The number formats, or one name resolved.", "formats");
-  CLI::Option* name_option =
-      app.add_option("NAME", asked, "format, weights+activations or what another tool calls it");
-  app.add_option("-o,--output", output, "text or json")->type_name("TEXT");
-  app.add_flag("--markdown", as_markdown, "docs/formats.md");
-  if (!parse_args(app, args)) return 0;
+  CommandLine line("The number formats, or one name resolved.", "formats");
+  line.add_option("NAME", asked, "format, weights+activations or what another tool calls it");
+  line.add_option("-o,--output", output, "text or json");
+  line.add_switch("--markdown", as_markdown, "docs/formats.md");
+  if (!line.parse(args)) return 0;
   if (output != "text" && output != "json") {
     throw_error("-o {}: must be text or json", printable(output));
   }
   const bool json = output == "json";
-  if (as_markdown && (json || name_option->count() > 0)) {
+  if (as_markdown && (json || line.count("NAME") > 0)) {
     throw_error("--markdown goes with neither a name nor -o json");
   }
   if (as_markdown) {
     print(markdown());
-  } else if (name_option->count() > 0) {
+  } else if (line.count("NAME") > 0) {
     print(resolved(asked, json));
   } else if (json) {
     ordered_json list = ordered_json::array();
-    for (const FormatRow& row : kFormats) list.push_back(format_json(row.defaults));
+    for (const FormatRow& row : kFormats) list.push_back(weights_json(row.defaults));
     const ordered_json both = {{"formats", std::move(list)}, {"methods", methods_json()}};
     print(both.dump() + "\n");
   } else {

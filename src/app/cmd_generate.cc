@@ -1,5 +1,4 @@
 // lowbit generate: prompt in, text (or token ids) out as it comes.
-#include <CLI/CLI.hpp>
 #include <atomic>
 #include <csignal>
 
@@ -100,15 +99,15 @@ void check_ranges(const GenerateConfig& c) {
 }
 
 // Exactly one source of the prompt, and nothing that contradicts it.
-void check_prompt_flags(const CLI::App& app, const GenerateConfig& c) {
+void check_prompt_flags(const CommandLine& line, const GenerateConfig& c) {
   const size_t sources =
-      app.count("--prompt") + app.count("--prompt-file") + app.count("--prompt-ids");
+      line.count("--prompt") + line.count("--prompt-file") + line.count("--prompt-ids");
   if (sources == 0) throw_error("no prompt; give --prompt, --prompt-file or --prompt-ids");
   if (sources > 1) throw_error("give one of --prompt, --prompt-file and --prompt-ids, not several");
-  if (app.count("--prompt-ids") > 0) {
+  if (line.count("--prompt-ids") > 0) {
     if (c.prompt_ids.empty()) throw_error("--prompt-ids: no ids; give at least one");
     for (const char* flag : {"--chat", "--parse-special"}) {
-      if (app.count(flag) > 0) throw_error("{} needs a text prompt, not --prompt-ids", flag);
+      if (line.count(flag) > 0) throw_error("{} needs a text prompt, not --prompt-ids", flag);
     }
   }
   if (!c.system.empty() && !c.chat) throw_error("--system needs --chat");
@@ -171,14 +170,14 @@ void print_summary(const GenerateConfig& c, const LoadedModel& loaded, size_t pr
 int cmd_generate(const std::vector<std::string>& args) {
   if (is_harness_command(args)) return run_harness(args);
   GenerateConfig c;
-  CLI::App app(
+  CommandLine line(
       "Continues a prompt. Text or token ids go to standard output as they come, a "
       "summary with timings to standard error.",
       "generate");
-  add_flags(app, c);
-  app.footer(harness_help());
-  if (!parse_args(app, args)) return 0;
-  check_prompt_flags(app, c);
+  line.add_flags(c);
+  line.set_footer(harness_help());
+  if (!line.parse(args)) return 0;
+  check_prompt_flags(line, c);
   check_ranges(c);
   if (!c.prompt_file.empty()) map_file(c.prompt_file);  // its error before a long load
 

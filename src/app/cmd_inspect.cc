@@ -1,5 +1,4 @@
 // lowbit inspect: what a model is made of, and which kernels would run it. Reads no weights.
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
@@ -130,14 +129,14 @@ std::string report_text(const LoadedModel& loaded) {
 int cmd_inspect(const std::vector<std::string>& args) {
   ModelOptions options;
   std::string model, output = "text";
-  CLI::App app(
+  CommandLine line(
       "What a model is made of, the memory it would take and the kernels that would run "
       "it. Reads no weights.",
       "inspect");
-  app.add_option("MODEL", model, "model to inspect, as --model");
-  add_flags(app, options);
-  app.add_option("-o,--output", output, "text or json")->type_name("TEXT");
-  if (!parse_args(app, args)) return 0;
+  line.add_option("MODEL", model, "model to inspect, as --model");
+  line.add_flags(options);
+  line.add_option("-o,--output", output, "text or json");
+  if (!line.parse(args)) return 0;
   if (!model.empty() && !options.model.empty()) throw_error("give the model once");
   if (options.model.empty()) options.model = model;
   if (output != "text" && output != "json") {

@@ -1,5 +1,4 @@
 // lowbit lockstep: two backends, op by op.
-#include <CLI/CLI.hpp>
 
 #include "app/commands.h"
 #include "app/model_options.h"
@@ -62,12 +61,12 @@ void check_comparable(const LoadedModel& oracle, const LoadedModel& tested) {
 
 int cmd_lockstep(const std::vector<std::string>& args) {
   LockstepConfig c;
-  CLI::App app(
+  CommandLine line(
       "Runs a model on two backends op by op and stops at the first op whose output "
       "differs by more than rounding. Exit code 1 on a difference.",
       "lockstep");
-  add_flags(app, c);
-  if (!parse_args(app, args)) return 0;
+  line.add_flags(c);
+  if (!line.parse(args)) return 0;
   if (c.against.empty()) throw_error("--against is missing; it names the device to test");
   if (c.step < 1 || c.step > 512) throw_error("--step {}: must be 1 to 512", c.step);
   if (c.model.plan == "graph") {

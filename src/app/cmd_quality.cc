@@ -1,5 +1,4 @@
 // lowbit quality: what each format costs in quality, as a table and a picture.
-#include <CLI/CLI.hpp>
 #include <algorithm>
 
 #include "app/commands.h"
@@ -38,7 +37,7 @@ QualityConfig read_config(const std::string& file, const std::vector<std::string
 
 int cmd_quality(const std::vector<std::string>& args) {
   std::vector<std::string> given;
-  CLI::App app(
+  CommandLine line(
       "Perplexity, KL divergence and agreement of a model in many formats on one text.\n"
       "usage: lowbit quality [FILE.yaml] [KEY=VALUE ...]; the keys:",
       "quality");
@@ -47,9 +46,9 @@ int cmd_quality(const std::vector<std::string>& args) {
   for (const FieldRef& field : fields_of(shown)) {
     keys += fmt::format("  {:<12} {}\n", field.name, field.help);
   }
-  app.footer(keys);
-  app.add_option("SETTINGS", given, "a YAML file and KEY=VALUE settings")->type_name("");
-  if (!parse_args(app, args)) return 0;
+  line.set_footer(keys);
+  line.add_option("SETTINGS", given, "a YAML file and KEY=VALUE settings", "");
+  if (!line.parse(args)) return 0;
   std::string file;
   std::vector<std::string> overrides;
   for (const std::string& item : given) {

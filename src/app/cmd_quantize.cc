@@ -1,5 +1,4 @@
 // lowbit quantize: a model in another format, as a folder that loads without quantizing again.
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
@@ -101,14 +100,14 @@ std::string report_json(const QuantizeConfig& c, const ExportReport& report, dou
 
 int cmd_quantize(const std::vector<std::string>& args) {
   QuantizeConfig c;
-  CLI::App app(
+  CommandLine line(
       "Stores a model with every layer in the format asked for. The folder loads like any model; "
       "nothing is quantized again.",
       "quantize");
-  app.add_option("MODEL", c.model, "the same as --model")->type_name("TEXT");
-  add_flags(app, c);
-  app.add_option("-o,--output", c.output, "text, or json: one line")->type_name("TEXT");
-  if (!parse_args(app, args)) return 0;
+  line.add_option("MODEL", c.model, "the same as --model");
+  line.add_flags(c);
+  line.add_option("-o,--output", c.output, "text, or json: one line");
+  if (!line.parse(args)) return 0;
   if (c.output != "text" && c.output != "json") {
     throw_error("-o {}: must be text or json", printable(c.output));
   }
@@ -136,7 +135,7 @@ int cmd_quantize(const std::vector<std::string>& args) {
     progress.update(done, total, tensor);
   };
   const ExportReport report = quantize(c, options);
-  for (const std::string& line : preparation_notes(options.policy.prepare)) note(line);
+  for (const std::string& text : preparation_notes(options.policy.prepare)) note(text);
   print(c.output == "json" ? report_json(c, report, timer.seconds())
                            : report_text(c, report, timer.seconds()));
   return 0;

@@ -1,5 +1,4 @@
 // lowbit report: stored results as a page, a table, a spreadsheet or a database.
-#include <CLI/CLI.hpp>
 #include <filesystem>
 
 #include "app/commands.h"
@@ -34,12 +33,13 @@ void write(const std::string& path, const std::vector<Record>& records) {
   if (is_sqlite_name(path)) return write_database(path, records);
   std::string lines;
   for (const Record& record : records) lines += to_json_line(record) + "\n";
-  if (is(".html") || is(".htm")) return write_file_atomically(path, report_html(records));
-  if (is(".svg")) return write_file_atomically(path, report_svg(records));
-  if (is(".md")) return write_file_atomically(path, report_markdown(records));
   if (is(".csv")) return write_file_atomically(path, report_csv(records));
   if (is(".jsonl")) return write_file_atomically(path, lines);
-  if (is(".txt")) return write_file_atomically(path, report_table(records));
+  const std::vector<Record> shown = fastest_first(records);
+  if (is(".html") || is(".htm")) return write_file_atomically(path, report_html(shown));
+  if (is(".svg")) return write_file_atomically(path, report_svg(shown));
+  if (is(".md")) return write_file_atomically(path, report_markdown(shown));
+  if (is(".txt")) return write_file_atomically(path, report_table(shown));
   throw_error(
       "-o {}: the ending says what is written: .html, .svg, .md, .csv, .sqlite, .jsonl or .txt",
       printable(path, 300));
@@ -49,7 +49,7 @@ void write(const std::string& path, const std::vector<Record>& records) {
 
 int cmd_report(const std::vector<std::string>& args) {
   std::vector<std::string> files, outputs;
-  CLI::App app(
+  CommandLine line(
       "Stored results to look at.\n"
       "  lowbit report RESULTS.jsonl -o report.html   one page that opens offline\n"
       "  lowbit report A.jsonl B.sqlite -o all.csv    by its ending: .html .svg .md .csv "
@@ -58,15 +58,15 @@ int cmd_report(const std::vector<std::string>& args) {
       "RESULTS are files that `lowbit bench out=FILE` wrote; with\n"
       "~/.cache/lowbit/roofline.jsonl among them the page shows the machine's levels.",
       "report");
-  app.add_option("RESULTS", files, "files of records")->type_name("FILE");
-  app.add_option("-o,--output", outputs, "file to write; may be repeated")->type_name("FILE");
-  if (!parse_args(app, args)) return 0;
+  line.add_option("RESULTS", files, "files of records", "FILE");
+  line.add_option("-o,--output", outputs, "file to write; may be repeated", "FILE");
+  if (!line.parse(args)) return 0;
   if (files.empty()) throw_error("no results are named; `lowbit bench out=FILE` writes them");
   std::vector<Record> records;
   for (const std::string& file : files) {
     for (Record& record : read_records(file)) records.push_back(std::move(record));
   }
-  if (outputs.empty()) print(report_table(records));
+  if (outputs.empty()) print(report_table(fastest_first(records)));
   for (const std::string& output : outputs) write(output, records);
   return 0;
 }

@@ -1,6 +1,5 @@
 #include "app/eval_harness.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 
@@ -76,10 +75,10 @@ std::vector<std::string> expanded(const std::vector<std::string>& args) {
 
 EvalHarnessConfig parse_config(const std::vector<std::string>& args, bool* help) {
   EvalHarnessConfig c;
-  CLI::App app("", "eval");
-  add_flags(app, c);
+  CommandLine line("", "eval");
+  line.add_flags(c);
   *help = std::find(args.begin(), args.end(), "--help") != args.end();
-  if (!*help) *help = !parse_args(app, expanded(args));
+  if (!*help) *help = !line.parse(expanded(args));
   return c;
 }
 

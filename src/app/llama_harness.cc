@@ -1,6 +1,5 @@
 #include "app/llama_harness.h"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -252,12 +251,12 @@ void write_dashboard(const HarnessConfig& c, const HarnessLine& line) {
 
 HarnessConfig parse_config(const std::vector<std::string>& args, bool* help) {
   HarnessConfig c;
-  CLI::App app("", "generate");
-  add_flags(app, c);
+  CommandLine line("", "generate");
+  line.add_flags(c);
   std::vector<std::string> canonical;
   for (const std::string& arg : args) canonical.push_back(canonical_flag(arg));
   *help = std::find(args.begin(), args.end(), "--help") != args.end();
-  if (!*help) *help = !parse_args(app, canonical);
+  if (!*help) *help = !line.parse(canonical);
   return c;
 }
 

@@ -293,14 +293,37 @@ nlohmann::ordered_json fields_to_json(std::span<const FieldRef> fields) {
   return json;
 }
 
-void add_field_flags(CLI::App& app, std::span<const FieldRef> fields) {
+CommandLine::CommandLine(std::string description, std::string name)
+    : app_(std::make_unique<CLI::App>(std::move(description), std::move(name))) {}
+
+CommandLine::~CommandLine() = default;
+
+void CommandLine::add_option(const std::string& names, std::string& value, const std::string& help,
+                             const std::string& type) {
+  app_->add_option(names, value, help)->type_name(type);
+}
+
+void CommandLine::add_option(const std::string& names, std::vector<std::string>& values,
+                             const std::string& help, const std::string& type) {
+  app_->add_option(names, values, help)->type_name(type);
+}
+
+void CommandLine::add_switch(const std::string& names, bool& value, const std::string& help) {
+  app_->add_flag(names, value, help);
+}
+
+void CommandLine::set_footer(std::string text) { app_->footer(std::move(text)); }
+
+size_t CommandLine::count(const std::string& name) const { return app_->count(name); }
+
+void CommandLine::add_field_flags(std::span<const FieldRef> fields) {
   for (const FieldRef& field : fields) {
     const std::string flag = flag_name(field.name);
     if (auto* const* value = std::get_if<bool*>(&field.value)) {
-      app.add_flag(flag, **value, field.help);
+      app_->add_flag(flag, **value, field.help);
       continue;
     }
-    CLI::Option* option = app.add_option(
+    CLI::Option* option = app_->add_option(
         flag,
         [field](const std::vector<std::string>& results) {
           set_from_flag(field, results);
@@ -312,7 +335,8 @@ void add_field_flags(CLI::App& app, std::span<const FieldRef> fields) {
   }
 }
 
-bool parse_args(CLI::App& app, std::span<const std::string> args) {
+bool CommandLine::parse(std::span<const std::string> args) {
+  CLI::App& app = *app_;
   std::vector<std::string> reversed(args.rbegin(), args.rend());  // as CLI11 takes them
   if (!app.get_name().starts_with("lowbit")) app.name("lowbit " + app.get_name());
   try {

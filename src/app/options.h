@@ -11,7 +11,9 @@
 // std::vector<int32_t>.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <span>
 #include <string>
@@ -57,7 +59,6 @@ void apply_yaml_fields(const std::string& path, std::span<const FieldRef> fields
 void apply_override_fields(std::span<const std::string> overrides, std::span<const FieldRef> fields,
                            std::span<const FieldRef> defaults);
 nlohmann::ordered_json fields_to_json(std::span<const FieldRef> fields);
-void add_field_flags(CLI::App& app, std::span<const FieldRef> fields);
 
 // Sets what the file names. Error with file and line: unknown key (with a suggestion), wrong type,
 // key given twice, not a mapping. A list may be written as one scalar with commas.
@@ -82,13 +83,6 @@ auto to_json(const Config& config) {
   return fields_to_json(fields_of(const_cast<Config&>(config)));  // only read
 }
 
-// --max-new-tokens for max_new_tokens. A bool is a switch; a list of integers is split at commas; a
-// list of strings takes one string each time the flag is given. `config` must outlive parsing.
-template <class Config>
-void add_flags(CLI::App& app, Config& config) {
-  add_field_flags(app, fields_of(config));
-}
-
 // "--max-new-tokens" of max_new_tokens.
 std::string flag_name(std::string_view field);
 
@@ -101,9 +95,35 @@ bool is_flag_of(std::string_view arg, std::span<const FieldRef> fields);
 // One line each for --help, with the names as they are in `fields`.
 std::string flags_help(std::span<const FieldRef> fields);
 
-// Parses the arguments of the command that `app` is named after. False: --help was asked for and
-// has been printed. Error, with a suggestion for a mistyped flag, for everything that does not
-// parse.
-bool parse_args(CLI::App& app, std::span<const std::string> args);
+// The arguments of one command. What they are written to must outlive parse(). Here, so that one
+// file compiles CLI11.
+class CommandLine {
+ public:
+  CommandLine(std::string description, std::string name);
+  ~CommandLine();
+
+  // --max-new-tokens for max_new_tokens. A bool is a switch; a list of integers is split at commas;
+  // a list of strings takes one string each time the flag is given.
+  template <class Config>
+  void add_flags(Config& config) {
+    add_field_flags(fields_of(config));
+  }
+  // `names` are "-o,--output", or "MODEL" of what stands without a flag.
+  void add_option(const std::string& names, std::string& value, const std::string& help,
+                  const std::string& type = "TEXT");
+  void add_option(const std::string& names, std::vector<std::string>& values,
+                  const std::string& help, const std::string& type);
+  void add_switch(const std::string& names, bool& value, const std::string& help);
+  void set_footer(std::string text);  // below the flags of --help
+
+  // False: --help was asked for and has been printed. Error, with a suggestion for a mistyped flag,
+  // for everything that does not parse.
+  bool parse(std::span<const std::string> args);
+  size_t count(const std::string& name) const;  // how often it was given
+
+ private:
+  void add_field_flags(std::span<const FieldRef> fields);
+  std::unique_ptr<CLI::App> app_;
+};
 
 }  // namespace lowbit

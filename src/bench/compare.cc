@@ -26,13 +26,31 @@ std::string text_of(const Json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
-bool matches(const Record& a, const Record& b, const std::vector<std::string>& ignore) {
+// Keys that a record has only where there is something to say. Of others, one that a record lacks
+// (it is older, or another tool's) matches any value.
+constexpr std::string_view kOnlyIfSaid[] = {"named", "calibration"};
+
+// The keys that make two cases different ones.
+std::vector<std::string> keys_apart(const Record& a, const Record& b) {
+  std::vector<std::string> keys;
   for (const auto& [key, value] : a.config.items()) {
-    if (is_effort(key) || std::find(ignore.begin(), ignore.end(), key) != ignore.end()) continue;
+    const bool optional =
+        std::find(std::begin(kOnlyIfSaid), std::end(kOnlyIfSaid), key) != std::end(kOnlyIfSaid);
     const auto other = b.config.find(key);
-    if (other != b.config.end() && *other != value) return false;
+    if (is_effort(key) || optional) continue;
+    if (other != b.config.end() && *other != value) keys.push_back(key);
   }
-  return a.kind == b.kind;
+  for (const std::string_view key : kOnlyIfSaid) {
+    if (a.config_text(key.data()) != b.config_text(key.data())) keys.emplace_back(key);
+  }
+  return keys;
+}
+
+bool matches(const Record& a, const Record& b, const std::vector<std::string>& ignore) {
+  const std::vector<std::string> keys = keys_apart(a, b);
+  return a.kind == b.kind && std::all_of(keys.begin(), keys.end(), [&](const std::string& key) {
+           return std::find(ignore.begin(), ignore.end(), key) != ignore.end();
+         });
 }
 
 Verdict verdict_of(const Metric& metric, bool higher) {
@@ -225,11 +243,7 @@ std::string why_nothing_matches(std::span<const Record> a, std::span<const Recor
   std::vector<std::string> fewest;
   for (const Record& x : a) {
     for (const Record& y : b) {
-      std::vector<std::string> keys;
-      for (const auto& [key, value] : x.config.items()) {
-        const auto other = y.config.find(key);
-        if (!is_effort(key) && other != y.config.end() && *other != value) keys.push_back(key);
-      }
+      const std::vector<std::string> keys = keys_apart(x, y);
       if (!keys.empty() && (fewest.empty() || keys.size() < fewest.size())) fewest = keys;
     }
   }

@@ -56,8 +56,9 @@ struct Comparison {
 };
 
 // Cases match if their configs agree in every key that both have, but for those that say how long
-// to measure and those that are ignored. Where a case was repeated the last one counts. Error:
-// unknown metric or key, no case matches.
+// to measure and those that are ignored; what one says of its calibration text or of a tool's name
+// the other must say too. Where a case was repeated the last one counts. Error: unknown metric or
+// key, no case matches.
 Comparison compare(std::span<const Record> a, std::span<const Record> b,
                    const CompareOptions& options);
 

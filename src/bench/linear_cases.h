@@ -1,12 +1,16 @@
 // The shapes of Linear that tests check and benches time.
 #pragma once
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "formats/format.h"
+#include "formats/numbers.h"
+#include "formats/words.h"
 
 namespace lowbit {
 
@@ -64,10 +68,9 @@ inline std::vector<Format> every_weight_format() {
     if (row.params.sparse && row.params.zero) others.insert(others.end(), {"-g128-sym-sf16-24"});
     for (const std::string& other : others) add(family + other);
     if (!row.params.element) continue;
-    for (const std::string element : {"e5m2", "e3m2", "e2m3", "e3m1", "e2m2", "e3m0", "e2m1"}) {
-      if (1 + (element[1] - '0') + (element[3] - '0') == row.defaults.bits) {
-        add(family + "-" + element);
-      }
+    for (const Code element : kSmallFloats) {
+      if (mini_float(element).bits() != row.defaults.bits) continue;
+      add(fmt::format("{}-{}", family, word(element)));
     }
   }
   return formats;

@@ -164,6 +164,12 @@ std::string quality_markdown(std::span<const Record> records) {
         cache ? "bytes/token" : "bits/weight");
     for (const Record* record : rows) out += row_text(*record);
   }
+  std::vector<std::string> calibrations;
+  for (const Record& record : records) {
+    std::string seen = record.config_text("calibration");
+    const auto known = std::find(calibrations.begin(), calibrations.end(), seen);
+    if (!seen.empty() && known == calibrations.end()) calibrations.push_back(std::move(seen));
+  }
   for (const Record& record : records) {
     if (!record.quality) continue;
     const QualityText& q = *record.quality;
@@ -175,6 +181,10 @@ std::string quality_markdown(std::span<const Record> records) {
         or_default(record.config_text("head"), "same, unless a name says otherwise"),
         or_default(record.config_text("embedding"), "stored"));
     break;
+  }
+  if (!calibrations.empty()) {
+    out += fmt::format("\nQuantizers that look at inputs were given {}.\n",
+                       join(calibrations, "; or "));
   }
   return out;
 }

@@ -25,9 +25,10 @@ struct Variant {
   std::string quantizer;  // "" for weights as stored
   std::string kv_format;
   LoadOptions options;
-  MethodScope scope = {};    // of the name
-  Preparation prepare = {};  // of the name
-  std::string named = {};    // the name itself where it says more than formats and quantizer
+  MethodScope scope = {};        // of the name
+  Preparation prepare = {};      // of the name
+  std::string named = {};        // the name itself where it says more than formats and quantizer
+  std::string calibration = {};  // the text whose inputs it looks at
 
   bool same_as(const Variant& other) const {
     return format == other.format && quantizer == other.quantizer && scope == other.scope &&
@@ -112,6 +113,7 @@ Record record_of(const QualityConfig& config, const Variant& variant, const Back
                    {"head", config.head},
                    {"embedding", config.embedding}};
   if (!variant.named.empty()) record.config["named"] = variant.named;
+  if (!variant.calibration.empty()) record.config["calibration"] = variant.calibration;
   return record;
 }
 
@@ -187,6 +189,16 @@ std::vector<Record> read_known(const std::string& path) {
 // A label with its path spelled in one way: "./a//b.txt, first 9 tokens" is "a/b.txt, first ...".
 std::string plain_label(const std::string& label) {
   return std::filesystem::absolute(label).lexically_normal().string();
+}
+
+// A calibration on the same text gets this run's label.
+void take_calibration(const std::string& label, std::vector<Record>* records) {
+  for (Record& record : *records) {
+    const std::string theirs = record.config_text("calibration");
+    if (!theirs.empty() && plain_label(theirs) == plain_label(label)) {
+      record.config["calibration"] = label;
+    }
+  }
 }
 
 // `records` are of the same text in the same windows; their labels become this run's. Error: not.
@@ -316,7 +328,11 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
     seen = file_text(reference, config.calibration, config.ctx, config.calibration_tokens);
     calibration.emplace(*reference.model, backend, seen->ids,
                         CalibrateOptions{.ctx = seen->ctx, .bos = seen->bos, .hessians = true});
-    for (Variant& variant : variants) variant.options.inputs = &*calibration;
+    take_calibration(seen->label, &known);
+    for (Variant& variant : variants) {
+      variant.options.inputs = &*calibration;
+      if (!variant.options.policy.needs_inputs().empty()) variant.calibration = seen->label;
+    }
   }
   std::vector<Record> all;  // those that are known are complete
   std::vector<Variant> wanted;

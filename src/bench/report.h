@@ -4,10 +4,15 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "bench/record.h"
 
 namespace lowbit {
+
+// Each table's cases by decode speed, those without one last: a file of records has them in the
+// random order in which they ran.
+std::vector<Record> fastest_first(std::span<const Record> records);
 
 // One table per model and setting, aligned for a terminal, with notes below: what the quality
 // figures are about, which formats are resident as something else, which are slower than bf16, what

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <set>
 
 #include "base/text.h"
@@ -15,6 +16,8 @@ struct Unit {
   double factor;
   std::string_view name;
 };
+
+constexpr std::string_view kMachine = "roofline";  // a kind of record: a machine, no case
 
 constexpr Unit kDurations[] = {{1, 1, "s"}, {1e-3, 1e3, "ms"}, {0, 1e6, "µs"}};
 constexpr Unit kSizes[] = {{1e9, 1e-9, "GB"}, {1e6, 1e-6, "MB"}, {1e3, 1e-3, "kB"}, {0, 1, "B"}};
@@ -125,10 +128,26 @@ std::vector<Column> columns_of(std::span<const Record* const> records, bool all)
 
 }  // namespace
 
+std::vector<Record> fastest_first(std::span<const Record> records) {
+  const auto speed = [](const Record* record) {
+    const Estimate* e = record->find("decode_tps");
+    return e && record->status == Status::kOk ? e->median : -1.0;
+  };
+  std::vector<Record> sorted;
+  for (Group& group : groups_of(records)) {
+    std::stable_sort(group.records.begin(), group.records.end(),
+                     [&](const Record* a, const Record* b) { return speed(a) > speed(b); });
+    for (const Record* record : group.records) sorted.push_back(*record);
+  }
+  std::copy_if(records.begin(), records.end(), std::back_inserter(sorted),
+               [](const Record& record) { return record.kind == kMachine; });
+  return sorted;
+}
+
 std::vector<Group> groups_of(std::span<const Record> records, bool all) {
   std::vector<Group> groups;
   for (const Record& record : records) {
-    if (record.kind == "roofline") continue;  // a machine, no case
+    if (record.kind == kMachine) continue;
     const auto group = std::find_if(groups.begin(), groups.end(), [&](const Group& g) {
       return comparable(*g.records.front(), record);
     });

@@ -176,6 +176,7 @@ constexpr LinearKernel avx2(std::string_view name, bool (*weights)(const Format&
           .activations = any,
           .rank = kRankAvx2,
           .u_acc = kSingle,
+          .generic = weights == scaled,
           .reject = needs<kIsaAvx2>,
           .workspace = workspace,
           .launch = launch<kRows, &kOpsAvx2>};
@@ -188,6 +189,7 @@ constexpr LinearKernel avx512(std::string_view name, bool (*weights)(const Forma
           .activations = any,
           .rank = kRankAvx512,
           .u_acc = kSingle,
+          .generic = weights == scaled,
           .reject = needs<kIsaAvx512>,
           .workspace = workspace,
           .launch = launch<kRows, &kOpsAvx512>};
@@ -269,6 +271,7 @@ constexpr LinearKernel kKernels[] = {
      .rank = kRankBaseline,
      .u_acc = kSingle,
      .tables = true,
+     .generic = true,
      .workspace = workspace,
      .launch = launch<linear_any_baseline, &kOpsBaseline>},
 };

@@ -282,6 +282,7 @@ constexpr LinearKernel kRows[] = {
      .activations = any,
      .rank = 0,
      .u_acc = 0x1p-24,
+     .generic = true,
      .launch = linear_any},
 };
 

@@ -66,13 +66,25 @@ std::vector<uint32_t> keep_2_of_4(std::span<const float> row, std::span<const fl
   return kept;
 }
 
+namespace {
+
+std::byte* outer_at(const QTensorBuilder& out, int64_t row) {
+  const int64_t at = out.tensor.format.outer == Outer::kRow ? row : 0;
+  return out.outer + at * static_cast<int64_t>(sizeof(float));
+}
+
+}  // namespace
+
 float load_outer(const QTensorBuilder& out, int64_t row) {
   float outer = 1;
   if (out.tensor.format.outer != Outer::kNone) {
-    const int64_t at = out.tensor.format.outer == Outer::kRow ? row : 0;
-    std::memcpy(&outer, out.outer + at * static_cast<int64_t>(sizeof outer), sizeof outer);
+    std::memcpy(&outer, outer_at(out, row), sizeof outer);
   }
   return outer;
+}
+
+void store_outer(const QTensorBuilder& out, int64_t row, float outer) {
+  std::memcpy(outer_at(out, row), &outer, sizeof outer);
 }
 
 namespace {
@@ -129,9 +141,8 @@ int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
     const auto row = values.subspan(static_cast<size_t>(r * k), static_cast<size_t>(k));
     append_coded(row, first + r, out, options.importance, &w, &counts);
     if (f.outer == Outer::kRow) {
-      const float outer = choose_outer(f, magnitude(std::span(w).last(static_cast<size_t>(width))));
-      std::memcpy(out.outer + (first + r) * static_cast<int64_t>(sizeof outer), &outer,
-                  sizeof outer);
+      const auto stored = std::span(w).last(static_cast<size_t>(width));
+      store_outer(out, first + r, choose_outer(f, magnitude(stored)));
     }
   }
   std::vector<uint32_t> codes(w.size());

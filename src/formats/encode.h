@@ -53,6 +53,8 @@ int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,
 
 // The stored outer scale above row `row`; 1 without one. Not for Outer::kSuper.
 float load_outer(const QTensorBuilder& out, int64_t row);
+// Stores it: of that row, or of the tensor.
+void store_outer(const QTensorBuilder& out, int64_t row, float outer);
 
 // Rows that are encoded together.
 inline int64_t band_rows(const Format& format, int64_t n) {

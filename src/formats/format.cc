@@ -76,9 +76,6 @@ std::optional<Value> value_of(std::initializer_list<Value> values, std::string_v
   }
   return std::nullopt;
 }
-constexpr std::initializer_list<Code> kElements = {Code::kE4M3, Code::kE5M2, Code::kE3M2,
-                                                   Code::kE2M3, Code::kE3M1, Code::kE2M2,
-                                                   Code::kE3M0, Code::kE2M1, Code::kE2M0};
 constexpr std::initializer_list<ScaleRule> kPowers = {ScaleRule::kFloor, ScaleRule::kCeil,
                                                       ScaleRule::kEven, ScaleRule::kRceil};
 
@@ -122,7 +119,7 @@ std::string_view apply_parameter(const FormatRow& row, std::string_view paramete
     format.scale = *scale;
     return "how the scale is stored";
   }
-  if (const auto element = value_of(kElements, parameter);
+  if (const auto element = value_of(kSmallFloats, parameter);
       element && takes.element && is_mini_float(format.code) &&
       mini_float(*element).bits() == format.bits) {
     format.code = *element;

@@ -243,7 +243,7 @@ std::string readable_gguf_types() {
   for (const GgufType& type : kTypes) {
     if (type.block_weights != 0) names.emplace_back(type.name);
   }
-  return join(names, ", ");
+  return join(names, ", ") + ", which llama-quantize makes of an F16 or BF16 file";
 }
 
 QTensor split_gguf_blocks(const std::string& name, const StoredTensor& stored, const GgufType& type,

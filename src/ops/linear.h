@@ -69,7 +69,8 @@ struct LinearKernel {
   bool zeros_apart = false;
   // It normalises x itself, and multiplies gate and up, where LinearArgs asks for that.
   bool fused_norm = false, fused_silu = false;
-  bool tables = false;  // it looks codes up in Outer::kTable
+  bool tables = false;   // it looks codes up in Outer::kTable
+  bool generic = false;  // one body for formats of any code, none was written for this one
   Products products = Products::kFloat;
   // "" = accepted, else the reason in words: missing ISA, K not a multiple of 64, ...
   std::string (*reject)(const LinearSpec&, const DeviceInfo&) = nullptr;

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "base/check.h"
-#include "base/thread_pool.h"
 #include "formats/codec.h"
 #include "quantize/grid.h"
 #include "quantize/matrix.h"
@@ -30,24 +29,13 @@ struct Job {
   const QTensorBuilder& out;
   int32_t steps;
   const std::vector<float>& h;  // [k, k]
-  // Off the diagonal H counts rows / (rows + k) in what is lowered, as GPTQ here has it: a few
-  // tokens tell little about which columns move together.
-  float trust = 1;
+  float trust = 1;              // in what is off the diagonal of H
 
   const Format& format() const { return out.tensor.format; }
   int64_t k() const { return source.k; }
   int64_t block() const { return format().block.k == 0 ? k() : format().block.k; }
   int64_t blocks() const { return blocks_along_k(format(), k()); }
 };
-
-void take_moments(const InputStats& inputs, const std::string& tensor, Job* job) {
-  const auto finite = [](float h) { return std::isfinite(h); };
-  if (!std::all_of(inputs.hessian.begin(), inputs.hessian.end(), finite)) {
-    throw_error("tensor {}: the second moments of its inputs are not finite", tensor);
-  }
-  job->trust = static_cast<float>(static_cast<double>(inputs.rows) /
-                                  static_cast<double>(inputs.rows + job->k()));
-}
 
 // What is learned of one row, and what it makes.
 struct Row {
@@ -105,7 +93,7 @@ int64_t Tile::read() {
   for (int64_t r = 0; r < rows_; ++r) {
     float* row = &w_[r * k];
     decode_row(job_.source, first_ + r, row);
-    if (!std::all_of(row, row + k, [](float x) { return std::isfinite(x); })) return first_ + r;
+    if (!all_finite({row, size(k)})) return first_ + r;
     for (int64_t b = 0; b < job_.blocks(); ++b) {
       const auto range = std::minmax_element(row + b * job_.block(), row + end_of(b));
       lo_[r * job_.blocks() + b] = *range.first;
@@ -255,9 +243,11 @@ QTensor quantize_autoround(const QTensor& source, const Format& target,
   check_does(context.tensor, autoround_refuses(target));
   const InputStats& inputs = need_inputs(context, "autoround", Needs::kHessian, source.k);
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
-  Job job{source, out, context.iterations > 0 ? context.iterations : kAutoroundIterations,
-          inputs.hessian};
-  take_moments(inputs, context.tensor, &job);
+  if (!all_finite(inputs.hessian)) {
+    throw_error("tensor {}: the second moments of its inputs are not finite", context.tensor);
+  }
+  const Job job{source, out, context.iterations > 0 ? context.iterations : kAutoroundIterations,
+                inputs.hessian, trust_in(inputs, source.k)};
   const int64_t bad = run_tiles(source.n, kTileRows, [&](int64_t first, int64_t rows) {
     return Tile(job, first, rows).run();
   });

@@ -107,7 +107,7 @@ int64_t Codebook::choose_scales() {
   std::vector<float> row(static_cast<size_t>(k));
   for (int64_t n = 0; n < source_.n; ++n) {
     decode_row(source_, n, row.data());
-    if (!std::all_of(row.begin(), row.end(), [](float w) { return std::isfinite(w); })) return n;
+    if (!all_finite(row)) return n;
     for (int64_t at = 0; at < k; at += block_) {
       float amax = 0;
       for (int64_t i = at; i < std::min(at + block_, k); ++i)

@@ -22,7 +22,7 @@ uint32_t fp4_code(float value) {
 Grid by_channel(const Format& format, std::span<const float> w, std::span<uint32_t> codes) {
   const auto top = static_cast<float>(code_range(format).max);
   const float scale = std::max(largest_magnitude_of(w) / top, 1e-6f);
-  for (size_t i = 0; i < w.size(); ++i) codes[i] = encode_code(format, w[i] / scale);
+  encode_over(format, w, scale, codes);
   return {scale, 0};
 }
 

@@ -22,7 +22,7 @@ Grid by_extreme(const Format& format, std::span<const float> w, std::span<uint32
   const float scale = extreme / lowest, inverse = inverse_of(scale);
   for (size_t i = 0; i < w.size(); ++i) {
     const float scaled = w[i] * inverse;
-    codes[i] = integer_code(format, std::trunc(scaled + (0.5f - lowest)) + lowest);
+    codes[i] = code_of(format, std::trunc(scaled + (0.5f - lowest)) + lowest);
   }
   return {scale, 0};
 }
@@ -34,7 +34,7 @@ Grid min_max(const Format& format, std::span<const float> w, std::span<uint32_t>
   const float scale = (*hi - *lo) / top, inverse = inverse_of(scale);
   for (size_t i = 0; i < w.size(); ++i) {
     const float scaled = (w[i] - *lo) * inverse;
-    codes[i] = integer_code(format, std::trunc(scaled + 0.5f));
+    codes[i] = code_of(format, std::trunc(scaled + 0.5f));
   }
   return {scale, *lo};
 }
@@ -44,7 +44,7 @@ Grid by_amax(const Format& format, std::span<const float> w, std::span<uint32_t>
   const auto top = static_cast<float>(code_range(format).max);
   const float scale = largest_magnitude_of(w) / top, inverse = inverse_of(scale);
   for (size_t i = 0; i < w.size(); ++i) {
-    codes[i] = integer_code(format, std::round(w[i] * inverse));
+    codes[i] = code_of(format, std::round(w[i] * inverse));
   }
   return {scale, 0};
 }

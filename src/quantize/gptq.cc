@@ -5,7 +5,6 @@
 // show the two the same), for a third of the work, and nothing is inverted.
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <numeric>
 #include <vector>
 
@@ -45,9 +44,7 @@ struct Job {
   bool grids_first() const { return options.order || format().block.k == 0; }
 };
 
-// H in the job's order, dampened, factored. A few tokens tell little about which columns move
-// together: off the diagonal H counts rows / (rows + k). Without that, int3 weights calibrated on
-// 500 tokens come out worse than by round to nearest; on thousands it makes no difference.
+// H in the job's order, dampened, factored.
 void factor(const InputStats& inputs, const std::string& tensor, Job* job) {
   const int64_t k = job->k();
   const std::vector<float>& h = inputs.hessian;
@@ -62,8 +59,7 @@ void factor(const InputStats& inputs, const std::string& tensor, Job* job) {
   if (!std::isfinite(mean) || mean < 0) {
     throw_error("tensor {}: the second moments of its inputs are not finite", tensor);
   }
-  const auto trust =
-      static_cast<float>(static_cast<double>(inputs.rows) / static_cast<double>(inputs.rows + k));
+  const float trust = trust_in(inputs, k);
   job->u.resize(static_cast<size_t>(k * k));
   // More if rounding left a pivot that is not positive; inputs of zeros only are as good as any.
   double damp = mean > 0 ? kDampening * mean : 1;
@@ -124,12 +120,11 @@ int64_t Tile::read() {
   for (int64_t r = 0; r < rows_; ++r) {
     float* row = &rows[r * k];
     decode_row(job_.source, first_ + r, row);
-    if (!std::all_of(row, row + k, [](float x) { return std::isfinite(x); })) return first_ + r;
+    if (!all_finite({row, size(k)})) return first_ + r;
     if (job_.format().outer == Outer::kRow) {
       const auto [lo, hi] = std::minmax_element(row, row + k);
-      const float outer = choose_outer(job_.format(), std::max(std::abs(*lo), std::abs(*hi)));
-      std::memcpy(job_.out.outer + (first_ + r) * static_cast<int64_t>(sizeof outer), &outer,
-                  sizeof outer);
+      const float amax = std::max(std::abs(*lo), std::abs(*hi));
+      store_outer(job_.out, first_ + r, choose_outer(job_.format(), amax));
     }
     for (int64_t j = 0; j < k; ++j) w_[r * k + j] = row[job_.order[j]];
   }
@@ -237,7 +232,7 @@ int64_t Tile::run() {
 // The scale of a whole tensor comes from all rows; tiles only read it. They report a bad number.
 void store_tensor_grid(const Job& job) {
   const std::vector<float> w = decode_rows(job.source);
-  if (!std::all_of(w.begin(), w.end(), [](float x) { return std::isfinite(x); })) return;
+  if (!all_finite(w)) return;
   std::vector<float> importance;
   for (int64_t r = 0; r < job.source.n; ++r) {
     importance.insert(importance.end(), job.importance.begin(), job.importance.end());
@@ -258,8 +253,7 @@ QTensor gptq(const QTensor& source, const Format& target, const QuantizeContext&
   Job job{source, out, options};
   factor(inputs, context.tensor, &job);
   if (target.outer == Outer::kTensor) {
-    const float outer = choose_outer(target, largest_magnitude(source));
-    std::memcpy(out.outer, &outer, sizeof outer);
+    store_outer(out, 0, choose_outer(target, largest_magnitude(source)));
   }
   if (target.block.n == 0) store_tensor_grid(job);
   const int64_t band = target.block.n == 0 ? 1 : target.block.n;

@@ -114,25 +114,21 @@ void optimize(Matrix* m) {
   }
 }
 
-// The first row whose grids do not fit, or n.
+// The first row whose grids do not fit, or -1.
 int64_t store(const Matrix& m, const QTensorBuilder& out) {
   const Format& f = out.tensor.format;
-  std::vector<uint8_t> fits(static_cast<size_t>(m.n), 1);
-  thread_pool().for_ranges(m.n, 1, [&](int64_t begin, int64_t end) {
+  return run_tiles(m.n, 1, [&](int64_t n, int64_t) {
     std::vector<uint32_t> codes(static_cast<size_t>(m.k));
-    for (int64_t n = begin; n < end; ++n) {
-      auto code = codes.begin();
-      for (int64_t b = 0; b < m.blocks; ++b) {
-        const Block& grid = m.grid[static_cast<size_t>(n * m.blocks + b)];
-        for (const float w : m.numbers(n, b)) *code++ = static_cast<uint32_t>(m.code(grid, w));
-        if (!store_grid(out, n, b, to_grid(f, {double{1 / grid.scale}, double{grid.zero}}))) {
-          fits[static_cast<size_t>(n)] = 0;
-        }
-      }
-      pack_codes(f, codes, out.codes + n * row_bytes(f, m.k));
+    auto code = codes.begin();
+    bool fits = true;
+    for (int64_t b = 0; b < m.blocks; ++b) {
+      const Block& grid = m.grid[static_cast<size_t>(n * m.blocks + b)];
+      for (const float w : m.numbers(n, b)) *code++ = static_cast<uint32_t>(m.code(grid, w));
+      fits &= store_grid(out, n, b, to_grid(f, {double{1 / grid.scale}, double{grid.zero}}));
     }
+    pack_codes(f, codes, out.codes + n * row_bytes(f, m.k));
+    return fits ? -1 : n;
   });
-  return std::find(fits.begin(), fits.end(), 0) - fits.begin();
 }
 
 Matrix read(const QTensor& source, const Format& target, const std::string& tensor) {
@@ -174,7 +170,7 @@ QTensor quantize_hqq_release(const QTensor& source, const Format& target,
   optimize(&matrix);
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
   const int64_t bad = store(matrix, out);
-  if (bad < source.n) fail_not_finite(context.tensor, bad, target);
+  if (bad >= 0) fail_not_finite(context.tensor, bad, target);
   return out.tensor;
 }
 

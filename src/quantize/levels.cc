@@ -9,12 +9,10 @@
 // QQQ (github.com/HandH1998/QQQ) as torchao 0.9.0 computes it, in f16: compared bit by bit with the
 // package in tests/formats/golden_test.cc.
 #include <algorithm>
-#include <atomic>
 #include <cmath>
 #include <vector>
 
 #include "base/check.h"
-#include "base/thread_pool.h"
 #include "formats/codec.h"
 #include "formats/grid.h"
 #include "quantize/tool_rule.h"
@@ -120,7 +118,7 @@ class LevelsRow {
   bool encode_qqq(std::span<const float> weights) {
     std::vector<float> w(weights.size());
     std::transform(weights.begin(), weights.end(), w.begin(), as_f16);
-    if (!std::all_of(w.begin(), w.end(), [](float v) { return std::isfinite(v); })) return false;
+    if (!all_finite(w)) return false;
     const int32_t group = f_.block.k;
     const bool by_row = group == 0 || group >= planes_.k;
     const float unit = by_row ? row_codes(w) : group_codes(w);
@@ -132,7 +130,7 @@ class LevelsRow {
   void divide(std::span<const float> w, size_t at, float scale, float lowest) {
     for (size_t i = 0; i < w.size(); ++i) {
       const float q = std::nearbyint(as_f16(w[i] / scale));
-      codes_[at + i] = integer_code(f_, std::max(q, lowest));
+      codes_[at + i] = code_of(f_, std::max(q, lowest));
     }
   }
 
@@ -185,19 +183,12 @@ QTensor quantize_levels(const QTensor& source, const Format& target, const std::
   check_takes(target, source.n, source.k, tensor);
   if (target.has_table()) return quantize_codebook(source, target, tensor);
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
-  std::atomic<int64_t> bad_row{source.n};
-  thread_pool().for_ranges(source.n, 1, [&](int64_t begin, int64_t end) {
+  const int64_t bad = run_tiles(source.n, 1, [&](int64_t n, int64_t) {
     std::vector<float> row(static_cast<size_t>(source.k));
-    for (int64_t n = begin; n < end; ++n) {
-      decode_row(source, n, row.data());
-      const bool finite =
-          std::all_of(row.begin(), row.end(), [](float v) { return std::isfinite(v); });
-      if (finite && LevelsRow(out, n).encode(row)) continue;
-      for (int64_t seen = bad_row; n < seen && !bad_row.compare_exchange_weak(seen, n);) {
-      }
-    }
+    decode_row(source, n, row.data());
+    return all_finite(row) && LevelsRow(out, n).encode(row) ? -1 : n;
   });
-  if (bad_row < source.n) fail_not_finite(tensor, bad_row, target);
+  if (bad >= 0) fail_not_finite(tensor, bad, target);
   return out.tensor;
 }
 

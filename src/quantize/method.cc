@@ -140,10 +140,13 @@ struct Found {
   Captures captures = {};
 };
 Found find_row(std::string_view qualifier, std::string_view text) {
+  std::string capitals(text);
+  for (char& c : capitals) c = 'a' <= c && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
   for (const MethodGroup& group : method_groups()) {
     if (!qualifier.empty() && group.qualifier != qualifier) continue;
+    const std::string_view name = group.any_case ? capitals : text;
     for (const MethodRow& row : group.rows) {
-      if (auto captures = match(row.pattern, text)) return {&group, &row, std::move(*captures)};
+      if (auto captures = match(row.pattern, name)) return {&group, &row, std::move(*captures)};
     }
   }
   return {};
@@ -253,7 +256,7 @@ Method parse_method(std::string_view asked) {
   const Found found = find_row("", text);
   if (is_own_name(text)) {
     Method method = own_method(asked, text);
-    if (found.row) {
+    if (found.row && match(found.row->pattern, text)) {
       method.note = fmt::format("this is lowbit's own format; {}:{} follows {}",
                                 found.group->qualifier, text, found.group->tool);
     }

@@ -65,6 +65,7 @@ struct MethodGroup {
   std::string_view qualifier;  // "torchao_exp:bf16_int4" asks for the name of this group
   std::string_view tool;
   std::span<const MethodRow> rows;
+  bool any_case = false;  // q4_k_m is Q4_K_M
 };
 
 // In the order in which a bare name is looked for.

@@ -293,9 +293,23 @@ constexpr std::string_view kMixture =
 constexpr MethodScope mixture(std::string_view name) {
   return {.embedding = "same", .mixture = name};
 }
-constexpr std::string_view kIqText =
-    "llama.cpp's IQ types are codebooks, which are no format here; use int2-g64, int3-g64 or "
-    "int4-g64";
+// The IQ types take 4 or 8 weights at a time from a table of llama.cpp's.
+constexpr std::string_view kIq1 =
+    "takes eight weights at a time from a table of llama.cpp's, which is no format here; TQ1_0 is "
+    "as small (1.7 bits), Q2_K_S loses far less";
+constexpr std::string_view kIq2 =
+    "takes eight weights at a time from a table of llama.cpp's, which is no format here; use "
+    "Q2_K_S, or int2-g32 by gptq-mse, which looks at inputs as an imatrix does";
+constexpr std::string_view kIq3 =
+    "takes four weights at a time from a table of llama.cpp's, which is no format here; use "
+    "Q3_K_S, or int3-g64 by gptq-mse, which looks at inputs as an imatrix does";
+constexpr std::string_view kIq4 =
+    "has a table of 16 numbers that is llama.cpp's own and no format here; codebook learns its 16 "
+    "from the weights, in 4.25 bits; or use Q4_K_S";
+constexpr std::string_view kReordered =
+    "is Q4_0 in the order of one processor, which llama.cpp makes itself since; use Q4_0";
+constexpr std::string_view kInternal =
+    "is what llama.cpp makes of activations, no model is stored in it; use Q8_0";
 
 constexpr MethodRow kLlamaCpp[] = {
     {"F32", "f32"},
@@ -317,7 +331,14 @@ constexpr MethodRow kLlamaCpp[] = {
     {"Q5_K_S", "q5_k", "", kMixture, mixture("Q5_K_S")},
     {"Q5_K_M", "q5_k", "", kMixture, mixture("Q5_K_M")},
     {"MXFP4_MOE", "mxfp4", "", "its other tensors are Q8_0 there"},
-    {"IQ{*}", "", "", kIqText},
+    {"IQ1_{*}", "", "", kIq1},
+    {"IQ2_{*}", "", "", kIq2},
+    {"IQ3_{*}", "", "", kIq3},
+    {"IQ4_{*}", "", "", kIq4},
+    {"Q4_0_4_{n}", "", "", kReordered},
+    {"Q4_0_8_{n}", "", "", kReordered},
+    {"Q8_1", "", "", kInternal},
+    {"Q8_K", "", "", kInternal},
     {"COPY", "", "", "without a format a model runs as it is stored"},
 };
 
@@ -327,7 +348,7 @@ constexpr MethodGroup kGroups[] = {
     {"torchao", "torchao 0.9.0, Llama harness and microbenchmarks", kTorchao},
     {"torchao_config", "torchao 0.18.0, config classes", kTorchaoConfigs},
     {"gemlite", "gemlite 0.5.1, helpers", kGemliteHelpers},
-    {"llama.cpp", "llama.cpp", kLlamaCpp},
+    {"llama.cpp", "llama.cpp", kLlamaCpp, true},
 };
 
 }  // namespace

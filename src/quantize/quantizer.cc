@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <vector>
 
 #include "base/check.h"
@@ -84,6 +85,17 @@ const InputStats& need_inputs(const QuantizeContext& context, std::string_view q
                 context.tensor, inputs->mean_square.size(), k);
   }
   return *inputs;
+}
+
+bool all_finite(std::span<const float> values) {
+  return std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); });
+}
+
+// A few tokens tell little about which columns move together. Without this, int3 weights that GPTQ
+// made on 500 tokens come out worse than by round to nearest; on thousands it makes no difference.
+float trust_in(const InputStats& inputs, int64_t k) {
+  return static_cast<float>(static_cast<double>(inputs.rows) /
+                            static_cast<double>(inputs.rows + k));
 }
 
 int64_t run_tiles(int64_t rows, int64_t tile_rows,

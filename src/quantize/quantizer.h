@@ -114,6 +114,10 @@ QTensor quantize_blocks(const QTensor& source, const Format& target, const std::
 // the codes by k-means (codebook.cc).
 QTensor quantize_codebook(const QTensor& source, const Format& target, const std::string& tensor);
 QTensor quantize_levels(const QTensor& source, const Format& target, const std::string& tensor);
+// For quantizers: whether all of them are numbers.
+bool all_finite(std::span<const float> values);
+// For quantizers: how much the second moments of these inputs count off the diagonal.
+float trust_in(const InputStats& inputs, int64_t k);
 // For quantizers: max |w| of the finite numbers; the others are for whoever reads their row.
 float largest_magnitude(const QTensor& source);
 // For quantizers: Error unless the context has what `quantizer` needs for rows of k numbers.

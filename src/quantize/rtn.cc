@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "base/check.h"
@@ -13,30 +12,22 @@
 namespace lowbit {
 namespace {
 
-void keep_smallest(std::atomic<int64_t>* smallest, int64_t value) {
-  for (int64_t seen = *smallest; value < seen;) {
-    if (smallest->compare_exchange_weak(seen, value)) return;
-  }
-}
-
 // To a format without scales. What is not a number stays that.
 QTensor convert(const QTensor& source, const Format& target, const std::string& tensor) {
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
-  std::atomic<int64_t> bad_row{source.n};  // the smallest, whichever thread finds it
-  thread_pool().for_ranges(source.n, 1, [&](int64_t begin, int64_t end) {
+  const int64_t bad = run_tiles(source.n, 1, [&](int64_t n, int64_t) -> int64_t {
     std::vector<float> row(static_cast<size_t>(source.k)), back(row.size());
-    for (int64_t n = begin; n < end; ++n) {
-      decode_row(source, n, row.data());
-      encode_plain(target.id, row.data(), source.k, out.codes + n * row_bytes(target, source.k));
-      decode_row(out.tensor, n, back.data());
-      for (size_t i = 0; i < row.size(); ++i) {
-        if (std::isfinite(row[i]) && !std::isfinite(back[i])) keep_smallest(&bad_row, n);
-      }
+    decode_row(source, n, row.data());
+    encode_plain(target.id, row.data(), source.k, out.codes + n * row_bytes(target, source.k));
+    decode_row(out.tensor, n, back.data());
+    for (size_t i = 0; i < row.size(); ++i) {
+      if (std::isfinite(row[i]) && !std::isfinite(back[i])) return n;
     }
+    return -1;
   });
-  if (bad_row < source.n) {
-    throw_error("tensor {}: row {} holds a number beyond the largest of {}, {:.6g}", tensor,
-                bad_row.load(), name(target), code_range(target).max);
+  if (bad >= 0) {
+    throw_error("tensor {}: row {} holds a number beyond the largest of {}, {:.6g}", tensor, bad,
+                name(target), code_range(target).max);
   }
   return out.tensor;
 }
@@ -79,21 +70,15 @@ QTensor quantize_blocks(const QTensor& source, const Format& target, const std::
   check_does(tensor, levels_refuse(target));
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
   if (target.outer == Outer::kTensor) {
-    const float outer = choose_outer(target, largest_magnitude(source));
-    std::memcpy(out.outer, &outer, sizeof outer);
+    store_outer(out, 0, choose_outer(target, largest_magnitude(source)));
   }
-  const int64_t band = band_rows(target, source.n);
-  std::atomic<int64_t> bad_row{source.n};
-  thread_pool().for_ranges(source.n, band, [&](int64_t begin, int64_t end) {
-    for (int64_t n = begin; n < end; n += band) {
-      const int64_t rows = std::min(band, source.n - n);
-      std::vector<float> values(static_cast<size_t>(rows * source.k));
-      for (int64_t r = 0; r < rows; ++r) decode_row(source, n + r, &values[r * source.k]);
-      const int64_t bad = encode_rows(values, n, rows, out, options);
-      if (bad >= 0) keep_smallest(&bad_row, bad);
-    }
-  });
-  if (bad_row < source.n) fail_not_finite(tensor, bad_row, target);
+  const auto encode = [&](int64_t first, int64_t rows) {
+    std::vector<float> values(static_cast<size_t>(rows * source.k));
+    for (int64_t r = 0; r < rows; ++r) decode_row(source, first + r, &values[r * source.k]);
+    return encode_rows(values, first, rows, out, options);
+  };
+  const int64_t bad = run_tiles(source.n, band_rows(target, source.n), encode);
+  if (bad >= 0) fail_not_finite(tensor, bad, target);
   return out.tensor;
 }
 

@@ -1,13 +1,10 @@
 #include "quantize/tool_rule.h"
 
 #include <algorithm>
-#include <atomic>
 #include <cmath>
-#include <cstring>
 #include <vector>
 
 #include "base/check.h"
-#include "base/thread_pool.h"
 #include "formats/codec.h"
 
 namespace lowbit {
@@ -59,10 +56,8 @@ class Band {  // rows that share scales
     w_.clear();
     for (int64_t n = first; n < first + rows; ++n) {
       decode_row(source_, n, row.data());
-      for (float& value : row) {
-        value = round(value);
-        if (!std::isfinite(value)) return n;
-      }
+      for (float& value : row) value = round(value);
+      if (!all_finite(row)) return n;
       if (f.sparse24) {
         const std::vector<uint32_t> kept = kept_of_4(row, rule_.keep_later);
         store_codes(out_.meta + n * plane_shape(f, Plane::kMeta, source_.n, source_.k).row_bytes, 2,
@@ -82,10 +77,8 @@ class Band {  // rows that share scales
       block_.insert(block_.end(), w_.begin() + static_cast<int64_t>(at(r, begin)),
                     w_.begin() + static_cast<int64_t>(at(r, end)));
     }
-    float outer = 1;
-    if (f.outer == Outer::kTensor) std::memcpy(&outer, out_.outer, sizeof outer);
     block_codes_.resize(block_.size());
-    const Grid grid = rule_.encode(f, block_, outer, block_codes_);
+    const Grid grid = rule_.encode(f, block_, load_outer(out_, first), block_codes_);
     const int64_t step = f.block.k == 0 ? width_ : stored_codes(f, f.block.k);
     if (!store_grid(out_, first, begin / step, grid)) return false;
     for (int64_t r = 0; r < rows; ++r) {
@@ -103,21 +96,6 @@ class Band {  // rows that share scales
   std::vector<uint32_t> codes_, block_codes_;
 };
 
-// The first of the rows [0, n) for which `run`, given the rows of a band, returned one; else n.
-template <class Run>
-int64_t for_bands(int64_t n, int64_t band, const Run& run) {
-  std::atomic<int64_t> bad_row{n};
-  thread_pool().for_ranges(n, band, [&](int64_t begin, int64_t end) {
-    for (int64_t first = begin; first < end; first += band) {
-      const int64_t bad = run(first, std::min(band, n - first));
-      for (int64_t seen = bad_row; bad >= 0 && bad < seen;) {
-        if (bad_row.compare_exchange_weak(seen, bad)) break;
-      }
-    }
-  });
-  return bad_row;
-}
-
 }  // namespace
 
 QTensor quantize_by_rule(const QTensor& source, const Format& target,
@@ -127,13 +105,12 @@ QTensor quantize_by_rule(const QTensor& source, const Format& target,
   LB_CHECK(target.outer == Outer::kNone || target.outer == Outer::kTensor, "{}", name(target));
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
   if (target.outer == Outer::kTensor) {
-    const float outer = rule.outer(target, largest_magnitude(source));
-    std::memcpy(out.outer, &outer, sizeof outer);
+    store_outer(out, 0, rule.outer(target, largest_magnitude(source)));
   }
-  const int64_t bad_row = for_bands(
+  const int64_t bad = run_tiles(
       source.n, band_rows(target, source.n),
       [&](int64_t first, int64_t rows) { return Band(source, out, rule).encode(first, rows); });
-  if (bad_row < source.n) fail_not_finite(context.tensor, bad_row, target);
+  if (bad >= 0) fail_not_finite(context.tensor, bad, target);
   return out.tensor;
 }
 
@@ -142,8 +119,18 @@ std::string not_done(std::string_view quantizer, std::string_view does, const Fo
                      name(target), does);
 }
 
-uint32_t integer_code(const Format& format, float q) {
-  return encode_code(format, std::isnan(q) ? 0 : q);
+uint32_t code_of(const Format& format, float value) {
+  return encode_code(format, std::isnan(value) ? 0 : value);
+}
+
+void encode_times(const Format& format, std::span<const float> w, float factor,
+                  std::span<uint32_t> codes) {
+  for (size_t i = 0; i < w.size(); ++i) codes[i] = code_of(format, w[i] * factor);
+}
+
+void encode_over(const Format& format, std::span<const float> w, float scale,
+                 std::span<uint32_t> codes) {
+  for (size_t i = 0; i < w.size(); ++i) codes[i] = code_of(format, scale == 0 ? 0 : w[i] / scale);
 }
 
 float largest_magnitude_of(std::span<const float> w) {

@@ -35,8 +35,13 @@ QTensor quantize_by_rule(const QTensor& source, const Format& target,
 // Of a quantizer that does only what `does` says.
 std::string not_done(std::string_view quantizer, std::string_view does, const Format& target);
 
-// The stored code of an integer; NaN counts as 0.
-uint32_t integer_code(const Format& format, float q);
+// The stored code of the nearest number; NaN counts as 0.
+uint32_t code_of(const Format& format, float value);
+// Those of a block's numbers times `factor`; of its numbers over `scale`, 0 if that is 0.
+void encode_times(const Format& format, std::span<const float> w, float factor,
+                  std::span<uint32_t> codes);
+void encode_over(const Format& format, std::span<const float> w, float scale,
+                 std::span<uint32_t> codes);
 
 float largest_magnitude_of(std::span<const float> w);
 

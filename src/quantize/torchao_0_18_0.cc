@@ -22,15 +22,13 @@ Rounding weight_type(const Format& format) {
 Grid int8(const Format& format, std::span<const float> w, std::span<uint32_t> codes) {
   const float scale = std::max(as_bf16(largest_magnitude_of(w) / 127.5f), torchao::kEpsF32);
   const float inverse = 1 / scale;
-  for (size_t i = 0; i < w.size(); ++i) codes[i] = integer_code(format, w[i] * inverse);
+  encode_times(format, w, inverse, codes);
   return {scale, 0};
 }
 Grid float8(const Format& format, std::span<const float> w, std::span<uint32_t> codes) {
   const auto top = static_cast<float>(code_range(format).max);
   const float scale = as_bf16(largest_magnitude_of(w) / top);
-  for (size_t i = 0; i < w.size(); ++i) {
-    codes[i] = encode_code(format, scale == 0 ? 0 : w[i] / scale);
-  }
+  encode_over(format, w, scale, codes);
   return {scale, 0};
 }
 
@@ -43,14 +41,14 @@ Grid mx_rceil(const Format& format, std::span<const float> w, std::span<uint32_t
       ideal == 0 ? -127.0f : std::clamp(std::ceil(std::log2(ideal)), -127.0f, 127.0f);
   // For the exponent's byte 0 it multiplies by 1, so that nothing overflows.
   const float inverse = exponent == -127 ? 1 : std::exp2(-exponent);
-  for (size_t i = 0; i < w.size(); ++i) codes[i] = encode_code(format, w[i] * inverse);
+  encode_times(format, w, inverse, codes);
   return {std::exp2(exponent), 0};
 }
 
 Grid mx(const Format& format, std::span<const float> w, std::span<uint32_t> codes) {
   const Grid grid = choose_grid(format, w);
   const float divisor = std::max(grid.scale, 0x1p-126f);  // it has no subnormal scale
-  for (size_t i = 0; i < w.size(); ++i) codes[i] = encode_code(format, w[i] / divisor);
+  encode_over(format, w, divisor, codes);
   return grid;
 }
 
@@ -60,7 +58,7 @@ Grid nvfp4(const Format& format, std::span<const float> w, float outer, std::spa
   const auto stored =
       static_cast<float>(minifloat_to_double(e4m3, double_to_minifloat(e4m3, scale)));
   const float inverse = stored == 0 ? 0 : 1 / outer / stored;
-  for (size_t i = 0; i < w.size(); ++i) codes[i] = encode_code(format, w[i] * inverse);
+  encode_times(format, w, inverse, codes);
   return {scale, 0};
 }
 

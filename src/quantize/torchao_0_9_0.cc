@@ -40,7 +40,7 @@ Grid symmetric(const Format& format, std::span<const float> w, float eps,
   const float scale =
       std::max(r(std::max(-range.lo, range.hi) / static_cast<float>((q.max - q.min) / 2)), r(eps));
   const float inverse = r(1 / scale);
-  for (size_t i = 0; i < w.size(); ++i) codes[i] = integer_code(format, r(w[i] * inverse));
+  for (size_t i = 0; i < w.size(); ++i) codes[i] = code_of(format, r(w[i] * inverse));
   return {scale, 0};
 }
 
@@ -53,7 +53,7 @@ Grid asymmetric(const Format& format, std::span<const float> w, float eps,
   const float zero = std::clamp(-std::nearbyint(r(range.lo / scale)), 0.0f, top);
   const float inverse = r(1 / scale);
   for (size_t i = 0; i < w.size(); ++i) {
-    codes[i] = integer_code(format, r(std::nearbyint(r(w[i] * inverse)) + zero));
+    codes[i] = code_of(format, r(std::nearbyint(r(w[i] * inverse)) + zero));
   }
   return {scale, zero};
 }
@@ -68,7 +68,7 @@ Grid tinygemm(const Format& format, std::span<const float> w, float eps,
   const float zero = r(range.lo + r(scale * middle));
   const float low = r(zero - r(scale * middle));
   for (size_t i = 0; i < w.size(); ++i) {
-    codes[i] = integer_code(format, r(r(w[i] - low) / scale));
+    codes[i] = code_of(format, r(r(w[i] - low) / scale));
   }
   return {scale, zero};
 }
@@ -83,7 +83,7 @@ Grid float8(const Format& format, std::span<const float> w, std::span<uint32_t> 
   const float scale = std::max(r(largest_magnitude_of(w) / top), torchao::kEpsF32);
   const Rounding then = format.scale == Scale::kF32 ? as_f32 : r;
   const float inverse = then(1 / scale);
-  for (size_t i = 0; i < w.size(); ++i) codes[i] = encode_code(format, then(w[i] * inverse));
+  for (size_t i = 0; i < w.size(); ++i) codes[i] = code_of(format, then(w[i] * inverse));
   return {scale, 0};
 }
 
@@ -92,9 +92,7 @@ Grid floatx(const Format& format, std::span<const float> w, std::span<uint32_t> 
   const auto top = static_cast<float>(code_range(format).max);
   const float amax = std::max(largest_magnitude_of(w), 1e-12f);
   const float scale = torchao::arithmetic(format)(amax / top);
-  for (size_t i = 0; i < w.size(); ++i) {
-    codes[i] = encode_code(format, scale == 0 ? 0 : w[i] / scale);
-  }
+  encode_over(format, w, scale, codes);
   return {scale, 0};
 }
 

@@ -14,6 +14,7 @@ constexpr LinearKernel kKernels[] = {
      .activations = any_format,
      .u_acc = 0x1p-53,
      .tables = true,
+     .generic = true,
      .launch = ref::linear},
 };
 

@@ -249,13 +249,42 @@ TEST(Inspect, AModelLargerThanThisMachineNeedsNoWeights) {
 TEST(Formats, OneLineEachAndOneResolved) {
   const Outcome all = run_here({"formats"});
   EXPECT_EQ(all.code, 0);
-  for (const FormatRow& row : kFormats) EXPECT_TRUE(contains(all.out, std::string(row.name)));
+  for (const FormatRow& row : kFormats) {
+    EXPECT_TRUE(contains(all.out, std::string(row.name)));
+    EXPECT_TRUE(contains(all.out, std::string(row.source))) << row.name;
+  }
   const json one = json::parse(run_here({"formats", "int4-g64-fzero", "-o", "json"}).out);
   EXPECT_EQ(one["name"], "int4");
   EXPECT_EQ(one["bits_per_weight"], 4.5);
   EXPECT_TRUE(contains(run_here({"formats", "Q8_0"}).out, "Q8_0 is q8_0"));
   EXPECT_EQ(json::parse(run_here({"formats", "-o", "json"}).out)["formats"].size(),
             std::size(kFormats));
+}
+
+// Each device once, and "own" is not said of a kernel for all codes.
+TEST(Formats, SayHowEachDeviceRunsThem) {
+  std::vector<std::string> devices;
+  for (const Backend* backend : backends()) devices.emplace_back(backend->name);
+  std::sort(devices.begin(), devices.end());
+  const json all = json::parse(run_here({"formats", "-o", "json"}).out)["formats"];
+  for (const json& format : all) {
+    std::vector<std::string> named;
+    for (const auto& [way, list] : format["runs"].items()) {
+      for (const json& device : list) named.push_back(device.get<std::string>());
+    }
+    std::sort(named.begin(), named.end());
+    EXPECT_EQ(named, devices) << format;
+    const json codes = format["runs"].value("codes", json::array());
+    for (const json& name : format["kernels"]) {
+      const auto kernel = name.get<std::string>();
+      const bool generic = contains(kernel, ".any") || kernel.starts_with("cpu.linear.codes.avx");
+      const std::string device = kernel.substr(0, kernel.find('.'));
+      EXPECT_EQ(std::count(codes.begin(), codes.end(), device), generic ? 1 : 0) << format;
+    }
+  }
+  const std::string pair = run_here({"formats", "int8+fp8"}).out;
+  EXPECT_TRUE(contains(pair, "codes: ref")) << pair;
+  EXPECT_TRUE(contains(pair, "ref.linear.any")) << pair;
 }
 
 TEST(Formats, ANameOfAnotherToolSaysWhoseRuleItFollows) {

@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
@@ -70,9 +69,9 @@ class Options : public ::testing::Test {
   }
   static Config flags(const std::vector<std::string>& args) {
     Config config;
-    CLI::App app("", "test");
-    add_flags(app, config);
-    parse_args(app, args);
+    CommandLine line("", "test");
+    line.add_flags(config);
+    line.parse(args);
     return config;
   }
   static std::string flag_error(const std::vector<std::string>& args) {

@@ -43,12 +43,12 @@ TEST_F(ReportCommand, WritesWhatTheEndingSays) {
                 "-o", path("r.sqlite"), "-o", path("r.txt"), "-o", path("r.svg")});
   ASSERT_EQ(outcome.code, 0) << outcome.err;
   EXPECT_EQ(outcome.out, "");
-  const std::vector<Record> records = sample_records();
-  EXPECT_EQ(text_of(path("r.html")), report_html(records));
+  const std::vector<Record> records = sample_records(), sorted = fastest_first(records);
+  EXPECT_EQ(text_of(path("r.html")), report_html(sorted));
   EXPECT_EQ(text_of(path("r.csv")), report_csv(records));
-  EXPECT_EQ(text_of(path("r.md")), report_markdown(records));
-  EXPECT_EQ(text_of(path("r.txt")), report_table(records));
-  EXPECT_EQ(text_of(path("r.svg")), report_svg(records));
+  EXPECT_EQ(text_of(path("r.md")), report_markdown(sorted));
+  EXPECT_EQ(text_of(path("r.txt")), report_table(sorted));
+  EXPECT_EQ(text_of(path("r.svg")), report_svg(sorted));
   EXPECT_EQ(read_records(path("r.sqlite")), records);
   // And back: a database is a file of results like any other.
   ASSERT_EQ(run_here({"report", path("r.sqlite"), "-o", path("r.jsonl")}).code, 0);
@@ -60,7 +60,17 @@ TEST_F(ReportCommand, SeveralFilesAreOneReportAndATableIsTheDefault) {
   EXPECT_EQ(outcome.code, 0);
   std::vector<Record> twice = sample_records();
   for (const Record& record : sample_records()) twice.push_back(record);
-  EXPECT_EQ(outcome.out, report_table(twice));
+  EXPECT_EQ(outcome.out, report_table(fastest_first(twice)));
+}
+
+TEST(CommittedReports, AreWhatTheirRecordsSay) {
+  const std::string folder = std::string(LB_SOURCE_DIR) + "/docs/results/h200/";
+  const std::vector<Record> records = fastest_first(read_records(folder + "decode.jsonl"));
+  const std::string again = "; write it anew with\n  lowbit report " + folder + "decode.jsonl -o ";
+  EXPECT_TRUE(text_of(folder + "decode.html") == report_html(records)) << again << "decode.html";
+  EXPECT_TRUE(text_of(folder + "decode.md") == report_markdown(records)) << again << "decode.md";
+  EXPECT_TRUE(text_of(folder + "decode.svg") == report_svg(records)) << again << "decode.svg";
+  EXPECT_LT(text_of(folder + "decode.html").size(), 400'000u);
 }
 
 TEST_F(ReportCommand, RefusesWhatItCannotDoByName) {

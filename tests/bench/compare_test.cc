@@ -89,6 +89,22 @@ TEST(Compare, MatchesCasesByWhatWasAskedAndNotByEffort) {
             (std::vector<std::string>{"prose int8: only in A", "prose int8: only in B"}));
 }
 
+TEST(Compare, WhatARowSaysAloneKeepsItApartFromRowsThatDoNot) {
+  const std::vector<Record> plain = {timed("int4", 0.1)};
+  for (const char* key : {"named", "calibration"}) {
+    std::vector<Record> said = plain, other = plain;
+    said[0].config[key] = "novels.txt";
+    other[0].config[key] = "poems.txt";
+    EXPECT_EQ(compare(said, said, {}).cases.size(), 1u) << key;
+    for (const auto& [a, b] : {std::pair{plain, said}, {said, plain}, {said, other}}) {
+      EXPECT_THROW(compare(a, b, {}), Error) << key;
+      EXPECT_EQ(compare(a, b, {.ignore = {key}}).cases.size(), 1u) << key;
+    }
+    said[0].config[key] = "";  // as a record of bench has it
+    EXPECT_EQ(compare(plain, said, {}).cases.size(), 1u) << key;
+  }
+}
+
 TEST(Compare, OfARepeatedCaseTheLastCountsAndItSaysSo) {
   const std::vector<Record> a = {timed("int4", 0.5), timed("int4", 0.1)};
   const std::vector<Record> b = {timed("int4", 0.7), timed("int4", 0.1)};

@@ -6,6 +6,7 @@
 
 #include "app/options.h"
 #include "base/check.h"
+#include "base/file.h"
 #include "base/text.h"
 #include "bench/quality_table.h"
 #include "quantize/method.h"
@@ -87,6 +88,27 @@ TEST(QualityResults, EveryRowThatAConfigAsksForWasMeasured) {
     }
     ASSERT_TRUE(table->find({"stored", "", "bf16"}));
   }
+}
+
+TEST(QualityResults, TablesAndPlotsAreWhatTheRecordsSay) {
+  for (const Table* table : {&formats_table(), &quantizers_table()}) {
+    const std::string file = kSource + "/docs/results/" + table->name;
+    EXPECT_EQ(quality_markdown(table->records), map_file(file + ".md").text());
+    EXPECT_EQ(quality_svg(table->records), map_file(file + ".svg").text());
+  }
+}
+
+TEST(QualityResults, ARowSaysWhichTextItsQuantizerLookedAt) {
+  int32_t said = 0;
+  for (const Record& record : quantizers_table().records) {
+    const std::string named = record.config_text("named");
+    const Quantizer& quantizer =
+        find_quantizer(record.format == "stored" ? "rtn" : record.config_text("quantizer"));
+    const bool looks = quantizer.needs != Needs::kNothing || named.starts_with("awq");
+    EXPECT_EQ(!record.config_text("calibration").empty(), looks) << record.config.dump();
+    said += looks;
+  }
+  EXPECT_GE(said, 20);
 }
 
 // Weights and activations by family; none: weights alone.

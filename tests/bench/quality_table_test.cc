@@ -164,6 +164,42 @@ TEST_F(QualityRun, WhatAnEarlierRunScoredIsTakenOver) {
   std::filesystem::remove(file);
 }
 
+TEST_F(QualityRun, ARowSaysWhichTextItsQuantizerLookedAt) {
+  const std::filesystem::path folder = path_.parent_path();
+  const std::filesystem::path file = folder / "lowbit_quality_calibrated.jsonl";
+  const std::filesystem::path other = folder / "lowbit_quality_other.txt";
+  std::filesystem::copy_file(path_, other, std::filesystem::copy_options::overwrite_existing);
+  QualityConfig config;
+  config.text = path_.string();
+  config.tokens = 16;
+  config.formats = {"int4", "int4@importance"};
+  config.calibration = path_.string();
+  config.calibration_tokens = 8;
+  std::vector<Record> first = measure_quality(config, cpu_backend());
+  ASSERT_EQ(first.size(), 3u);
+  EXPECT_EQ(first[1].config_text("calibration"), "");
+  EXPECT_EQ(first[2].config_text("calibration"), path_.string() + ", first 8 tokens");
+  EXPECT_NE(quality_markdown(first).find("were given " + path_.string() + ", first 8 tokens.\n"),
+            std::string::npos)
+      << quality_markdown(first);
+
+  first[2].repro = "before";  // so that it can be told from a new one
+  std::ofstream(file) << to_json_line(first[0]) << "\n" << to_json_line(first[2]) << "\n";
+  config.known = file.string();
+  config.calibration = (folder / "." / path_.filename()).string();  // is the same file
+  std::vector<Record> again = measure_quality(config, cpu_backend());
+  ASSERT_EQ(again.size(), 3u);
+  EXPECT_EQ(again[2].repro, "before");
+  EXPECT_EQ(again[2].config_text("calibration"), config.calibration + ", first 8 tokens");
+  config.calibration = other.string();
+  again = measure_quality(config, cpu_backend());
+  ASSERT_EQ(again.size(), 4u);
+  EXPECT_EQ(again[2].repro, "");
+  EXPECT_EQ(again[3], first[2]);
+  std::filesystem::remove(file);
+  std::filesystem::remove(other);
+}
+
 TEST_F(QualityRun, NamesThatMeanTheSameAreOneRow) {
   QualityConfig config;
   config.text = path_.string();

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "base/file.h"
 #include "bench/sample_records.h"
 
@@ -37,6 +39,28 @@ TEST(Report, IsAFunctionOfTheStoredLines) {
     stored.push_back(parse_record("test", to_json_line(record)));
   }
   EXPECT_EQ(report_table(stored), report_table(sample_records()));
+}
+
+TEST(Report, CasesInAnyOrderAreListedBySpeed) {
+  std::vector<Record> records = sample_records();
+  std::reverse(records.begin(), records.end());
+  Record machine = records[0];
+  machine.kind = "roofline";
+  records.insert(records.begin(), machine);
+  const std::vector<Record> sorted = fastest_first(records);
+  ASSERT_EQ(sorted.size(), records.size());
+  EXPECT_EQ(sorted.back(), machine);
+  for (const Record& record : records) {
+    EXPECT_NE(std::find(sorted.begin(), sorted.end(), record), sorted.end()) << record.format;
+  }
+  for (size_t i = 1; i + 1 < sorted.size(); ++i) {
+    const Record &a = sorted[i - 1], &b = sorted[i];
+    if (a.llama_bench.model_filename != b.llama_bench.model_filename) continue;  // another table
+    const Estimate *x = a.find("decode_tps"), *y = b.find("decode_tps");
+    if (b.status != Status::kOk) continue;  // those without a speed may come last
+    ASSERT_TRUE(a.status == Status::kOk && x && y) << a.format << " before " << b.format;
+    EXPECT_GE(x->median, y->median) << a.format << " before " << b.format;
+  }
 }
 
 TEST(Report, NamesTheKernelOfAFormatThatIsSlowerThanBf16) {

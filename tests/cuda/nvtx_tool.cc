@@ -1,7 +1,7 @@
 // A tool as NVTX loads it (NVTX_INJECTION64_PATH), which keeps the ranges of the process.
-#include <nvtx3/nvToolsExt.h>
-
 #include <string>
+
+#include "cuda/nvtx_callbacks.h"
 
 namespace {
 std::string ranges;
@@ -13,28 +13,16 @@ __attribute__((visibility("default"))) const char* nvtx_tool_ranges() { return r
 
 __attribute__((visibility("default"))) int InitializeInjectionNvtx2(
     NvtxGetExportTableFunc_t get_table) {
-  const auto* callbacks =
-      static_cast<const NvtxExportTableCallbacks*>(get_table(NVTX_ETID_CALLBACKS));
-  NvtxFunctionTable functions = nullptr;
-  unsigned int count = 0;
-  if (!callbacks || !callbacks->GetModuleFunctionTable(NVTX_CB_MODULE_CORE, &functions, &count)) {
-    return 0;
-  }
-  if (count <= NVTX_CBID_CORE_RangePop) return 0;
-  const auto set = [&](int id, auto* function) {
-    *functions[id] = reinterpret_cast<NvtxFunctionPointer>(function);
-  };
-  set(
-      NVTX_CBID_CORE_RangePushA, +[](const char* name) -> int {
+  return lowbit::hear_ranges(
+      get_table,
+      [](const char* name) {
         ranges += std::string("(") + name;
         return 0;
-      });
-  set(
-      NVTX_CBID_CORE_RangePop, +[]() -> int {
+      },
+      [] {
         ranges += ")";
         return 0;
       });
-  return 1;
 }
 
 }  // extern "C"

@@ -8,6 +8,7 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 
 #include "base/check.h"
 #include "base/file.h"
@@ -186,6 +187,22 @@ TEST(GoldenFormats, RoundToNearestGivesTheBitsOfNumpy) {
     if (golden.has(name + ".decoded")) {
       EXPECT_EQ(decoded, golden.floats(name + ".decoded")) << name;
     }
+  }
+}
+
+TEST(GoldenFormats, EveryFamilyIsComparedWithAnotherImplementation) {
+  std::set<FormatId> compared = {
+      FormatId::kQqq,       // with torchao's, below
+      FormatId::kCodebook,  // has no one right table: tests/quantize/codebook_test.cc
+  };
+  const json golden = manifest()["canonical"]["entries"];
+  for (const auto& [name, entry] : golden.items()) {
+    compared.insert(parse_format(name.substr(0, name.find('@'))).id);
+  }
+  for (const FormatRow& row : kFormats) {
+    if (!row.defaults.quantized()) continue;
+    EXPECT_TRUE(compared.contains(row.defaults.id))
+        << row.name << ": add it to scripts/golden/canonical_formats.py and formats.py";
   }
 }
 

@@ -263,6 +263,9 @@ TEST(Methods, OfLlamaCpp) {
       {"Q5_K_M", "q5_k, more bits for some tensors"},
   };
   expect_meanings(kNames, "llama.cpp");
+  EXPECT_EQ(description(parse_method("q4_k_m")), "q4_k, more bits for some tensors");
+  EXPECT_EQ(parse_method("q4_0").tool, "");  // a format of ours
+  EXPECT_EQ(parse_method("q4_0").note, "");
   for (const char* name : {"Q6_K", "Q5_K", "Q4_K", "Q3_K", "Q2_K", "MXFP4", "NVFP4"}) {
     EXPECT_EQ(error_of(name), "") << name;
   }
@@ -313,10 +316,19 @@ TEST(Methods, NamesWithoutAnImplementationSayWhy) {
       {"A8Wn_HQQ_INT_dynamic", {"A8W4_HQQ_INT_dynamic"}},
       {"A8Wn_MXFP_dynamic", {"A8W8_MXFP_dynamic"}},
       {"A8W8_INT8_dynamic(block_quant=True)", {"int8-g128"}},
-      {"IQ1_S", {"codebooks"}},
-      {"IQ2_XXS", {"codebooks"}},
-      {"IQ4_NL", {"codebooks"}},
-      {"IQ4_XS", {"codebooks"}},
+      {"IQ1_S", {"eight weights at a time", "TQ1_0", "Q2_K_S"}},
+      {"IQ1_M", {"eight weights at a time", "Q2_K_S"}},
+      {"IQ2_XXS", {"eight weights at a time", "Q2_K_S", "int2-g32"}},
+      {"IQ2_M", {"eight weights at a time", "Q2_K_S"}},
+      {"IQ3_XXS", {"four weights at a time", "Q3_K_S", "int3-g64"}},
+      {"IQ3_M", {"four weights at a time", "Q3_K_S"}},
+      {"IQ4_NL", {"table of 16 numbers", "codebook", "Q4_K_S"}},
+      {"IQ4_XS", {"table of 16 numbers", "codebook"}},
+      {"iq4_xs", {"table of 16 numbers"}},
+      {"Q4_0_4_8", {"order of one processor", "use Q4_0"}},
+      {"Q8_1", {"activations", "use Q8_0"}},
+      {"q8_k", {"activations", "use Q8_0"}},
+      {"copy", {"as it is stored"}},
       {"COPY", {"as it is stored"}},
   };
   for (const auto& row : kRows) {

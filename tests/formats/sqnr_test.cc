@@ -5,6 +5,7 @@
 
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "quantize/samples.h"
 
@@ -103,6 +104,20 @@ constexpr Measured kMeasured[] = {
     {"int4-g128-sym-24", 8.6, 9.6},
     {"int4-g128-sym", 19.5, 16.2},
 };
+
+TEST(Sqnr, EveryFamilyIsInTheGolden) {
+  const json all = golden();
+  for (const Distribution& distribution : kDistributions) {
+    std::set<FormatId> there;
+    const json& formats = all.at(distribution.name);
+    for (const auto& [format, expected] : formats.items()) there.insert(parse_format(format).id);
+    for (const FormatRow& row : kFormats) {
+      if (!row.defaults.quantized()) continue;
+      EXPECT_TRUE(there.contains(row.defaults.id))
+          << row.name << " of " << distribution.name << ": see scripts/golden/sqnr.py";
+    }
+  }
+}
 
 TEST(Sqnr, OfEveryCanonicalFormatIsThatOfTheNumpyImplementation) {
 #ifdef LB_SANITIZED

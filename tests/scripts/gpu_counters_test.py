@@ -3,6 +3,7 @@
 
 usage: gpu_counters_test.py (scripts/check.sh runs it)
 """
+import json
 import pathlib
 import subprocess
 import sys
@@ -82,6 +83,12 @@ class Parts(unittest.TestCase):
         self.assertAlmostEqual(g.cupti_seconds(NSYS), 233e-6)
         self.assertIsNone(g.cupti_seconds("no report\n"))
 
+    def test_times_of_the_tool_are_those_of_decode_steps(self):
+        lines = ["prefill of 4 tokens/head\t900000", "decode at 5/head\t231000", "decode at 6/head\t233000",
+                 "decode at 6/layers.0.qkv\t9", "decode at 7/head\t240000"]
+        self.assertAlmostEqual(g.tool_seconds("\n".join(lines)), 233e-6)
+        self.assertIsNone(g.tool_seconds(""))
+
     def test_the_trace_says_what_the_op_does(self):
         events = [event("cuda.fixed.int8", "head", 5.25e8, 8.4e9, d) for d in (230, 232, 240)]
         events += [event("cuda.fixed.int8", "layers.0.qkv", 1, 1, 5), {"name": "decode", "ph": "X"}]
@@ -103,7 +110,7 @@ class Parts(unittest.TestCase):
 
 
 class Program(unittest.TestCase):
-    def run_with(self, tools):
+    def run_with(self, tools, *more):
         """The exit status and output where `lowbit`, `ncu` and `nsys` are what is given."""
         with tempfile.TemporaryDirectory() as folder:
             for name, script in {"lowbit": "exit 0", **tools}.items():
@@ -111,7 +118,7 @@ class Program(unittest.TestCase):
                 path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
                 path.chmod(0o755)
             done = subprocess.run(
-                [sys.executable, str(ROOT / "scripts/gpu_counters.py"), folder, "--formats", "int8"],
+                [sys.executable, str(ROOT / "scripts/gpu_counters.py"), folder, "--formats", "int8", *more],
                 capture_output=True, text=True, check=False,
                 env={"PATH": folder + ":/usr/bin:/bin", "PYTHONDONTWRITEBYTECODE": "1"})
             return done.returncode, done.stdout + done.stderr
@@ -122,6 +129,17 @@ class Program(unittest.TestCase):
         self.assertEqual(code, 2)
         self.assertIn("ERR_NVGPUCTRPERM", said)
         self.assertIn("error: no GPU", said)
+
+    def test_times_come_from_the_tool_that_is_named(self):
+        trace = {"traceEvents": [event("cuda.fixed.int8", "head", 5e8, 8e9, d) for d in (230, 232, 240)]}
+        lowbit = ("for word; do case $word in profiling_dir=*) folder=${word#*=};; esac; done\n"
+                  f"echo '{json.dumps(trace)}' >$folder/trace.json\n"
+                  "test $CUDA_INJECTION64_PATH = $NVTX_INJECTION64_PATH || exit 1\n"
+                  "printf 'decode at 5/head\\t%s\\n' {} >$LOWBIT_CUPTI_TIMES")
+        for nanoseconds, expected in ((231000, 0), (240000, 1)):
+            code, said = self.run_with({"lowbit": lowbit.replace("{}", str(nanoseconds))}, "--only", "times",
+                                       "--cupti-tool", "tool.so")
+            self.assertEqual(code, expected, said)
 
     def test_a_program_that_is_not_there_is_said(self):
         done = subprocess.run([sys.executable, str(ROOT / "scripts/gpu_counters.py"), "/nowhere/x"],
