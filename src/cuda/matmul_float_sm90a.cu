@@ -16,9 +16,17 @@ void scaled_matmul_e2m1(const LinearArgs& args, Stream stream) {
   launch_scaled_matmul<E2M1, GroupScales<In::kE8M0, 2>, GroupScales<In::kE4M3, 4>, AnyScales>(
       args, stream);
 }
-void scaled_matmul_e3m1(const LinearArgs& args, Stream stream) { launch<E3M1>(args, stream); }
-void scaled_matmul_e2m2(const LinearArgs& args, Stream stream) { launch<E2M2>(args, stream); }
-void scaled_matmul_e3m0(const LinearArgs& args, Stream stream) { launch<E3M0>(args, stream); }
-void scaled_matmul_e2m0(const LinearArgs& args, Stream stream) { launch<E2M0>(args, stream); }
+void scaled_matmul_e3m1(const LinearArgs& args, Stream stream) {
+  launch_scaled_matmul<E3M1, AnyScales>(args, stream);
+}
+void scaled_matmul_e2m2(const LinearArgs& args, Stream stream) {
+  launch_scaled_matmul<E2M2, AnyScales>(args, stream);
+}
+void scaled_matmul_e3m0(const LinearArgs& args, Stream stream) {
+  launch_scaled_matmul<E3M0, AnyScales>(args, stream);
+}
+void scaled_matmul_e2m0(const LinearArgs& args, Stream stream) {
+  launch_scaled_matmul<E2M0, AnyScales>(args, stream);
+}
 
 }  // namespace lowbit::cuda
