@@ -6,7 +6,9 @@
 // for all 128 rows. What a row adds up does not depend on the rows beside it. Tokens of different
 // sequences in a block are taken one sequence after the other.
 //   bytes   of the cache once for every 128 rows, mostly from the L2
-//   limits  head sizes of 64 and 128, up to 128 query heads to a kv head
+//   limits  head sizes of 64 and 128, up to 128 query heads to a kv head; at least 32 tokens of a
+//           sequence, on average; pages of whole tiles of 64; caches in bf16 or quantized (f16 and
+//           f32 go to the per-token kernels, as does all else)
 #include "cuda/attention.cuh"
 #include "cuda/attention_prompt.h"
 #include "cuda/check.h"

@@ -1,6 +1,6 @@
-// Linears of one token that follow each other in a captured step with no other op between them:
-// held back, so that one launch makes them all (chain_kernel in tiles.cuh), until another op or the
-// end of the capture needs what they write.
+// Linears of up to eight tokens that follow each other in a captured step with no other op between
+// them: held back, so that one launch makes them all (chain_kernel in tiles.cuh), until another op
+// or the end of the capture needs what they write.
 #pragma once
 
 #include <cstdint>

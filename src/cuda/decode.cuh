@@ -119,11 +119,26 @@ struct ByteWords {
   }
 };
 
+// The numbers of all words: each byte, its middle added, below the byte Number::kAbove.
+template <class Number, int kBits, int kWord = 0>
+__device__ __forceinline__ void byte_pairs(const ByteWords<kBits>& codes, uint32_t (&lo)[8],
+                                           uint32_t (&hi)[8]) {
+  if constexpr (kWord < 8) {
+    const uint32_t word = codes.template word<kWord, 0>() ^ in_bytes(1u << (kBits - 1));
+    uint32_t(&out)[8] = kWord < 4 ? lo : hi;
+    constexpr int kPair = kWord % 4 * 2;
+    out[kPair] = Number::number(__byte_perm(word, in_bytes(Number::kAbove), 0x5150));
+    out[kPair + 1] = Number::number(__byte_perm(word, in_bytes(Number::kAbove), 0x5352));
+    byte_pairs<Number, kBits, kWord + 1>(codes, lo, hi);
+  }
+}
+
 // Two's complement about the middle, ternary codes about 0; of signs, a set bit is -1.
 template <int kBits, bool kSign = false>
 struct ByteInt {
   static constexpr float kFactor = 1;
   static constexpr XTerms kX = XTerms::kF16;
+  static constexpr uint32_t kAbove = half_bits(1024) >> 8;
 
   // 1024 + code + middle in f16, less what is too much; 1 - 2 bit of a sign.
   __device__ static uint32_t number(uint32_t biased) {
@@ -132,21 +147,9 @@ struct ByteInt {
     }
     return add_halves(biased, half_pair(-1024 - (1 << (kBits - 1))));
   }
-  template <int kWord>
-  __device__ static void pairs(const ByteWords<kBits>& codes, uint32_t (&lo)[8],
-                               uint32_t (&hi)[8]) {
-    if constexpr (kWord < 8) {
-      const uint32_t word = codes.template word<kWord, 0>() ^ in_bytes(1u << (kBits - 1));
-      uint32_t(&out)[8] = kWord < 4 ? lo : hi;
-      constexpr int kPair = kWord % 4 * 2;
-      out[kPair] = number(__byte_perm(word, half_pair(1024), 0x5150));
-      out[kPair + 1] = number(__byte_perm(word, half_pair(1024), 0x5352));
-      pairs<kWord + 1>(codes, lo, hi);
-    }
-  }
   __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
                                 uint32_t (&hi)[8]) {
-    pairs<0>(ByteWords<kBits>(unit, lane), lo, hi);
+    byte_pairs<ByteInt>(ByteWords<kBits>(unit, lane), lo, hi);
   }
 };
 

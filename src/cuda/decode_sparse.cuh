@@ -1,6 +1,7 @@
-// Codes of a 2:4 unit of layout kTiles to dense fragments, for integers of 4 and 8 bits: as in
-// decode_fixed.cuh (FixedSparse) and in decode.cuh (SparseInt). A byte permutation puts the two
-// kept codes of a run of four columns where they belong, and zeros beside them.
+// Codes of a 2:4 unit of layout kTiles to dense fragments, for integers of 4 and 8 bits. Defined
+// here: FixedSparse, used as the structs of decode_fixed.cuh are, and SparseInt, used as those of
+// decode.cuh are. A byte permutation puts the two kept codes of a run of four columns where they
+// belong, and zeros beside them.
 #pragma once
 
 #include "cuda/decode_fixed.cuh"

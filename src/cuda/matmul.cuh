@@ -12,7 +12,7 @@
 //   limits  sm_90a; m is padded to N
 #pragma once
 
-#include "cuda/decode_brain.cuh"
+#include "cuda/decode_bf16.cuh"
 #include "cuda/pdl.cuh"
 #include "cuda/scales.cuh"
 #include "cuda/stage.cuh"
@@ -181,11 +181,11 @@ class TileStream {
   uint32_t phase_ = 0;
 };
 
-// Whether codes come as bf16 already.
+// Whether codes are decoded to bf16 and scaled there.
 template <class S>
-constexpr bool kInBrains = false;
+constexpr bool kDecodesToBf16 = false;
 template <bool kZeros>
-constexpr bool kInBrains<BrainScales<kZeros>> = true;
+constexpr bool kDecodesToBf16<Bf16Scales<kZeros>> = true;
 
 // Codes of a unit, as f16 pairs, become weights in bf16.
 template <class S>
@@ -228,10 +228,10 @@ class Fragments {
       if (unit_ == 0) block_ = stream_.next(first_);
       first_ = false;
       W::decode(block_ + unit_ * a_.shape.unit_bytes, lane, lo, hi);
-      if constexpr (S::kGroups > 0 && !kInBrains<S>) {
+      if constexpr (S::kGroups > 0 && !kDecodesToBf16<S>) {
         scale_pairs(S(a_, block_ + units * a_.shape.unit_bytes, lane / 4), lo, hi);
       }
-      if constexpr (kInBrains<S>) {
+      if constexpr (kDecodesToBf16<S>) {
         S(a_, block_ + units * a_.shape.unit_bytes, lane / 4).scale(lo, hi);
       }
       if (++unit_ == units) unit_ = 0;
@@ -456,7 +456,7 @@ __device__ __forceinline__ void multiply_all(const TileArgs& a, const MatmulMemo
 }
 
 // Of 256 tokens, a grid of clusters of two CTAs with the same tokens and neighbouring rows; of 64,
-// clusters of a.slices CTAs for each 128 rows (y).
+// clusters of a.slices CTAs for each 128 rows (grid y).
 template <class W, class S, XTerms kX, int kN>
 __global__ void __launch_bounds__(Panels<kN>::kThreads, Panels<kN>::kCtas)
     matmul_kernel(const __grid_constant__ TileArgs a) {

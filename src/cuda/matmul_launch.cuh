@@ -104,10 +104,10 @@ void launch_scaled_matmul(const LinearArgs& args, Stream stream) {
 template <int kBits, bool kSign = false>
 void launch_scaled_integers(const LinearArgs& args, Stream stream) {
   const TileShape shape = tile_shape(args.w, args.n, args.k);
-  if (BrainScales<false>::fits(shape)) {
-    launch_scaled_matmul<BrainInt<kBits, kSign>, BrainScales<false>>(args, stream);
-  } else if (BrainScales<true>::fits(shape)) {
-    launch_scaled_matmul<BrainInt<kBits, kSign>, BrainScales<true>>(args, stream);
+  if (Bf16Scales<false>::fits(shape)) {
+    launch_scaled_matmul<Bf16Int<kBits, kSign>, Bf16Scales<false>>(args, stream);
+  } else if (Bf16Scales<true>::fits(shape)) {
+    launch_scaled_matmul<Bf16Int<kBits, kSign>, Bf16Scales<true>>(args, stream);
   } else {
     launch_scaled_matmul<ByteInt<kBits, kSign>, AnyScales>(args, stream);
   }

@@ -160,8 +160,8 @@ constexpr LinearKernel fixed(std::string_view name, bool (*weights)(const Format
   return row;
 }
 
-// More than a few tokens: x in f16 as there. Pairs stay with rows that add integers exactly, as
-// long as those take them at once.
+// More than a few tokens: x in f16, as tiles() has it. Pairs stay with rows that add integers
+// exactly, as long as those take them at once.
 constexpr LinearKernel matmul(std::string_view name, bool (*weights)(const Format&),
                               void (*launch)(const LinearArgs&, Stream)) {
   LinearKernel row = tiles(name, weights, launch);

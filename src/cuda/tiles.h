@@ -1,12 +1,12 @@
 // The layout kTiles: a matrix cut into tiles of 16 rows, each a run of blocks along k, each block
 // the codes of 16 x 64 units in the order in which the lanes of a warp feed them to mma.m16n8k16
-// and mma.m16n8k32, followed by the scales and zeros of the block. A tile is one stream of bytes.
+// and mma.m16n8k32 (wgmma takes the same fragments), followed by the scales and zeros of the block.
+// A tile is one stream of bytes.
 //
 //   unit    lane 4g + q holds, of rows g and g + 8, columns 16 j + 4 q + e (j, e = 0..3): codes
-//           c = 16 h + 4 j + e of row g + 8 h. Where each of them lies: code_place().
-//   block   max(64, group) columns: units, then scales, then zeros: for each pair of rows (g, g +
-//   8)
-//           those of its groups in order, two each
+//           c = 16 h + 4 j + e of row g + 8 h. Where each of them lies: code_parts().
+//   block   max(64, group) columns: units, then scales, then zeros: for each pair of rows g and
+//           g + 8 those of its groups in order, two each
 //
 // Of 2:4 formats a lane holds the two kept codes of each of its runs of four columns, c = 8 h + 2 j
 // and the next one, and after the codes of the unit a word with a nibble for each run, 4 h + j:
@@ -25,8 +25,9 @@ namespace lowbit::cuda {
 inline constexpr int kTileRows = 16;
 inline constexpr int kUnit = 64;  // columns
 
-// What the accumulator of a group needs besides its scale s, with S the sum of x over the group:
-// y += s (acc + shift S) + offset S.
+// The geometry of the stream. What its scales and zeros do: y += s (acc + shift S) + offset S for
+// the accumulator of a group, with s its scale, shift and offset from its zero, S the sum of x over
+// it.
 struct TileShape {
   int32_t tiles;       // along n
   int32_t blocks;      // along k

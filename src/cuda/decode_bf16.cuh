@@ -8,23 +8,23 @@
 
 namespace lowbit::cuda {
 
-__device__ __forceinline__ uint32_t add_brains(uint32_t a, uint32_t b) {
+__device__ __forceinline__ uint32_t bf16_add(uint32_t a, uint32_t b) {
   uint32_t out;
   asm("add.rn.bf16x2 %0, %1, %2;" : "=r"(out) : "r"(a), "r"(b));
   return out;
 }
-__device__ __forceinline__ uint32_t multiply_brains(uint32_t a, uint32_t b) {
+__device__ __forceinline__ uint32_t bf16_multiply(uint32_t a, uint32_t b) {
   uint32_t out;
   asm("mul.rn.bf16x2 %0, %1, %2;" : "=r"(out) : "r"(a), "r"(b));
   return out;
 }
-__device__ __forceinline__ uint32_t fma_brains(uint32_t a, uint32_t b, uint32_t c) {
+__device__ __forceinline__ uint32_t bf16_fma(uint32_t a, uint32_t b, uint32_t c) {
   uint32_t out;
   asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(out) : "r"(a), "r"(b), "r"(c));
   return out;
 }
 // A whole number, or 1 / 2 of one, of at most 8 bits.
-constexpr uint32_t brain_pair(float value) {
+constexpr uint32_t bf16_pair(float value) {
   uint32_t sign = value < 0 ? 0x8000u : 0, exponent = 127;
   float size = value < 0 ? -value : value;
   for (; size >= 2; size /= 2) ++exponent;
@@ -34,38 +34,26 @@ constexpr uint32_t brain_pair(float value) {
 
 // As ByteInt of decode.cuh: a byte below 128 under the exponent of 128 is 128 more than itself.
 template <int kBits, bool kSign = false>
-struct BrainInt {
+struct Bf16Int {
   static_assert(kBits <= 7);
   static constexpr float kFactor = 1;
-  static constexpr XTerms kX = XTerms::kF16;
+  static constexpr uint32_t kAbove = bf16_pair(128) >> 24;
 
   __device__ static uint32_t number(uint32_t biased) {
     if constexpr (kSign) {
-      return fma_brains(add_brains(biased, brain_pair(-128)), brain_pair(2), brain_pair(-1));
+      return bf16_fma(bf16_add(biased, bf16_pair(-128)), bf16_pair(2), bf16_pair(-1));
     }
-    return add_brains(biased, brain_pair(-128 - (1 << (kBits - 1))));
-  }
-  template <int kWord>
-  __device__ static void pairs(const ByteWords<kBits>& codes, uint32_t (&lo)[8],
-                               uint32_t (&hi)[8]) {
-    if constexpr (kWord < 8) {
-      const uint32_t word = codes.template word<kWord, 0>() ^ in_bytes(1u << (kBits - 1));
-      uint32_t(&out)[8] = kWord < 4 ? lo : hi;
-      constexpr int kPair = kWord % 4 * 2;
-      out[kPair] = number(__byte_perm(word, 0x43434343u, 0x5150));
-      out[kPair + 1] = number(__byte_perm(word, 0x43434343u, 0x5352));
-      pairs<kWord + 1>(codes, lo, hi);
-    }
+    return bf16_add(biased, bf16_pair(-128 - (1 << (kBits - 1))));
   }
   __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
                                 uint32_t (&hi)[8]) {
-    pairs<0>(ByteWords<kBits>(unit, lane), lo, hi);
+    byte_pairs<Bf16Int>(ByteWords<kBits>(unit, lane), lo, hi);
   }
 };
 
 // One scale in bf16 for rows g and g + 8 of the block, and zeros that are added afterwards.
 template <bool kZeros>
-struct BrainScales {
+struct Bf16Scales {
   static constexpr int kGroups = 1;
   static bool fits(const TileShape& s) {
     return s.scale == Scale::kBF16 && s.group >= kUnit &&
@@ -73,7 +61,7 @@ struct BrainScales {
   }
   uint32_t low, high, low_zero = 0, high_zero = 0;  // pairs of one number
 
-  __device__ BrainScales(const TileArgs&, const uint8_t* scales, int g) {
+  __device__ Bf16Scales(const TileArgs&, const uint8_t* scales, int g) {
     const auto* pairs = reinterpret_cast<const uint32_t*>(scales);
     low = __byte_perm(pairs[g], 0, 0x1010);
     high = __byte_perm(pairs[g], 0, 0x3232);
@@ -86,8 +74,8 @@ struct BrainScales {
   __device__ void scale(uint32_t (&lo)[8], uint32_t (&hi)[8]) const {
 #pragma unroll
     for (int p = 0; p < 8; ++p) {
-      lo[p] = kZeros ? fma_brains(lo[p], low, low_zero) : multiply_brains(lo[p], low);
-      hi[p] = kZeros ? fma_brains(hi[p], high, high_zero) : multiply_brains(hi[p], high);
+      lo[p] = kZeros ? bf16_fma(lo[p], low, low_zero) : bf16_multiply(lo[p], low);
+      hi[p] = kZeros ? bf16_fma(hi[p], high, high_zero) : bf16_multiply(hi[p], high);
     }
   }
 };
