@@ -380,11 +380,9 @@ void launch(const DecodeArgs& args, dim3 grid, cudaStream_t stream) {
   constexpr int kBytes =
       static_cast<int>(sizeof(Shared<kDim, kTiles>)) + S::kStages * S::kLaneBytes * kDecodeThreads;
   static_assert(kBytes <= 227 * 1024 && S::kStages >= 2);
-  const auto kernel = attention_decode_kernel<C, kDim, kTiles>;
-  static const cudaError_t allowed =
-      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes);
-  LB_CUDA(allowed);
-  launch_pdl(kernel, grid, dim3(kDecodeThreads), kBytes, stream, args);
+  constexpr auto kKernel = attention_decode_kernel<C, kDim, kTiles>;
+  allow_shared_memory<kKernel>(kBytes);
+  launch_pdl(kKernel, grid, dim3(kDecodeThreads), kBytes, stream, args);
 }
 
 template <class C>

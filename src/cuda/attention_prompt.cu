@@ -262,8 +262,7 @@ __global__ void __launch_bounds__(kThreads, 1)
 template <int kDim, bool kCodes>
 void launch(const AttentionArgs& a, cudaStream_t stream) {
   constexpr int kBytes = kStages * sizeof(Tile<kDim>);
-  static const bool allowed = (allow_shared_memory(prompt_kernel<kDim, kCodes>, kBytes), true);
-  (void)allowed;
+  allow_shared_memory<prompt_kernel<kDim, kCodes>>(kBytes);
   const int block_tokens = kRows / (a.heads / a.kv_heads);
   const dim3 grid(a.kv_heads, (a.tokens_count + block_tokens - 1) / block_tokens);
   launch_pdl(prompt_kernel<kDim, kCodes>, grid, dim3(kThreads), kBytes, stream, a);

@@ -119,7 +119,13 @@ struct ByteWords {
   }
 };
 
-// The numbers of all words: each byte, its middle added, below the byte Number::kAbove.
+// The numbers of the four bytes of a word, as two pairs: each byte below the byte Number::kAbove.
+template <class Number>
+__device__ __forceinline__ void word_pairs(uint32_t word, uint32_t& first, uint32_t& second) {
+  first = Number::number(__byte_perm(word, in_bytes(Number::kAbove), 0x5150));
+  second = Number::number(__byte_perm(word, in_bytes(Number::kAbove), 0x5352));
+}
+// Those of all words, of bytes with their middle added.
 template <class Number, int kBits, int kWord = 0>
 __device__ __forceinline__ void byte_pairs(const ByteWords<kBits>& codes, uint32_t (&lo)[8],
                                            uint32_t (&hi)[8]) {
@@ -127,8 +133,7 @@ __device__ __forceinline__ void byte_pairs(const ByteWords<kBits>& codes, uint32
     const uint32_t word = codes.template word<kWord, 0>() ^ in_bytes(1u << (kBits - 1));
     uint32_t(&out)[8] = kWord < 4 ? lo : hi;
     constexpr int kPair = kWord % 4 * 2;
-    out[kPair] = Number::number(__byte_perm(word, in_bytes(Number::kAbove), 0x5150));
-    out[kPair + 1] = Number::number(__byte_perm(word, in_bytes(Number::kAbove), 0x5352));
+    word_pairs<Number>(word, out[kPair], out[kPair + 1]);
     byte_pairs<Number, kBits, kWord + 1>(codes, lo, hi);
   }
 }

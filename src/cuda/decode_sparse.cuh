@@ -27,11 +27,7 @@ constexpr uint64_t selector_table() {
 }
 
 template <int kBits>
-struct FixedSparse {
-  static constexpr XTerms kX = XTerms::kFixed;
-  static constexpr float kFactor = 1.0f / (1 << (8 - kBits));
-  static constexpr bool kUnsigned = false;
-  static constexpr int kOffset = 0;
+struct FixedSparse : FixedInt<kBits> {
   static constexpr int kCodeWords = kBits / 2;  // of a lane
   static constexpr int kWaysAt = 128 * kCodeWords;
 
@@ -81,8 +77,7 @@ struct SparseInt {
     for (int i = 0; i < 8; ++i) {
       const uint32_t word = a[i] ^ in_bytes(0x80);
       uint32_t(&out)[8] = i < 4 ? lo : hi;
-      out[i % 4 * 2] = ByteInt<8>::number(__byte_perm(word, half_pair(1024), 0x5150));
-      out[i % 4 * 2 + 1] = ByteInt<8>::number(__byte_perm(word, half_pair(1024), 0x5352));
+      word_pairs<ByteInt<8>>(word, out[i % 4 * 2], out[i % 4 * 2 + 1]);
     }
   }
 };

@@ -34,7 +34,7 @@ struct Panels {
   static constexpr int kMost = kShared ? 6 : 4;  // in shared memory; the rest holds weights
   static constexpr int kSums = kN / 2;           // of a thread
 };
-constexpr int kMostPanels = 6;
+constexpr int kMostPanels = Panels<256>::kMost;
 
 // How a CTA's dynamic shared memory is divided: panels, rings of warps, barriers, scales.
 template <int kN>

@@ -60,9 +60,8 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
   end_chain(stream_);
   const auto stream = static_cast<cudaStream_t>(stream_);
   launch_pdl(prepare_kernel<kX>, l.m, kTileThreads, 0, stream, a);
-  const auto kernel = matmul_kernel<W, S, kX, kN>;
-  static const bool allowed = (allow_shared_memory(kernel, matmul_shared_bytes<kN>()), true);
-  (void)allowed;
+  constexpr auto kKernel = matmul_kernel<W, S, kX, kN>;
+  allow_shared_memory<kKernel>(matmul_shared_bytes<kN>());
   const int cluster = P::kShared ? 2 : a.slices;
   const int items = token_blocks * ((row_blocks + 1) / 2);
   const dim3 grid =
@@ -70,7 +69,7 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
   const size_t bytes = size_t(a.panels) * P::kBytes +
                        size_t(kMatmulWarps) * a.slots * a.slot_bytes +
                        MatmulMemory<kN>::kBarrierBytes + MatmulMemory<kN>::kScaleBytes;
-  launch_pdl(kernel, LaunchShape{grid, P::kThreads, bytes, static_cast<unsigned>(cluster)}, stream,
+  launch_pdl(kKernel, LaunchShape{grid, P::kThreads, bytes, static_cast<unsigned>(cluster)}, stream,
              a);
 }
 
@@ -89,28 +88,24 @@ void launch_matmul(const LinearArgs& args, Stream stream) {
   constexpr XTerms kX = W::kX == XTerms::kTwoBf16 ? XTerms::kPanelBf16 : XTerms::kPanelF16;
   launch_matmul_of<W, RowScales, kX>(args, tile_shape(args.w, args.n, args.k), stream);
 }
-// Codes times their scales: by the first of several Scales that takes the stream; one of them does.
+// Codes times their scales: by the first of several Scales that takes the stream; false if none
+// does.
 template <class W, class... Ss>
-void launch_scaled_matmul(const LinearArgs& args, Stream stream) {
+bool launch_scaled_matmul(const LinearArgs& args, Stream stream) {
   const TileShape shape = tile_shape(args.w, args.n, args.k);
   const auto launch = [&]<class S>(S*) {
     launch_matmul_of<W, S, XTerms::kPanelBf16>(args, shape, stream);
     return true;
   };
-  (void)((Ss::fits(shape) && launch(static_cast<Ss*>(nullptr))) || ...);
+  return ((Ss::fits(shape) && launch(static_cast<Ss*>(nullptr))) || ...);
 }
 
 // Integers of up to seven bits: scales in bf16, which most have, or any.
 template <int kBits, bool kSign = false>
 void launch_scaled_integers(const LinearArgs& args, Stream stream) {
-  const TileShape shape = tile_shape(args.w, args.n, args.k);
-  if (Bf16Scales<false>::fits(shape)) {
-    launch_scaled_matmul<Bf16Int<kBits, kSign>, Bf16Scales<false>>(args, stream);
-  } else if (Bf16Scales<true>::fits(shape)) {
-    launch_scaled_matmul<Bf16Int<kBits, kSign>, Bf16Scales<true>>(args, stream);
-  } else {
-    launch_scaled_matmul<ByteInt<kBits, kSign>, AnyScales>(args, stream);
-  }
+  using InBf16 = Bf16Int<kBits, kSign>;
+  (void)(launch_scaled_matmul<InBf16, Bf16Scales<false>, Bf16Scales<true>>(args, stream) ||
+         launch_scaled_matmul<ByteInt<kBits, kSign>, AnyScales>(args, stream));
 }
 
 }  // namespace lowbit::cuda

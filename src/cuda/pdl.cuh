@@ -19,19 +19,24 @@ __device__ __forceinline__ void pdl_wait() {
 #endif
 }
 
-// Before the first launch of a kernel that asks for more than 48 KB of shared memory.
-template <class Kernel>
-void allow_shared_memory(Kernel* kernel, int bytes) {
-  LB_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+// Before a launch of a kernel that asks for more than 48 KB of shared memory: the first call allows
+// it `bytes`.
+template <auto kKernel>
+void allow_shared_memory(int bytes) {
+  static const bool allowed = [&] {
+    LB_CUDA(cudaFuncSetAttribute(kKernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    return true;
+  }();
+  (void)allowed;
 }
 
-// All ask for the largest share of shared memory: an SM has to run empty before it can divide its
-// memory differently, and then nothing starts beside anything.
 struct LaunchShape {
   dim3 grid, block;
   size_t shared_bytes;
   unsigned cluster = 1;  // CTAs of a cluster, along x
 };
+// All ask for the largest share of shared memory: an SM has to run empty before it can divide its
+// memory differently, and then nothing starts beside anything.
 template <class... Params, class... Args>
 void launch_pdl(void (*kernel)(Params...), const LaunchShape& shape, cudaStream_t stream,
                 Args... args) {

@@ -47,9 +47,7 @@ void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
   }
   const int shared_bytes = share_memory(chain);
   plan_chain(chain);
-  static const bool allowed =
-      (allow_shared_memory(chain_kernel<W, S, kN>, dynamic_shared_bytes()), true);
-  (void)allowed;
+  allow_shared_memory<chain_kernel<W, S, kN>>(dynamic_shared_bytes());
   launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads, shared_bytes,
              static_cast<cudaStream_t>(stream), chain);
 }
@@ -66,9 +64,7 @@ void launch_kernel(const LinearArgs& l, const TileShape& shape, Stream stream_) 
   end_chain(stream_);
   const auto stream = static_cast<cudaStream_t>(stream_);
   if (a.prepared.x) launch_pdl(prepare_kernel<W::kX>, l.m, kTileThreads, 0, stream, a);
-  static const bool allowed =
-      (allow_shared_memory(tiles_kernel<W, S, kN>, dynamic_shared_bytes()), true);
-  (void)allowed;
+  allow_shared_memory<tiles_kernel<W, S, kN>>(dynamic_shared_bytes());
   launch_pdl(tiles_kernel<W, S, kN>, plan.grid, kTileThreads, plan.shared_bytes, stream, a);
 }
 

@@ -1,6 +1,7 @@
 #include "engine/stepper.h"
 
 #include <algorithm>
+#include <limits>
 #include <set>
 
 #include "base/check.h"
@@ -60,17 +61,14 @@ int32_t checked_context(const Model& model, int32_t context) {
 }  // namespace
 
 int32_t planned_tokens(const Model& model) {
-  int32_t tokens = 512;  // of a model without plans
-  bool first = true;
+  constexpr int32_t kWithoutPlans = 512, kMost = std::numeric_limits<int32_t>::max();
+  int32_t tokens = kMost;
   for (const Linear* linear : model.linears()) {
     for (const LinearPlan* plan : linear->plans()) {
-      if (plan->buckets.empty()) continue;
-      const int32_t covered = plan->buckets.back().m_hi;
-      tokens = first ? covered : std::min(tokens, covered);
-      first = false;
+      if (!plan->buckets.empty()) tokens = std::min(tokens, plan->buckets.back().m_hi);
     }
   }
-  return tokens;
+  return tokens == kMost ? kWithoutPlans : tokens;
 }
 
 Stepper::Stepper(const Model& model, const Backend& backend, const StepperOptions& options)
