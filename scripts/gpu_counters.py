@@ -15,7 +15,8 @@ LOWBIT     the program, or a folder that it is in
 
 Each format is run twice as `lowbit bench ... batch=8 kernel_profile=True`, once under each tool, and
 the kernels inside the NVTX range `head` are compared with that op in the trace. Agreed is within 2 %
-for bytes and operations, 1 % for times. The exit status is 1 where one does not agree, 2 where a tool
+for bytes and operations, 1 % for times (between two events, less what two events take: the report says
+how much that was). The exit status is 1 where one does not agree, 2 where a tool
 is absent or may not read counters (`ncu` needs the permission that its error names).
 """
 import argparse
@@ -130,14 +131,16 @@ def tool_seconds(text):
 
 
 def op_of(trace):
-    """What the trace says of the op: {"kernel", "bytes", "flops", "seconds"}, its commonest form."""
+    """What the trace says of the op, in its commonest form: {"kernel", "bytes", "flops", "seconds",
+    "event_overhead_us"}, the last of which is not in the seconds."""
     events = [e for e in trace["traceEvents"] if e.get("args", {}).get("op") == OP]
     if not events:
         return None
     form = Counter((e["name"], e["args"]["bytes"], e["args"]["flops"]) for e in events)
     (kernel, moved, flops), _ = form.most_common(1)[0]
     times = [e["dur"] * 1e-6 for e in events if e["args"]["flops"] == flops]
-    return {"kernel": kernel, "bytes": moved, "flops": flops, "seconds": statistics.median(times)}
+    return {"kernel": kernel, "bytes": moved, "flops": flops, "seconds": statistics.median(times),
+            "event_overhead_us": trace.get("otherData", {}).get("event_overhead_us", 0)}
 
 
 def products_of(kernel):
@@ -249,7 +252,9 @@ def time_row(runs, fmt):
     with tempfile.TemporaryDirectory(prefix="gpu_counters-") as folder:
         seconds, why = runs.cupti_seconds(fmt, folder)
         op = trace_in(folder)
-    return compare(fmt, "time", op and op["seconds"], seconds, why)
+    row = compare(fmt, "time", op and op["seconds"], seconds, why)
+    row["event_overhead_us"] = op and op["event_overhead_us"]
+    return row
 
 
 def main():
@@ -276,6 +281,9 @@ def main():
         if asked.only != "counters":
             rows.append(time_row(runs, fmt))
     print(table(rows))
+    for row in rows:
+        if row.get("event_overhead_us"):
+            print(f"{row['format']}: two events take {row['event_overhead_us']:.2f} us, which are not in its time")
     if asked.output:
         asked.output.write_text(json.dumps({"model": asked.model, "op": OP, "rows": rows}, indent=1) + "\n",
                                 encoding="utf-8")

@@ -324,7 +324,7 @@ int run_samples(const HarnessConfig& c, MemoryTimeline* memory) {
     if (profiled) stepper.set_trace(&timeline);
     samples.push_back(run_sample(run, prompt, static_cast<uint64_t>(c.seed + i)));
     stepper.set_trace(nullptr);
-    if (profiled) write_file_atomically(c.profile + ".json", chrome_json(timeline.steps()));
+    if (profiled) write_file_atomically(c.profile + ".json", chrome_json(timeline));
     print_text(run, text, samples.back());
     print_sample(i, c, samples.back(), bytes);
   }

@@ -378,7 +378,7 @@ void Microbench::measure(Record* record, const MicrobenchCase& c, const Backend&
   OpTimeline timeline(backend);
   for (int i = 0; i < 3; ++i) bench.call(w, nullptr);
   for (int i = 0; i < 3; ++i) bench.call(w, &timeline);
-  write_file_atomically(microbench_trace_path(c), chrome_json(timeline.steps()));
+  write_file_atomically(microbench_trace_path(c), chrome_json(timeline));
 }
 
 Record Microbench::run(const MicrobenchCase& c, const Backend& backend) {

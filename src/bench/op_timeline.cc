@@ -1,8 +1,10 @@
 #include "bench/op_timeline.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "base/timer.h"
+#include "bench/stats.h"
 
 namespace lowbit {
 namespace {
@@ -10,6 +12,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double kHoldSeconds = 5e-3;  // hundreds of ops with their marks are enqueued meanwhile
+constexpr int kIdleMarks = 65;         // the median of 64 pairs
 
 // Microseconds since the first op.
 Json slice(std::string_view name, std::string_view category, double begin, double end) {
@@ -47,7 +50,10 @@ void OpTimeline::begin(const OpTag& tag) {
   const Stream stream = stream_of(backend_);
   std::vector<TimedOp>& ops = steps_.back().ops;
   if (ops.empty()) api.hold(kHoldSeconds, stream);
-  if (!origin_) origin_.emplace(api).record(stream);
+  if (!origin_) {
+    for (int i = 0; i < kIdleMarks; ++i) idle_.emplace_back(api).record(stream);
+    origin_.emplace(api).record(stream);
+  }
   api.push_range(tag.text().c_str());
   marked_.push_back({steps_.size() - 1, ops.size(), Mark(api), Mark(api)});
   marked_.back().begin.record(stream);
@@ -64,10 +70,16 @@ void OpTimeline::ran() {
 
 std::span<const TimedStep> OpTimeline::steps() {
   end_range();
+  if (!idle_.empty()) {
+    std::vector<double> pairs;
+    for (size_t i = 1; i < idle_.size(); ++i) pairs.push_back(idle_[i - 1].seconds_until(idle_[i]));
+    mark_seconds_ = median(pairs);
+    idle_.clear();
+  }
   for (const Marked& marked : marked_) {
     TimedOp& op = steps_[marked.step].ops[marked.op];
     op.begin = origin_->seconds_until(marked.begin);
-    op.seconds = marked.begin.seconds_until(marked.end);
+    op.seconds = std::max(0.0, marked.begin.seconds_until(marked.end) - mark_seconds_);
   }
   marked_.clear();
   return steps_;
@@ -78,9 +90,10 @@ void OpTimeline::end(const OpTag& tag, std::string_view kernel, const OpCost& co
                                cost.bytes_read + cost.bytes_written, cost.flops});
 }
 
-std::string chrome_json(std::span<const TimedStep> steps) {
+std::string chrome_json(std::span<const TimedStep> steps, double mark_seconds) {
   Json json;
   json["displayTimeUnit"] = "ms";
+  if (mark_seconds > 0) json["otherData"]["event_overhead_us"] = mark_seconds * 1e6;
   Json& events = json["traceEvents"] = Json::array();
   double origin = -1;
   for (const TimedStep& step : steps) {
@@ -105,6 +118,11 @@ std::string chrome_json(std::span<const TimedStep> steps) {
     }
   }
   return json.dump();
+}
+
+std::string chrome_json(OpTimeline& timeline) {
+  const std::span<const TimedStep> steps = timeline.steps();
+  return chrome_json(steps, timeline.mark_seconds());
 }
 
 }  // namespace lowbit

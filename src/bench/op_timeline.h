@@ -1,8 +1,8 @@
 // When each op ran, as a trace that Perfetto and chrome://tracing open. On a host a time is between
-// two readings of the clock. On a device it is between two marks in its stream, by its own clock:
-// the stream is held while the host enqueues a step, so that no op waits for the host. The marks
-// make a step slower than an untraced one. A tool that watches a device's process from outside sees
-// every step and op as a range of its name.
+// two readings of the clock. On a device it is between two marks in its stream, by its own clock,
+// less what two marks take with nothing between them: the stream is held while the host enqueues a
+// step, so that no op waits for the host. The marks make a step slower than an untraced one. A tool
+// that watches a device's process from outside sees every step and op as a range of its name.
 #pragma once
 
 #include <cstddef>
@@ -48,6 +48,8 @@ class OpTimeline final : public Trace {
 
   // Waits for a device's steps. The last one has ended.
   std::span<const TimedStep> steps();
+  // What was taken off the time of each op; known once steps() has waited. 0 on a host.
+  double mark_seconds() const { return mark_seconds_; }
 
  private:
   // The marks around an op, until they are passed.
@@ -62,11 +64,15 @@ class OpTimeline final : public Trace {
   double begin_ = 0, end_ = 0;
   std::vector<TimedStep> steps_;
   std::vector<Marked> marked_;  // of a device
+  std::vector<Mark> idle_;      // with nothing between them, at the start of the first step
   std::optional<Mark> origin_;
+  double mark_seconds_ = 0;
 };
 
 // {"traceEvents": [{"name", "cat", "ph": "X", "ts", "dur" in microseconds, "args": ...}]}: a slice
-// for every op, inside slices of its layer and of its step if that has a name.
-std::string chrome_json(std::span<const TimedStep> steps);
+// for every op, inside slices of its layer and of its step if that has a name. `mark_seconds`, of a
+// device's timeline, stands beside them: {"otherData": {"event_overhead_us": ...}}.
+std::string chrome_json(std::span<const TimedStep> steps, double mark_seconds = 0);
+std::string chrome_json(OpTimeline& timeline);
 
 }  // namespace lowbit

@@ -152,15 +152,21 @@ void Profiler::run_kernels(const LoadedModel& loaded, Stepper& stepper, const Sp
     every += "\n" + every_kernel(decode);
   }
   std::string note;
+  if (timeline.mark_seconds() > 0) {
+    note = fmt::format(
+        "times: between two events in the stream, less the {:.2f} us that two take with nothing "
+        "between them\n",
+        timeline.mark_seconds() * 1e6);
+  }
   if (!limits.ceilings) {
-    note = "of ceiling: not known; `lowbit roofline` measures and keeps this machine's ceilings\n";
+    note += "of ceiling: not known; `lowbit roofline` measures and keeps this machine's ceilings\n";
   } else if (!limits.ceilings->unstable.empty()) {
-    note = fmt::format("of ceiling: to be distrusted: the ceilings were measured while {}\n",
-                       join(limits.ceilings->unstable, "; "));
+    note += fmt::format("of ceiling: to be distrusted: the ceilings were measured while {}\n",
+                        join(limits.ceilings->unstable, "; "));
   }
   say(summary + note);
   write(fmt::format("kernel_profile_{}.txt", stamp_), summary + note + "\n" + every);
-  const std::string trace = chrome_json(timed);
+  const std::string trace = chrome_json(timeline);
   write(fmt::format("chrome_trace_{}.json", stamp_), trace);
   write("trace.json", trace);
 }

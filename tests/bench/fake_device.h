@@ -13,7 +13,8 @@
 namespace lowbit::fakes {
 
 struct FakeDevice {
-  double now = 0;  // seconds of its clock
+  double now = 0;           // seconds of its clock
+  double mark_seconds = 0;  // that recording a mark takes
   double read_rate = 1e12, multiply_rate = 1e13;
   size_t free = size_t{1} << 40;
   size_t largest_read = 0;
@@ -60,7 +61,11 @@ inline const DeviceApi& fake_device_api() {
         ++fake_device().marks;
         return new double(0);
       },
-      .record_mark = [](void* mark, Stream) { *static_cast<double*>(mark) = fake_device().now; },
+      .record_mark =
+          [](void* mark, Stream) {
+            *static_cast<double*>(mark) = fake_device().now;
+            fake_device().now += fake_device().mark_seconds;
+          },
       .seconds_between =
           [](void* first, void* second) {
             return *static_cast<double*>(second) - *static_cast<double*>(first);

@@ -320,6 +320,7 @@ TEST_F(ProfileOf, TheAllocationThatFailsIsNamedAndWhatWasTakenThen) {
 // By the device's clock, which a fake one moves by a known time for every op.
 TEST_F(ProfileOf, ADevicesOpsAreTimedByItsOwnClockBehindAHeldStream) {
   fakes::fake_device() = {};
+  fakes::fake_device().mark_seconds = 2e-6;
   Backend backend = fakes::device_backend();
   backend.op.rmsnorm = [](const RmsNormArgs& args, Stream stream) {
     ref_backend().op.rmsnorm(args, stream);
@@ -351,6 +352,9 @@ TEST_F(ProfileOf, ADevicesOpsAreTimedByItsOwnClockBehindAHeldStream) {
     }
   }
   EXPECT_GT(norms, 2);
+  EXPECT_NEAR(timeline.mark_seconds(), 2e-6, 1e-12);  // which is in no op's time
+  const json trace = json::parse(chrome_json(timeline));
+  EXPECT_NEAR(trace["otherData"]["event_overhead_us"].get<double>(), 2, 1e-6);
 }
 
 TEST_F(ProfileOf, AToolThatWatchesADeviceSeesOpsInsideStepsAndTimedRunsHaveNoRanges) {
@@ -381,13 +385,15 @@ TEST_F(ProfileOf, AToolThatWatchesADeviceSeesOpsInsideStepsAndTimedRunsHaveNoRan
   EXPECT_NE(std::find(ranges.begin(), ranges.end(), "second/layers.3.down"), ranges.end());
 }
 
-TEST_F(ProfileOf, OnADeviceThePeakIsItsOwn) {
+TEST_F(ProfileOf, OnADeviceThePeakIsItsOwnAndTheTableSaysWhatItsMarksTake) {
   fakes::fake_device() = {};
+  fakes::fake_device().mark_seconds = 2e-6;
   const Record record = run(fakes::device_backend(), {.kernels = true, .memory = true});
   ASSERT_EQ(record.status, Status::kOk) << record.reason;
   EXPECT_EQ(record.find("peak_device_memory")->median, 5000);
   EXPECT_EQ(record.memory.back().resident, 1000);
   EXPECT_TRUE(contains(text_, "in kernels")) << text_;
+  EXPECT_TRUE(contains(text_, "less the 2.00 us that two take with nothing")) << text_;
 }
 
 TEST_F(ProfileOf, ACacheThatDoesNotFitSaysWhatWould) {

@@ -131,7 +131,8 @@ class Program(unittest.TestCase):
         self.assertIn("error: no GPU", said)
 
     def test_times_come_from_the_tool_that_is_named(self):
-        trace = {"traceEvents": [event("cuda.fixed.int8", "head", 5e8, 8e9, d) for d in (230, 232, 240)]}
+        trace = {"otherData": {"event_overhead_us": 2.25},
+                 "traceEvents": [event("cuda.fixed.int8", "head", 5e8, 8e9, d) for d in (230, 232, 240)]}
         lowbit = ("for word; do case $word in profiling_dir=*) folder=${word#*=};; esac; done\n"
                   f"echo '{json.dumps(trace)}' >$folder/trace.json\n"
                   "test $CUDA_INJECTION64_PATH = $NVTX_INJECTION64_PATH || exit 1\n"
@@ -140,6 +141,7 @@ class Program(unittest.TestCase):
             code, said = self.run_with({"lowbit": lowbit.replace("{}", str(nanoseconds))}, "--only", "times",
                                        "--cupti-tool", "tool.so")
             self.assertEqual(code, expected, said)
+            self.assertIn("int8: two events take 2.25 us", said)
 
     def test_a_program_that_is_not_there_is_said(self):
         done = subprocess.run([sys.executable, str(ROOT / "scripts/gpu_counters.py"), "/nowhere/x"],
