@@ -54,26 +54,28 @@ std::span<const Unit> units_of(Hint hint) {
 }
 
 Style style_for(const Metric& metric, double largest) {
-  Style style{1, 0, std::string(metric.unit)};
+  Style style{1, std::string(metric.unit)};
   for (const Unit& unit : units_of(metric.hint)) {
     if (largest < unit.at_least) continue;
     style.factor = unit.factor;
     style.unit = unit.name;
     break;
   }
-  const double shown = largest * style.factor;
-  style.decimals = shown >= 100 ? 0 : shown >= 10 ? 1 : 2;
-  if (metric.hint == Hint::kNats) style.decimals = 4;
-  if (metric.hint == Hint::kCount) style.decimals = 0;
-  if (metric.hint == Hint::kPercentage) style.decimals = 1;
-  if (metric.hint == Hint::kNumber) style.decimals = std::max(style.decimals, 2);
   return style;
 }
 
-Cell cell_of(const Estimate& e, const Style& style) {
-  const auto text = [&](double x) {
-    return fmt::format("{:.{}f}", x * style.factor, style.decimals);
-  };
+// Three digits at least: a column may hold 1.32 and 208.
+int decimals_of(const Metric& metric, double shown) {
+  if (metric.hint == Hint::kNats) return 4;
+  if (metric.hint == Hint::kCount) return 0;
+  if (metric.hint == Hint::kPercentage) return 1;
+  if (metric.hint == Hint::kNumber) return 2;
+  return shown >= 100 ? 0 : shown >= 10 ? 1 : 2;
+}
+
+Cell cell_of(const Estimate& e, const Metric& metric, const Style& style) {
+  const int decimals = decimals_of(metric, std::abs(e.median) * style.factor);
+  const auto text = [&](double x) { return fmt::format("{:.{}f}", x * style.factor, decimals); };
   return {text(e.median), e.n > 1 ? text(e.half_width()) : ""};
 }
 
@@ -119,7 +121,7 @@ std::vector<Column> columns_of(std::span<const Record* const> records, bool all)
     for (const Record* record : records) {
       const Estimate* estimate = record->find(metric.tag);
       const bool good = estimate && record->status == Status::kOk;
-      column.cells.push_back(good ? cell_of(*estimate, column.style) : Cell{"-", ""});
+      column.cells.push_back(good ? cell_of(*estimate, metric, column.style) : Cell{"-", ""});
     }
     columns.push_back(std::move(column));
   }
@@ -246,8 +248,8 @@ std::string row_name(const Record& record) {
 }
 
 std::string show(std::string_view tag, const Estimate& estimate) {
-  const Style style = style_for(find_metric(tag), std::abs(estimate.median));
-  const Cell cell = cell_of(estimate, style);
+  const Metric& metric = find_metric(tag);
+  const Cell cell = cell_of(estimate, metric, style_for(metric, std::abs(estimate.median)));
   return cell.half.empty() ? cell.value : cell.value + " ± " + cell.half;
 }
 

@@ -14,7 +14,6 @@ namespace lowbit {
 // How the numbers of one column are written.
 struct Style {
   double factor = 1;
-  int decimals = 0;
   std::string unit;
 };
 

@@ -9,8 +9,9 @@ namespace lowbit {
 namespace {
 
 constexpr double kLeft = 58, kRight = 14, kTop = 14, kBottom = 46;
-constexpr double kRowHeight = 24, kNameWidth = 128, kTextWidth = 108;
+constexpr double kRowHeight = 24, kNameWidth = 136, kTextWidth = 108;
 constexpr double kCharacter = 6.4;  // mean width at 12 pixels
+constexpr double kLargest = 8.1;    // in a wide font at the 13.5 pixels of a phone
 
 double characters(std::string_view text) {
   return static_cast<double>(
@@ -40,7 +41,7 @@ std::string tip_of(const std::string& tip) {
 
 // What a name may take; longer ones are cut, whole in their tip.
 std::string cut(const std::string& name, double width) {
-  const auto most = static_cast<size_t>(width / kCharacter);
+  const auto most = static_cast<size_t>(width / kLargest);
   return name.size() <= most ? name : name.substr(0, most - 1) + "…";
 }
 

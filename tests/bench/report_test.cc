@@ -84,6 +84,20 @@ TEST(Report, OneFigureIsShownInAUnitThatFits) {
   EXPECT_EQ(show("top1_agreement", exact(0.987)), "98.7");
 }
 
+TEST(Report, AFigureKeepsItsDigitsBesideMuchLargerOnes) {
+  std::vector<Record> records = {sample_records()[0], sample_records()[0]};
+  const auto set_tpot = [](Record* record, double seconds) {
+    for (Value& value : record->values) {
+      if (value.tag == "tpot") value.estimate = {seconds, 0.99 * seconds, 1.01 * seconds, 9};
+    }
+  };
+  set_tpot(&records[0], 1.32e-3);
+  set_tpot(&records[1], 0.208);
+  const std::string text = report_markdown(records);
+  EXPECT_NE(text.find("| 1.32 ± 0.01 |"), std::string::npos) << text;
+  EXPECT_NE(text.find("| 208 ± 2 |"), std::string::npos) << text;
+}
+
 TEST(Report, NothingIsWrittenForNoRecords) {
   EXPECT_EQ(report_table({}), "");
   EXPECT_EQ(report_markdown({}), "");
