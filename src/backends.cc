@@ -33,11 +33,12 @@ const Backend& find_backend(std::string_view name) {
     names.emplace_back(backend->name);
   }
   if (name == "cuda") {
-    std::string why = "this build has no CUDA (nvcc was not found when it was made)";
+    std::string why = "this build has no CUDA: build it where nvcc is (CUDA toolkit 12.8 or newer)";
 #ifdef LB_WITH_CUDA
     cuda_devices(&why);
 #endif
-    throw_error("device `cuda`: {}; use {}", why, join(names, " or "));
+    throw_error("device `cuda`: {}; to run, and to plan which kernels run, takes a GPU; use {}",
+                why, join(names, " or "));
   }
   throw_error("unknown device `{}`{}; this build has: {}", printable(name), suggestion(name, names),
               join(names, ", "));

@@ -55,7 +55,18 @@ struct Words {
   bool resume = false, help = false;
 };
 
+// low_bit_inference/utils/_memory_viz.py stats|trace|... SNAPSHOT.pickle
+void refuse_memory_viz(std::string_view word) {
+  if (word.ends_with(".py")) word.remove_suffix(3);
+  if (!word.ends_with("_memory_viz")) return;
+  throw_error(
+      "{}: there are no pickles of memory here; oom_profile=True prints and writes what memory is "
+      "for (memory_snapshot_*.json), and `lowbit report RESULTS -o report.html` draws it",
+      printable(word));
+}
+
 Words split_words(const std::vector<std::string>& args) {
+  if (!args.empty()) refuse_memory_viz(args[0]);
   Words words;
   for (size_t i = 0; i < args.size(); ++i) {
     const std::string& arg = args[i];

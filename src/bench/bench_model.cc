@@ -15,6 +15,7 @@
 #include "bench/measure.h"
 #include "bench/quality.h"
 #include "bench/work.h"
+#include "engine/launch_blocking.h"
 #include "load/embedded.h"
 #include "models/method_policy.h"
 
@@ -147,6 +148,10 @@ std::vector<RunTiming> watched_runs(Record* record, const Case& c, Stepper& step
   std::vector<RunTiming> runs = measure_speed(stepper, options);
   const std::vector<std::string> disturbed = disturbances(before, host_load());
   record->unstable.insert(record->unstable.end(), disturbed.begin(), disturbed.end());
+  if (launch_blocking(c.backend)) {
+    record->unstable.emplace_back(
+        "the host waited after every op (LOWBIT_LAUNCH_BLOCKING or CUDA_LAUNCH_BLOCKING is 1)");
+  }
   add_speed(record, runs, options);
   if (watch) add_energy(record, runs, watch->stop(), options.new_tokens * options.batch);
   return runs;

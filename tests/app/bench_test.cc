@@ -17,6 +17,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "bench/bench_model.h"
+#include "bench/metrics.h"
 
 namespace lowbit {
 namespace {
@@ -26,6 +27,13 @@ using fixtures::run_binary;
 using fixtures::run_here;
 using fixtures::TempFolder;
 using Args = std::vector<std::string>;
+
+// The embedded model, as the files have it; sanitized, quantizing it by every method takes minutes.
+#ifdef LB_SANITIZED
+constexpr const char* kModel = "synthetic:tiny";
+#else
+constexpr const char* kModel = "embedded:prose-7m";
+#endif
 
 // Twenty cases of a few milliseconds each.
 constexpr const char* kSweep = R"(format: [bf16, int8, int4, int2, fp8]
@@ -37,12 +45,25 @@ quality: none
 )";
 constexpr size_t kCases = 20;
 
+// What is the same in every run of a case: the case, its kernels, the bits of its logits and all
+// that is counted and not measured.
+std::string exact_part(const Record& record) {
+  std::string text = record.config.dump() + " " + record.format + " " + record.resident + " " +
+                     record.fingerprint.logits_hash;
+  for (const KernelChoice& k : record.fingerprint.kernels) text += " " + k.kernel;
+  for (const Value& value : record.values) {
+    if (find_metric(value.tag).from != From::kCount) continue;
+    text += fmt::format(" {}={}", value.tag, value.estimate.median);
+  }
+  return text;
+}
+
 // How often each case has a row in the file.
 std::map<std::string, int> rows_of(const std::string& path) {
   std::map<std::string, int> rows;
   const Bytes file = map_file(path);
   for (const std::string_view line : split(file.text(), '\n')) {
-    if (!line.empty()) ++rows[parse_record(path, line).config.dump()];
+    if (!line.empty()) ++rows[exact_part(parse_record(path, line))];
   }
   return rows;
 }
@@ -75,7 +96,7 @@ TEST(BenchSweep, KilledThreeTimesItEndsCompleteAndEqualToOneThatWasNot) {
   const std::string killed = folder.path() + "/killed.jsonl",
                     whole = folder.path() + "/whole.jsonl";
   const auto args = [&](const std::string& out) {
-    return Args{"bench", file, "model=synthetic:tiny", "out=" + out, "--resume"};
+    return Args{"bench", file, std::string("model=") + kModel, "out=" + out, "--resume"};
   };
   const unsigned seed = std::random_device()();
   SCOPED_TRACE("seed of the moments: " + std::to_string(seed));
@@ -101,7 +122,10 @@ TEST(BenchSweep, KilledThreeTimesItEndsCompleteAndEqualToOneThatWasNot) {
   const auto rows = rows_of(killed);
   EXPECT_EQ(rows.size(), kCases);
   EXPECT_EQ(rows, rows_of(whole));
-  for (const auto& [config, count] : rows) EXPECT_EQ(count, 1) << config;
+  for (const auto& [row, count] : rows) {
+    EXPECT_EQ(count, 1) << row;
+    EXPECT_NE(row.find(" model_bytes="), std::string::npos) << row;
+  }
 
   const Outcome again = run_binary(args(killed));
   EXPECT_NE(again.err.find("20 of 20 cases are done already"), std::string::npos) << again.err;
@@ -185,13 +209,6 @@ TEST(BenchProgress, TheLineHasCaseTimeLeftAndLastResult) {
 
 const std::string kConfigs = std::string(LB_SOURCE_DIR) + "/configs/";
 
-// The embedded model, as the files have it; sanitized, quantizing it by every method takes minutes.
-#ifdef LB_SANITIZED
-constexpr const char* kModel = "synthetic:tiny";
-#else
-constexpr const char* kModel = "embedded:prose-7m";
-#endif
-
 // One short run of each case of a file.
 Outcome run_short(Args args, const Args& more) {
   args.insert(args.begin(), "bench");
@@ -237,6 +254,8 @@ TEST(BenchSuites, EveryCommandLineOfLowBitInferenceRuns) {
       {"torchinductor", "profile_inductor", {"profile_compile=True"}, "bf16"},
       {"torchinductor_tuned", "profile_inductor_tuned", {}, "bf16"},
       {"torchinductor_int4", "profile_inductor_torchao", {}, "torchao_exp:bf16_int4"},
+      {"torchinductor_int8", "profile_inductor_torchao", {}, "torchao_exp:bf16_int8"},
+      {"torchinductor_fp8", "profile_inductor_torchao", {}, "torchao_exp:bf16_fp8"},
       {"torchao_exp", "profile_inductor_torchao", {"quantization_method=default"}, "int8-sbf16"},
       {"", "profile_inductor_torchao", {}, "torchao_exp:bf16_fp8"},
       {"gemlite_demo", "profile_inductor_gemlite", {}, "gemlite_exp:bf16_int1"},
@@ -269,6 +288,14 @@ TEST(BenchSuites, AutoquantSaysWhatToUse) {
         run_here({"bench", entry, kConfigs + "low-bit-inference/profile_inductor_torchao.yaml"});
     EXPECT_EQ(run.code, 2);
     EXPECT_NE(run.err.find("quantization_method=bf16_int8"), std::string::npos) << run.err;
+  }
+}
+
+TEST(BenchSuites, ItsMemoryVisualiserIsAnsweredWithWhatDoesThatHere) {
+  for (const char* name : {"_memory_viz", "low_bit_inference/utils/_memory_viz.py"}) {
+    const Outcome run = run_here({"bench", name, "trace_plot", "-d", "0", "x.pickle"});
+    EXPECT_EQ(run.code, 2);
+    EXPECT_NE(run.err.find("oom_profile=True"), std::string::npos) << run.err;
   }
 }
 

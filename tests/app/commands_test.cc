@@ -246,6 +246,17 @@ TEST(Inspect, AModelLargerThanThisMachineNeedsNoWeights) {
   EXPECT_EQ(report["linears"][0]["count"], 80);
 }
 
+TEST(Inspect, SaysWhatAPlanOfADeviceNeedsThatIsNotHere) {
+  for (const Backend* backend : backends()) {
+    if (backend->name == "cuda") GTEST_SKIP() << "there is a GPU, which has a plan";
+  }
+  const Outcome run = run_here({"inspect", "synthetic:tiny", "--device", "cuda"});
+  EXPECT_EQ(run.code, 2);
+  EXPECT_NE(run.err.find("to plan which kernels run, takes a GPU; use cpu or ref"),
+            std::string::npos)
+      << run.err;
+}
+
 TEST(Formats, OneLineEachAndOneResolved) {
   const Outcome all = run_here({"formats"});
   EXPECT_EQ(all.code, 0);

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 #include "base/check.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "bench/quality.h"
 #include "bench/report.h"
 #include "cpu/backend.h"
@@ -94,6 +96,17 @@ TEST(BenchModel, EveryPromisedFieldIsThere) {
   EXPECT_NE(bf16.fingerprint.logits_hash, int4.fingerprint.logits_hash);
   EXPECT_EQ(bf16.find("bits_per_weight")->median, 16);
   EXPECT_EQ(int4.find("bits_per_weight")->median, 4.5);
+}
+
+TEST(BenchModel, TimesOfStepsThatWaitedAfterEveryOpSaySo) {
+  const auto waited = [](const Record& record) {
+    return join(record.unstable, "; ").find("the host waited after every op") != std::string::npos;
+  };
+  EXPECT_FALSE(waited(run_case(tiny_case(), ref_backend())));
+  ::setenv("LOWBIT_LAUNCH_BLOCKING", "1", 1);
+  const Record record = run_case(tiny_case(), ref_backend());
+  ::unsetenv("LOWBIT_LAUNCH_BLOCKING");
+  EXPECT_TRUE(waited(record)) << record.reason;
 }
 
 TEST(BenchModel, DepthIsContextThatIsReadButNotTimed) {
