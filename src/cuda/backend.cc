@@ -50,6 +50,10 @@ void copy_out(void* host, const void* device, size_t bytes, Stream stream) {
   LB_CUDA(cudaStreamSynchronize(of(stream)));
 }
 
+void copy(void* to, const void* from, size_t bytes) {
+  LB_CUDA(cudaMemcpy(to, from, bytes, cudaMemcpyDeviceToDevice));
+}
+
 void synchronize(Stream stream) { LB_CUDA(cudaStreamSynchronize(of(stream))); }
 
 Stream stream() {
@@ -147,6 +151,7 @@ const Backend& cuda_backend() {
                                   .copy_in = copy_in,
                                   .copy_out = copy_out,
                                   .synchronize = synchronize,
+                                  .copy = copy,
                                   .op = {.embed = after_chain<cuda::embed>,
                                          .quantize = after_chain<cuda::quantize>,
                                          .rmsnorm = after_chain<cuda::rmsnorm>,

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "formats/codec.h"
+#include "models/device_rows.h"
 #include "quantize/quantizer.h"
 
 namespace lowbit {
@@ -90,19 +91,28 @@ WeightLoader::Loaded WeightLoader::read_as_chosen(TensorUse use) {
       found->second.choice.quantizer == use.choice.quantizer) {
     const Shared& shared = found->second;
     add_use(use, checkpoint_.outline(use.tensor, use.n, use.k).format);
-    std::vector<int64_t> order(static_cast<size_t>(use.n));
-    std::iota(order.begin(), order.end(), rows->first + use.n - shared.first);
-    for (int64_t& row : order) row %= use.n;
-    const auto turn = [&] { return permute_rows(shared.tensor, order); };
+    const int64_t by = (rows->first + use.n - shared.first) % use.n;
+    const auto turn = [&] {
+      if (backend_.copy) return turn_rows(backend_, shared.tensor, by);
+      std::vector<int64_t> order(static_cast<size_t>(use.n));
+      std::iota(order.begin(), order.end(), by);
+      for (int64_t& row : order) row %= use.n;
+      return permute_rows(shared.tensor, order);
+    };
     QTensor turned = traced(options_.load_trace, LoadPhase::kRead, use.tensor, turn, bytes_of);
     HeldMemory held(note(MemoryPart::kTemporary, use.tensor), turned.bytes());
-    return {std::move(turned), std::move(held)};
+    return {std::move(turned), std::move(held), backend_.copy != nullptr};
   }
   const std::string tensor = use.tensor;
   const LayerChoice choice = use.choice;
   Loaded loaded = choose_codes(std::move(use));
   // Blocks of rows would fall apart; what was skipped has another format than its choice.
   if (loaded.tensor.format.block.n <= 1 && uses_.back().skipped.empty()) {
+    if (backend_.copy) {
+      const auto pack = [&] { return copy_to_device(backend_, loaded.tensor); };
+      loaded.tensor = traced(options_.load_trace, LoadPhase::kPack, tensor, pack, bytes_of);
+      loaded.on_device = true;
+    }
     HeldMemory held(note(MemoryPart::kTemporary, tensor), loaded.tensor.bytes());
     shared_.insert_or_assign(rows->shared,
                              Shared{loaded.tensor, rows->first, choice, std::move(held)});
@@ -147,19 +157,24 @@ WeightLoader::Loaded WeightLoader::stack(const std::string& name, std::vector<Lo
   std::vector<QTensor> tensors;
   std::vector<int64_t> rows;
   int64_t n = 0;
+  const bool on_device =
+      std::any_of(parts.begin(), parts.end(), [](const Loaded& part) { return part.on_device; });
   for (const Loaded& part : parts) {
-    tensors.push_back(part.tensor);
+    const bool moves = on_device && !part.on_device;
+    tensors.push_back(moves ? copy_to_device(backend_, part.tensor) : part.tensor);
     rows.push_back(part.tensor.n);
     n += part.tensor.n;
   }
   if (options_.plan_only) {
     return {{stacked_format(tensors[0].format, rows), n, tensors[0].k}, HeldMemory()};
   }
-  const auto stack = [&] { return stack_rows(tensors); };
+  const auto stack = [&] {
+    return on_device ? stack_rows(backend_, tensors) : stack_rows(tensors);
+  };
   QTensor stacked = traced(options_.load_trace, LoadPhase::kPack, name, stack, bytes_of);
   HeldMemory held(note(MemoryPart::kTemporary, name), stacked.bytes());
   for (const QTensor& tensor : tensors) release_pages(tensor);
-  return {std::move(stacked), std::move(held)};
+  return {std::move(stacked), std::move(held), on_device};
 }
 
 InputFormat WeightLoader::input(std::string_view layer) const {
@@ -263,7 +278,8 @@ Linear WeightLoader::load(const std::string& name, std::span<const LinearPart> p
     };
     for (end = begin; end < loaded.size() && fits(end); ++end) {
       n += loaded[end].tensor.n;
-      run.push_back({std::exchange(loaded[end].tensor, {format}), std::move(loaded[end].held)});
+      run.push_back({std::exchange(loaded[end].tensor, {format}), std::move(loaded[end].held),
+                     loaded[end].on_device});
     }
     const auto piece_bias =
         std::span(bias).subspan(static_cast<size_t>(result.n), static_cast<size_t>(n));
@@ -297,6 +313,7 @@ Linear WeightLoader::finish(const std::string& name, std::vector<Loaded> parts,
     options_.load_trace->spent(LoadPhase::kPlan, name, planning.seconds(), 0);
   }
   if (result.resident != canonical.format) {
+    if (whole.on_device) canonical = copy_to_host(backend_, canonical);
     canonical = quantize(canonical, {.format = result.resident}, name);
     whole.held = HeldMemory(note(MemoryPart::kTemporary, name), canonical.bytes());
   }

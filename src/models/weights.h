@@ -1,6 +1,7 @@
 // From canonical tensors to weights that a device can multiply: read, quantize, stack, plan, pack,
 // upload; one tensor at a time, so that peak memory is the weights plus one tensor (of synthetic
-// weights: plus the tensors of a layer, which are quantized once for all layers).
+// weights: plus the tensors of a layer, which are quantized once for all layers and, on a device
+// that can copy, kept there).
 #pragma once
 
 #include <array>
@@ -146,8 +147,10 @@ class WeightLoader {
   struct Loaded {
     QTensor tensor;
     HeldMemory held;
+    bool on_device = false;  // its planes are (models/device_rows.h)
   };
-  // A matrix whose rows others share, as it was loaded for one of them.
+  // A matrix whose rows others share, as it was loaded for one of them; on the device if that can
+  // copy.
   struct Shared {
     QTensor tensor;
     int64_t first;  // TurnedRows

@@ -97,6 +97,9 @@ struct Backend {
   void (*copy_in)(void* device, const void* host, size_t bytes, Stream);
   void (*copy_out)(void* host, const void* device, size_t bytes, Stream);  // returns when done
   void (*synchronize)(Stream);
+  // From the device's memory to the device's memory, in order with what takes no stream. Null on
+  // backends whose tensors the host reads.
+  void (*copy)(void* to, const void* from, size_t bytes) = nullptr;
   OpTable op;
   int32_t step_tokens;  // into steps of how many tokens a long prompt is cut, unless the user asks
   FormatId activation;  // what Linears read unless the user asks for another activation format

@@ -9,6 +9,7 @@
 #include "engine/generate.h"
 #include "engine/loaded_model.h"
 #include "load/embedded.h"
+#include "models/scaling.h"
 
 namespace lowbit {
 namespace {
@@ -142,6 +143,35 @@ TEST_F(CudaEngine, FusedKernelsComputeWhatSeparateOpsDo) {
         squares += double{x[i]} * x[i];
       }
       EXPECT_LT(error, 1e-5 * squares) << length << " tokens";
+    }
+  }
+}
+
+std::vector<std::vector<std::byte>> planes_of(const DeviceTensor& tensor) {
+  std::vector<std::vector<std::byte>> planes;
+  for (const DeviceBytes& plane : tensor.planes) {
+    planes.emplace_back(plane.data ? plane.size : 0);
+    if (plane.data) cuda_backend().copy_out(planes.back().data(), plane.data, plane.size, nullptr);
+  }
+  return planes;
+}
+
+// Layers of synthetic weights are turned and stacked on the device.
+TEST_F(CudaEngine, LayersThatShareWeightsArePackedAsIfEachHadItsOwn) {
+  const auto checkpoint = open_checkpoint("synthetic:tiny");
+  const ScaledCheckpoint apart(*checkpoint);  // scales nothing, and tells of no shared rows
+  for (const char* format : {"", "int8", "int8-tensor", "int4", "int4-g8", "int4-sym-24", "mxfp4",
+                             "nvfp4", "q4_k", "ternary5", "fp8-b128x128"}) {
+    LoadOptions options;
+    options.plan = StepPlan::kGraph;
+    if (*format != 0) options.policy.all.format = parse_format(format);
+    const auto turned = load_model(*checkpoint, cuda_backend(), options);
+    const auto expected = load_model(apart, cuda_backend(), options);
+    ASSERT_EQ(turned->linears().size(), expected->linears().size());
+    for (size_t i = 0; i < turned->linears().size(); ++i) {
+      const Linear &a = *turned->linears()[i], &b = *expected->linears()[i];
+      EXPECT_EQ(a.resident, b.resident);
+      EXPECT_TRUE(planes_of(a.weight) == planes_of(b.weight)) << format << " " << a.name;
     }
   }
 }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 
 #include "load/checkpoint.h"
@@ -41,6 +42,23 @@ bool same_planes(const DeviceTensor& a, const DeviceTensor& b) {
   return format_of(a.view) == format_of(b.view);
 }
 
+int64_t copies = 0;
+
+// ref as a device whose memory is its own: what is uploaded is a copy, and rows are copied there.
+Backend with_memory_of_its_own() {
+  Backend backend = ref_backend();
+  backend.upload = [](const Bytes& bytes) {
+    DeviceBytes memory = ref_backend().allocate(bytes.data.size());
+    std::copy(bytes.data.begin(), bytes.data.end(), static_cast<std::byte*>(memory.data));
+    return memory;
+  };
+  backend.copy = [](void* to, const void* from, size_t bytes) {
+    std::memcpy(to, from, bytes);
+    ++copies;
+  };
+  return backend;
+}
+
 class TurnedRowsOfFormat : public testing::TestWithParam<const char*> {};
 
 TEST_P(TurnedRowsOfFormat, AreQuantizedOnceAndTheSame) {
@@ -61,6 +79,15 @@ TEST_P(TurnedRowsOfFormat, AreQuantizedOnceAndTheSame) {
   const bool blocks_of_rows = text == "fp8-b128x128";
   EXPECT_EQ(once.of_later_layers() == 0, !blocks_of_rows);
   EXPECT_EQ(each.of_later_layers() > 0, text != "stored");
+  copies = 0;
+  const Backend device = with_memory_of_its_own();
+  options.load_trace = nullptr;
+  const auto there = load_model(*checkpoint, device, options);
+  EXPECT_EQ(copies > 0, !blocks_of_rows);
+  for (size_t i = 0; i < there->linears().size(); ++i) {
+    const Linear &a = *there->linears()[i], &b = *expected->linears()[i];
+    EXPECT_TRUE(same_planes(a.weight, b.weight)) << a.name << " in device memory";
+  }
   ASSERT_EQ(turned->linears().size(), expected->linears().size());
   for (size_t i = 0; i < turned->linears().size(); ++i) {
     const Linear &a = *turned->linears()[i], &b = *expected->linears()[i];
@@ -96,12 +123,15 @@ TEST(TurnedRows, LayersOfTheirOwnFormatHaveIt) {
   LoadOptions options;
   options.policy.all.format = parse_format("int8");
   options.policy.rules = {{"layers.1.*", {parse_format("int4")}}};
+  const Backend device = with_memory_of_its_own();
   const auto turned = load_model(*checkpoint, ref_backend(), options);
+  const auto there = load_model(*checkpoint, device, options);
   const auto expected = load_model(apart, ref_backend(), options);
   for (size_t i = 0; i < turned->linears().size(); ++i) {
     const Linear &a = *turned->linears()[i], &b = *expected->linears()[i];
     EXPECT_EQ(a.format, b.format) << a.name;
     EXPECT_TRUE(same_planes(a.weight, b.weight)) << a.name;
+    EXPECT_TRUE(same_planes(there->linears()[i]->weight, b.weight)) << a.name;
   }
   EXPECT_EQ(turned->linears()[4]->format, parse_format("int4"));
 }
