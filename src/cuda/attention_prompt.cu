@@ -271,9 +271,8 @@ void launch(const AttentionArgs& a, cudaStream_t stream) {
 }  // namespace
 
 bool launch_prompt(const AttentionArgs& a, cudaStream_t stream) {
-  constexpr int kLeastTokens = 32;  // of a sequence, on average
   const bool codes = a.kv.k.scale != Scale::kNone;
-  const bool taken = a.sequences > 0 && a.tokens_count >= kLeastTokens * a.sequences &&
+  const bool taken = a.sequences > 0 && a.tokens_count >= kPromptTokens * a.sequences &&
                      (codes || a.kv.k.format == FormatId::kBF16) && a.kv.page_tokens % kTile == 0 &&
                      a.heads / a.kv_heads <= kRows && (a.head_dim == 64 || a.head_dim == 128);
   if (!taken) return false;

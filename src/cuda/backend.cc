@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "cuda/attention_prompt.h"
 #include "cuda/chain.h"
 #include "cuda/device.h"
 #include "cuda/device_api.h"
@@ -141,6 +142,9 @@ void rope_attention(const RopeAttentionArgs& args, Stream stream) {
   cuda::rope_attention(args.rope, args.attention, stream);
 }
 
+// Two bf16 numbers for each, or in prompts one.
+double u_attention(int32_t tokens) { return tokens < cuda::kPromptTokens ? 0x1p-17 : 0x1p-9; }
+
 }  // namespace
 
 const Backend& cuda_backend() {
@@ -169,7 +173,8 @@ const Backend& cuda_backend() {
                                   .packers = cuda::packers(),
                                   .graph = &kGraphs,
                                   .stream = stream,
-                                  .device = &cuda::device_api()};
+                                  .device = &cuda::device_api(),
+                                  .u_attention = u_attention};
   return backend;
 }
 

@@ -94,7 +94,7 @@ double tolerance(const Row& row, float value, FormatId format, double rounding) 
 class Comparer final : public Trace {
  public:
   Comparer(const Backend& backend, LockstepResult* result)
-      : copy_(backend), kernels_(backend.linear_kernels), result_(result) {}
+      : copy_(backend), backend_(backend), result_(result) {}
   void expect(std::vector<Recorded> expected) {
     expected_ = std::move(expected);
     next_ = 0;
@@ -114,19 +114,23 @@ class Comparer final : public Trace {
 
  private:
   // Of the output, for its input's u_x: twice that, or, where u_x is of the largest |x| of a block,
-  // which is several times the others, eight times; and twice its u_w.
-  double rounding_of(std::string_view kernel) const {
-    for (const LinearKernel& row : kernels_) {
-      if (row.name == kernel) return (row.x_block > 1 ? 8 : 2) * row.u_x + 2 * row.u_w;
+  // which is several times the others, sixteen times; and twice its u_w. Of an attention: a weight
+  // is off by as much as its score, which is of size 16 at most.
+  double rounding_of(std::string_view kernel, int64_t rows) const {
+    if (kernel == "attention") {
+      return backend_.u_attention ? 16 * backend_.u_attention(static_cast<int32_t>(rows)) : 0;
     }
-    return 0;  // an op that is no Linear
+    for (const LinearKernel& row : backend_.linear_kernels) {
+      if (row.name == kernel) return (row.x_block > 1 ? 16 : 2) * row.u_x + 2 * row.u_w;
+    }
+    return 0;
   }
   void compare(const OpTag& tag, std::string_view kernel, const OutBuffer& out,
                const QTensor& expected_codes) {
     const std::vector<float> expected = decode_rows(expected_codes),
                              actual = decode_rows(copy_.out(out));
     const size_t count = expected.size();
-    const double rounding = rounding_of(kernel);
+    const double rounding = rounding_of(kernel, out.rows);
     for (size_t i = 0; i < count; ++i) {
       const auto row = static_cast<int64_t>(i) / out.cols;
       const double allowed =
@@ -144,7 +148,7 @@ class Comparer final : public Trace {
   }
 
   Copier copy_;
-  std::span<const LinearKernel> kernels_;
+  const Backend& backend_;
   LockstepResult* result_;
   std::vector<Recorded> expected_;
   size_t next_ = 0;

@@ -110,6 +110,9 @@ struct Backend {
   Stream (*stream)() = nullptr;
   // Null on backends that run on the host, of which the system tells.
   const DeviceApi* device = nullptr;
+  // Unit roundoff of the queries and weights that attention multiplies when a sequence adds so many
+  // tokens. Null: that of f32.
+  double (*u_attention)(int32_t tokens) = nullptr;
 };
 
 inline Stream stream_of(const Backend& backend) {
