@@ -62,6 +62,11 @@ bool exact_in_fixed(const Format& f) {
          f.outer == Outer::kNone;
 }
 bool any(const Format&) { return true; }
+// Whole units of linear_units.cu.
+bool in_units(const Format& f) {
+  const bool codes = f.code == Code::kF32 || (f.bits <= 8 && f.code != Code::kTrit);
+  return codes && f.block.k % (f.sparse24 ? 16 : 8) == 0;
+}
 
 WeightView planless_view(const Format& f, int64_t n, int64_t k) { return view(QTensor{f, n, k}); }
 
@@ -277,6 +282,15 @@ constexpr LinearKernel kRows[] = {
     scaled_matmul("cuda.matmul.e2m0.scaled", scaled_codes<code_is<Code::kE2M0>>,
                   scaled_matmul_e2m0),
 #endif
+    {.name = "cuda.linear.units",
+     .weights = in_units,
+     .activations = any,
+     .rank = 1,
+     .u_acc = 0x1p-24,
+     .zeros_apart = true,
+     .tables = true,
+     .generic = true,
+     .launch = linear_units},
     {.name = "cuda.linear.any",
      .weights = any,
      .activations = any,

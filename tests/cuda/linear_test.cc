@@ -169,6 +169,44 @@ TEST_F(LinearOnGpu, EveryActivationFormatAgreesWithTheReference) {
   }
 }
 
+// Formats whose codes mean what their tensor's table says.
+TEST_F(LinearOnGpu, LearnedNumbersAreLookedUp) {
+  constexpr int32_t kTokens = 5;
+  for (const LinearShape& shape : {LinearShape{9, 200, "a short block"}, {70, 2112, "two runs"}}) {
+    const QTensorBuilder source = build_qtensor(format_of(FormatId::kF32), shape.n, shape.k);
+    const std::vector<float> values = gaussian(shape.n * shape.k, 5, 1),
+                             x = gaussian(kTokens * shape.k, 6, 1);
+    encode_plain(FormatId::kF32, values.data(), shape.n * shape.k, source.codes);
+    const QTensor w = quantize_rtn(source.tensor, parse_format("codebook-g32"), {"w"});
+    const std::vector<float> decoded = decode_rows(w);
+    const OnDevice weights(w);
+    const LinearSpec spec{w.format, format_of(FormatId::kF32), shape.n, shape.k, false, kTokens};
+    const LinearPlan plan = plan_linear(spec, cuda_backend().linear_kernels, device_);
+    ASSERT_FALSE(plan.buckets.empty());
+    for (const int32_t m : {1, kTokens}) {
+      const Guarded in(x), out(size_t(m) * shape.n);
+      LinearArgs args{};
+      args.m = m;
+      args.n = shape.n;
+      args.k = shape.k;
+      args.x = act_of(format_of(FormatId::kF32), shape.k);
+      args.x.data = in.data();
+      args.w = weights.weights();
+      args.y = out.data();
+      args.ldy = shape.n;
+      plan.pick(m).launch(args, nullptr);
+      LB_CUDA(cudaDeviceSynchronize());
+      const std::vector<float> y = out.read();
+      for (int32_t i = 0; i < m * shape.n; ++i) {
+        const float *row = &x[i / shape.n * shape.k], *column = &decoded[i % shape.n * shape.k];
+        double sum = 0;
+        for (int32_t j = 0; j < shape.k; ++j) sum += double{row[j]} * column[j];
+        EXPECT_NEAR(y[i], sum, 1e-4) << plan.pick(m).name << " number " << i;
+      }
+    }
+  }
+}
+
 // Shapes at which every warp has several tiles, or several parts of x at a time.
 TEST_F(LinearOnGpu, LargeShapesAgreeWithTheReference) {
   constexpr int32_t kTokens[] = {1, 8, 32};
