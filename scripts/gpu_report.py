@@ -4,17 +4,21 @@ JSON report and as tables. A floor that is missed is a row with the verdict `mis
 fails, hangs or is absent keeps the rest from being measured.
 
 usage: gpu_report.py FOLDER [-o REPORT.json] [--only NAME,...] [--seconds N] [--shards N]
-       [--model MODEL]
+       [--model MODEL] [--text FILE]
 
 FOLDER   holds `lowbit`, `cuda_test` and `cuda_attention_speed`, there or anywhere below (build/dev)
 --only   sections: device, ceilings, tests, floors, batch, prefill, startup, attention, cache; or the
          names of single rows, such as int4-g64. Ceilings are part of every section that has limits.
-         Only where it is named: llama2, the rows of the llama harness on synthetic:llama2-7b
---shards   processes that share the tests; by default half as many as there are CPUs, at most 8
+         Only where they are named: llama2, the rows of the llama harness on synthetic:llama2-7b, and
+         quality, every row of docs/results/quality-prose-7m.jsonl scored again here on --text, which is
+         the text of that table: perplexity within 0.2 %, mean KL within 5 % or 1e-4, or it has failed
+--shards   processes that share the tests, or the rows of quality; by default half as many as there are
+         CPUs, at most 8
 --seconds  when to stop starting things; 450 by default
 The exit status is 1 if a test failed or a row could not be measured, 0 if floors are missed.
 """
 import argparse
+import concurrent.futures
 import datetime
 import json
 import os
@@ -29,7 +33,8 @@ import time
 SECTIONS = (
     "device", "ceilings", "tests", "floors", "batch", "prefill", "startup", "attention", "cache",
 )
-UNASKED = {"llama2"}  # sections that run only where they are named
+UNASKED = {"llama2", "quality"}  # sections that run only where they are named
+ROOT = pathlib.Path(__file__).resolve().parents[1]
 MODEL = "synthetic:llama3.1-8b"
 
 # format, format of the head, least tok/s at batch 1 after a prompt of 6 and 200 new tokens
@@ -63,6 +68,8 @@ ATTENTION_CONTEXTS = (8192, 65536)
 CACHES = (8192, 131072)
 LEAST_OF_SMALL_CACHE = 0.98
 LLAMA2 = ("", "int8wo", "int4wo-64", "fp6", "uintx-4-64", "uintx-2-8", "sparse-marlin")
+QUALITY = ROOT / "docs/results/quality-prose-7m.jsonl"
+MOST_PERPLEXITY, MOST_KL, LEAST_KL = 0.002, 0.05, 1e-4  # of the table's; the last is in nats
 NO_TIME = "no time left"
 
 
@@ -176,6 +183,52 @@ def attention_rows(text):
     return rows
 
 
+def quality_key(record):
+    """What says which row of a table a record is."""
+    return tuple(record["config"].get(key, "") for key in ("named", "format", "quantizer", "kv_format"))
+
+
+def quality_words(records):
+    """The words of `lowbit quality` that score these rows; the stored weights are scored always."""
+    formats, caches = [], []
+    for record in records:
+        named, text, quantizer, cache = quality_key(record)
+        if text == "stored":
+            if cache != "bf16":
+                caches.append(cache)
+        else:
+            formats.append(named or text + (f"@{quantizer}" if quantizer != "rtn" else ""))
+    return [f"{key}={','.join(names)}" for key, names in (("format", formats), ("kv_format", caches)) if names]
+
+
+def quality_row(known, found):
+    """A row of the table beside the same one measured here."""
+    named, text, quantizer, cache = quality_key(known)
+    name = (named or text) + (f"@{quantizer}" if quantizer not in ("", "rtn") else "")
+    name += "" if cache == "bf16" else f", cache {cache}"
+    if found is None or found["status"] != "ok":
+        return failed_row("quality", name, found["reason"] if found else "was not scored")
+    (ppl, kl), (ppl0, kl0) = ([record["values"][tag]["median"] for tag in ("perplexity", "kl_mean")]
+                              for record in (found, known))
+    if found["quality"]["tokens"] != known["quality"]["tokens"]:
+        return failed_row("quality", name, f"{found['quality']['tokens']} tokens, the table has "
+                                           f"{known['quality']['tokens']}: give the text of the table")
+    row = make_row("quality", name, ppl / ppl0, "of its perplexity", perplexity=ppl, kl_mean=kl,
+                   of_kl=kl / kl0 if kl0 else None, kernels=kernels_of(found),
+                   reason=f"KL {kl:.6f}, the table has {kl0:.6f}")
+    near = abs(kl - kl0) <= max(LEAST_KL, MOST_KL * kl0)
+    row["verdict"] = "ok" if near and abs(ppl / ppl0 - 1) <= MOST_PERPLEXITY else "failed"
+    return row
+
+
+def agreement_of(documents):
+    """{row: what tests/cuda/agreement_test.cc says of it}, from gtest's JSON outputs."""
+    keys = ("different_ids", "widest_gap", "kl_decode", "kl_prompt", "ops_worst_8", "ops_worst_40")
+    return {test["name"].split("_", 1)[1]: {key: float(test[key]) for key in keys if key in test}
+            for document in documents for group in document["testsuites"]
+            for test in group["testsuite"] if "kl_decode" in test}
+
+
 def suites_of(documents):
     """{suite: counts} of gtest's JSON outputs, one for each shard."""
     suites = {}
@@ -261,6 +314,11 @@ def tests_text(tests):
         text.append(f"{name}: {suite['passed']} passed{skipped}{failed}, {suite['seconds']:.1f} s")
     for shard in tests["killed"]:
         text.append(f"shard {shard['shard']}: {shard['why']}, running {shard['test'] or 'nothing'}")
+    for key in ("kl_decode", "kl_prompt"):
+        rows = [(row[key], name) for name, row in tests.get("agreement", {}).items() if key in row]
+        if rows:
+            text.append(f"{key} to ref, largest of {len(rows)}: " + ", ".join(
+                f"{value:.2g} ({name})" for value, name in sorted(rows)[:-4:-1]))
     return "\n".join(text + [f"tests: {tests['seconds']:.1f} s in {tests['shards']} processes"])
 
 
@@ -279,7 +337,8 @@ class Machine:
         self.folder, self.model = folder, model
         self.end = time.monotonic() + seconds
         self.scratch = pathlib.Path(tempfile.mkdtemp(prefix="gpu_report-"))
-        self.env = dict(os.environ, XDG_CACHE_HOME=str(self.scratch))  # ceilings of this run alone
+        self.env = dict(os.environ, XDG_CACHE_HOME=str(self.scratch),  # ceilings of this run alone
+                        LOWBIT_SOURCE=str(ROOT))
 
     def left(self):
         return self.end - time.monotonic()
@@ -346,7 +405,6 @@ def tests_section(machine, limit, shards):
     program = machine.find("cuda_test")
     if program is None:
         return None, f"cuda_test: not in {machine.folder}"
-    shards = shards or max(1, min(8, (os.cpu_count() or 2) // 2))
     begin, running = time.monotonic(), []
     end = begin + min(limit, max(machine.left(), 1))
     for i in range(shards):
@@ -376,7 +434,7 @@ def tests_section(machine, limit, shards):
                            "tail": text[-2000:]})
     seconds = round(time.monotonic() - begin, 1)
     return {"suites": suites_of(documents), "killed": killed, "shards": shards,
-            "seconds": seconds}, ""
+            "agreement": agreement_of(documents), "seconds": seconds}, ""
 
 
 def floors_section(machine, ceilings, wanted):
@@ -505,6 +563,31 @@ def llama2_section(machine):
     return rows
 
 
+def quality_section(machine, text, shards):
+    """The rows of the table shared out among processes, which take turns on the GPU."""
+    known = [json.loads(line) for line in QUALITY.read_text().splitlines()]
+    parts = [known[i::shards] for i in range(shards)]
+
+    def score(i):
+        out = machine.scratch / f"quality{i}.jsonl"
+        result = machine.run(["lowbit", "quality", f"model={known[0]['config']['model']}", "device=cuda",
+                              f"text={text}", f"threads={max(1, (os.cpu_count() or 1) // shards)}",
+                              f"out={out}", *quality_words(parts[i])], 540)
+        return (out.read_text().splitlines() if out.is_file() else []), result
+
+    with concurrent.futures.ThreadPoolExecutor(shards) as pool:
+        outcomes = list(pool.map(score, range(shards)))
+    rows = []
+    for part, (lines, result) in zip(parts, outcomes):
+        found = {quality_key(record): record for record in map(json.loads, lines)}
+        for record in part:
+            row = quality_row(record, found.get(quality_key(record)))
+            if not lines:
+                row["reason"] = result.why
+            rows.append(row)
+    return rows
+
+
 def cache_section(machine):
     speeds = []
     for size in CACHES:
@@ -520,7 +603,7 @@ def cache_section(machine):
                      tok_s=[small, large])]
 
 
-def measure(machine, sections, wanted, shards):
+def measure(machine, sections, wanted, shards, text):
     begin = time.monotonic()
     report = {"schema": 1, "date": datetime.datetime.now(datetime.timezone.utc).isoformat("T", "seconds"),
               "model": machine.model, "sections": sorted(sections), "rows": []}
@@ -533,7 +616,7 @@ def measure(machine, sections, wanted, shards):
         if why:
             rows.append(failed_row("tests", "cuda_test", why))
     ceilings = None
-    if sections - {"device", "tests"}:
+    if sections - {"device", "tests", "quality", "llama2"}:
         ceilings, why = ceilings_section(machine)
         if why:
             rows.append(failed_row("ceilings", "roofline", why))
@@ -551,6 +634,8 @@ def measure(machine, sections, wanted, shards):
         rows += cache_section(machine)
     if "llama2" in sections:
         rows += llama2_section(machine)
+    if "quality" in sections:
+        rows += quality_section(machine, text, shards)
     if "startup" in sections:
         rows += startup_section(machine)
     report["seconds"] = round(time.monotonic() - begin, 1)
@@ -569,15 +654,18 @@ def main():
     parser.add_argument("-o", dest="out", type=pathlib.Path, default=pathlib.Path("gpu_report.json"))
     parser.add_argument("--only", default="")
     parser.add_argument("--seconds", type=float, default=450)
-    parser.add_argument("--shards", type=int, default=0)
+    parser.add_argument("--shards", type=int, default=max(1, min(8, (os.cpu_count() or 2) // 2)))
     parser.add_argument("--model", default=MODEL)
+    parser.add_argument("--text", default="")
     args = parser.parse_args()
     if not args.folder.is_dir():
         raise SystemExit(f"gpu_report.py: {args.folder}: no such folder; give that of the binaries")
     sections, wanted = chosen(args.only)
+    if "quality" in sections and not args.text:
+        raise SystemExit("gpu_report.py: --text is missing: the text that the table was measured on")
     machine = Machine(args.folder, args.seconds, args.model)
     try:
-        report = measure(machine, sections, wanted, args.shards)
+        report = measure(machine, sections, wanted, args.shards, args.text)
     finally:
         shutil.rmtree(machine.scratch, ignore_errors=True)
     args.out.write_text(json.dumps(report, indent=1) + "\n")

@@ -1,6 +1,7 @@
 #include "models/golden_cases.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -11,7 +12,11 @@
 namespace lowbit::golden {
 namespace {
 
-const std::string kFolder = std::string(LB_SOURCE_DIR) + "/tests/golden/llama/";
+// LOWBIT_SOURCE: of a binary that runs beside another checkout than the one it was built in.
+std::string folder() {
+  const char* source = std::getenv("LOWBIT_SOURCE");
+  return std::string(source ? source : LB_SOURCE_DIR) + "/tests/golden/llama/";
+}
 
 template <class T>
 std::vector<T> values(const StoredTensors& tensors, const std::string& name) {
@@ -23,11 +28,11 @@ std::vector<T> values(const StoredTensors& tensors, const std::string& name) {
 
 }  // namespace
 
-std::string Case::path() const { return kFolder + name; }
+std::string Case::path() const { return folder() + name; }
 
 std::vector<std::string> case_names() {
   std::vector<std::string> names;
-  for (const auto& entry : std::filesystem::directory_iterator(kFolder)) {
+  for (const auto& entry : std::filesystem::directory_iterator(folder())) {
     if (entry.is_directory()) names.push_back(entry.path().filename().string());
   }
   std::sort(names.begin(), names.end());

@@ -75,6 +75,44 @@ class Parts(unittest.TestCase):
                          "S.b")
         self.assertIsNone(g.unfinished_test("[ RUN      ] S.a\n[  FAILED  ] S.a\n"))
 
+    def test_rows_of_the_quality_table_are_held_to_it(self):
+        def row(ppl, kl, tokens=100, **config):
+            made = record(perplexity=ppl, kl_mean=kl)
+            made["config"] = {"format": "int4", "quantizer": "rtn", "kv_format": "bf16", **config}
+            made["quality"] = {"tokens": tokens}
+            return made
+
+        known = row(32.0, 0.03)
+        for ppl, kl, good in ((32.06, 0.0314, True), (32.07, 0.03, False), (31.93, 0.03, False),
+                              (32.0, 0.0316, False), (32.0, 0.0284, False)):
+            found = g.quality_row(known, row(ppl, kl))
+            self.assertEqual(found["verdict"], "ok" if good else "failed", found)
+        self.assertEqual(g.quality_row(row(32.0, 2e-4), row(32.0, 2.9e-4))["verdict"], "ok")
+        self.assertEqual(g.quality_row(row(32.0, 0), row(32.0, 0))["of_kl"], None)
+        self.assertIn("the text of the table", g.quality_row(known, row(32.0, 0.03, 99))["reason"])
+        self.assertEqual(g.quality_row(known, None)["verdict"], "failed")
+        self.assertEqual(g.quality_row(known, dict(known, status="fail", reason="r"))["reason"], "r")
+
+        stored = {"format": "stored", "quantizer": ""}
+        records = [row(32, 0, **stored), known, row(32, 0, quantizer="hqq"), row(32, 0, **stored, kv_format="fp8"),
+                   row(32, 0, format="int8+int8", named="int8dq")]
+        self.assertEqual(g.quality_words(records), ["format=int4,int4@hqq,int8dq", "kv_format=fp8"])
+        self.assertEqual(g.quality_words(records[:1]), [])
+        self.assertEqual(g.quality_row(records[3], records[3])["name"], "stored, cache fp8")
+
+    def test_the_committed_quality_table_can_be_asked_for(self):
+        records = [json.loads(line) for line in g.QUALITY.read_text().splitlines()]
+        words = g.quality_words(records)
+        self.assertEqual(len(words), 2)
+        self.assertEqual(len(records), 1 + sum(len(word.split(",")) for word in words))
+
+    def test_what_models_on_two_devices_say_is_kept(self):
+        test = {"name": "Rows/CudaAgrees.X/12_int4_g8", "kl_decode": "1.5e-07", "kl_prompt": "2e-05"}
+        found = g.agreement_of([{"testsuites": [{"name": "S", "testsuite": [test, {"name": "other"}]}]}])
+        self.assertEqual(found, {"int4_g8": {"kl_decode": 1.5e-7, "kl_prompt": 2e-5}})
+        text = g.tests_text({"suites": {}, "killed": [], "shards": 1, "seconds": 1, "agreement": found})
+        self.assertIn("kl_prompt to ref, largest of 1: 2e-05 (int4_g8)", text)
+
     def test_only_takes_sections_and_rows(self):
         self.assertEqual(g.chosen(""), (set(g.SECTIONS), set()))
         self.assertEqual(g.chosen("tests"), ({"tests"}, set()))
@@ -107,6 +145,13 @@ LOWBIT = """\
         print(json.dumps(ROOFLINE))
     elif words[0] == "generate":
         print("7", flush=True)
+    elif words[0] == "quality":
+        keys = dict(w.split("=", 1) for w in words[1:])
+        lines = [json.loads(line) for line in open(TABLE)]
+        asked = keys.get("format", "").split(",")
+        kept = [r for r in lines if r["config"]["format"] in asked and r["config"]["format"] != "int3"]
+        open(keys["out"], "w").write("".join(json.dumps(r) + "\\n" for r in kept))
+        sys.exit("lowbit: error: text")
     elif "format=fp6" in words:
         time.sleep(60)
     elif "format=fp8" in words:
@@ -139,16 +184,20 @@ class WholeRun(unittest.TestCase):
         self.assertTrue(out.is_file(), done.stderr)
         return json.loads(out.read_text()), done
 
+    def write_lowbit(self, folder):
+        helpers = ("record = lambda **v: dict(RECORD, values={t: {'median': x, 'lo': x, 'hi': x} "
+                   f"for t, x in v.items()}})\nRECORD = {record()!r}\nROOFLINE = {ROOFLINE!r}\n"
+                   f"TABLE = {str(g.QUALITY)!r}\n")
+        source = textwrap.dedent(LOWBIT).replace("words =", helpers + "words =", 1)
+        (folder / "lowbit").write_text(source)
+        (folder / "lowbit").chmod(0o755)
+
     def test_absent_broken_and_hanging_programs_are_rows(self):
         with tempfile.TemporaryDirectory() as name:
             folder = pathlib.Path(name)
-            source = textwrap.dedent(LOWBIT)
-            helpers = ("record = lambda **v: dict(RECORD, values={t: {'median': x, 'lo': x, 'hi': x} "
-                       f"for t, x in v.items()}})\nRECORD = {record()!r}\nROOFLINE = {ROOFLINE!r}\n")
-            for program, text in (("lowbit", source.replace("words =", helpers + "words =", 1)),
-                                  ("cuda_test", textwrap.dedent(CUDA_TEST))):
-                (folder / program).write_text(text)
-                (folder / program).chmod(0o755)
+            self.write_lowbit(folder)
+            (folder / "cuda_test").write_text(textwrap.dedent(CUDA_TEST))
+            (folder / "cuda_test").chmod(0o755)
             report, done = self.run_report(folder, "--seconds", "8")
         rows = {(row["section"], row["name"]): row for row in report["rows"]}
         self.assertEqual(rows["floors", "int4-g64"]["verdict"], "skipped", done.stdout)
@@ -160,6 +209,19 @@ class WholeRun(unittest.TestCase):
         self.assertIn("not in", rows["attention", "cuda_attention_speed"]["reason"])
         self.assertEqual(report["build"]["commit"], "abc123")
         self.assertEqual(done.returncode, 1)
+
+    def test_quality_is_scored_in_shares_and_what_is_absent_has_failed(self):
+        with tempfile.TemporaryDirectory() as name:
+            folder = pathlib.Path(name)
+            self.write_lowbit(folder)
+            report, done = self.run_report(folder, "--only", "quality", "--text", "t", "--shards", "3")
+            refused = subprocess.run([sys.executable, str(ROOT / "scripts/gpu_report.py"), name, "--only",
+                                      "quality"], capture_output=True, text=True, check=False)
+        rows = {row["name"]: row["verdict"] for row in report["rows"]}
+        self.assertEqual(len(rows), len(g.QUALITY.read_text().splitlines()))
+        self.assertEqual((rows["int4"], rows["int4-g32"], rows["int3"]), ("ok", "ok", "failed"))
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("--text is missing", refused.stderr)
 
     def test_a_dead_shard_is_named_and_the_others_count(self):
         with tempfile.TemporaryDirectory() as name:
