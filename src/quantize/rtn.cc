@@ -32,6 +32,78 @@ QTensor convert(const QTensor& source, const Format& target, const std::string& 
   return out.tensor;
 }
 
+// One scale over all rows. Its range is found and codes are chosen row by row, on all threads,
+// where encode_rows() would take the tensor as one block; only what a mean adds up is added in
+// order.
+class WholeTensor {
+ public:
+  WholeTensor(const QTensor& source, const QTensorBuilder& out)
+      : source_(source), out_(out), format_(out.tensor.format) {}
+  static bool takes(const Format& f, const RowOptions& options) {
+    return f.block.n == 0 && f.block.k == 0 && !f.sparse24 && f.outer == Outer::kNone &&
+           !options.choose;
+  }
+  // The first row that is not finite, or -1.
+  int64_t encode() {
+    if (const int64_t bad = find_range(); bad >= 0) return bad;
+    if (!store_grid(out_, 0, 0, lowbit::choose_grid(format_, stats_, 1))) return 0;
+    return run_tiles(source_.n, 1, [&](int64_t row, int64_t) { return store_row(row); });
+  }
+
+ private:
+  static constexpr int64_t kBatch = int64_t{1} << 22;  // numbers
+
+  int64_t find_range() {
+    const int64_t k = source_.k, rows = std::max<int64_t>(1, kBatch / std::max<int64_t>(k, 1));
+    std::vector<float> values(static_cast<size_t>(std::min(rows, source_.n) * k));
+    MeanStats mean;
+    stats_ = {INFINITY, -INFINITY};
+    for (int64_t begin = 0; begin < source_.n; begin += rows) {
+      const int64_t count = std::min(rows, source_.n - begin);
+      std::vector<BlockStats> ranges(static_cast<size_t>(count));
+      const int64_t bad = run_tiles(count, 1, [&](int64_t r, int64_t) -> int64_t {
+        float* row = &values[static_cast<size_t>(r * k)];
+        decode_row(source_, begin + r, row);
+        const auto [lo, hi] = std::minmax_element(row, row + k);
+        ranges[static_cast<size_t>(r)] = {*lo + 0.0f, *hi + 0.0f};
+        return std::all_of(row, row + k, [](float v) { return std::isfinite(v); }) ? -1 : r;
+      });
+      if (bad >= 0) return begin + bad;
+      for (const BlockStats& range : ranges) {
+        stats_.lo = std::min(stats_.lo, range.lo);
+        stats_.hi = std::max(stats_.hi, range.hi);
+      }
+      if (format_.rule != ScaleRule::kMean) continue;
+      for (int64_t i = 0; i < count * k; ++i) mean.add(values[static_cast<size_t>(i)]);
+    }
+    if (format_.rule == ScaleRule::kMean) {
+      stats_.mean = mean.mean();
+      stats_.only = mean.only();
+    }
+    return -1;
+  }
+
+  int64_t store_row(int64_t row) {
+    const BlockParams stored = load_block(out_.tensor, row, 0);
+    std::vector<float> values(static_cast<size_t>(source_.k));
+    std::vector<uint32_t> codes(values.size());
+    decode_row(source_, row, values.data());
+    bool finite = true;
+    const bool always = every_code_is_finite(format_, stored);
+    for (size_t i = 0; i < codes.size(); ++i) {
+      codes[i] = nearest_code(format_, stored, values[i]);
+      finite = finite && (always || is_f32(stored(decode_code(format_, codes[i]))));
+    }
+    pack_codes(format_, codes, out_.codes + row * row_bytes(format_, source_.k));
+    return finite ? -1 : row;
+  }
+
+  const QTensor& source_;
+  const QTensorBuilder& out_;
+  const Format format_;
+  BlockStats stats_ = {};
+};
+
 }  // namespace
 
 float largest_magnitude(const QTensor& source) {
@@ -71,6 +143,11 @@ QTensor quantize_blocks(const QTensor& source, const Format& target, const std::
   const QTensorBuilder out = build_qtensor(target, source.n, source.k);
   if (target.outer == Outer::kTensor) {
     store_outer(out, 0, choose_outer(target, largest_magnitude(source)));
+  }
+  if (WholeTensor::takes(target, options)) {
+    const int64_t bad = WholeTensor(source, out).encode();
+    if (bad >= 0) fail_not_finite(tensor, bad, target);
+    return out.tensor;
   }
   const auto encode = [&](int64_t first, int64_t rows) {
     std::vector<float> values(static_cast<size_t>(rows * source.k));

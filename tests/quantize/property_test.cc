@@ -5,6 +5,7 @@
 
 #include "base/check.h"
 #include "base/thread_pool.h"
+#include "formats/encode.h"
 #include "quantize/samples.h"
 
 namespace lowbit {
@@ -141,6 +142,41 @@ TEST(EveryQuantizer, NumbersOnTheGridStayThere) {
                 60)
           << text << " by " << quantizer.name;
     }
+  }
+}
+
+// More rows than are read at a time, and one row; a scale that is a mean, and numbers of one size.
+TEST(RoundToNearest, OneScaleForATensorIsThatOfOneBlock) {
+  for (const char* text : {"int8-tensor", "int8-tensor-asym", "fp8-tensor", "ternary", "ternary5",
+                           "fp6-tensor", "int4-tensor-rzero"}) {
+    const Format f = parse_format(text);
+    for (const auto& [n, k] : {std::pair{1, 7}, {37, 250}, {2100, 2048}}) {
+      std::vector<float> w = gaussian(n * k, 0.02f, 47);
+      for (const bool same_size : {false, true}) {
+        if (same_size) {
+          for (float& value : w) value = value > 0 ? 0.5f : value < -0.02f ? -0.5f : 0.0f;
+        }
+        const QTensorBuilder want = build_qtensor(f, n, k);
+        ASSERT_EQ(encode_rows(w, 0, n, want), -1) << text;
+        const QTensor got = quantize_rtn(tensor_of(w, n, k), f, {"w"});
+        for (const Plane plane : kPlanes) {
+          EXPECT_TRUE(std::ranges::equal(got.plane(plane).data, want.tensor.plane(plane).data))
+              << text << " " << n << " x " << k << ": " << name(plane);
+        }
+      }
+    }
+  }
+}
+
+TEST(RoundToNearest, NamesTheRowOfATensorThatIsNotFinite) {
+  std::vector<float> w(30 * 16, 1.0f);
+  w[17 * 16 + 3] = std::numeric_limits<float>::quiet_NaN();
+  w[20 * 16] = std::numeric_limits<float>::infinity();
+  try {
+    quantize_rtn(tensor_of(w, 30, 16), parse_format("int8-tensor"), {"w"});
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_NE(std::string(error.what()).find("row 17 "), std::string::npos) << error.what();
   }
 }
 
