@@ -164,6 +164,28 @@ bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options
          (runs[0].decode_steps == 0 || width(&RunTiming::decode) <= options.ci_width);
 }
 
+bool is_warm(std::span<const double> seconds) {
+  constexpr double kFaster = 0.99;
+  if (seconds.size() < 2) return false;
+  const auto before = seconds.first(seconds.size() - 1);
+  return seconds.back() > kFaster * *std::min_element(before.begin(), before.end());
+}
+
+namespace {
+
+void warm_up(Stepper& stepper, const SpeedOptions& options) {
+  SpeedOptions few = options;
+  few.new_tokens = std::min(options.new_tokens, 16);
+  std::vector<double> seconds;
+  const Timer timer;
+  do {
+    const RunTiming run = time_run(stepper, few);
+    seconds.push_back(run.ttft + run.decode);
+  } while (!is_warm(seconds) && timer.seconds() < options.max_seconds / 4);
+}
+
+}  // namespace
+
 std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& options) {
   if (options.schedule.active > 0) {
     std::vector<RunTiming> recorded;
@@ -175,9 +197,7 @@ std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& optio
     options.between_runs();
     return recorded;
   }
-  SpeedOptions warm_up = options;
-  warm_up.new_tokens = std::min(options.new_tokens, 16);
-  time_run(stepper, warm_up);
+  warm_up(stepper, options);
   std::vector<RunTiming> runs;
   const auto take = [&] {
     options.between_runs();

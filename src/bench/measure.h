@@ -74,8 +74,12 @@ void truncate_all(Stepper& stepper, const SpeedOptions& options);
 // prompt and new tokens do not fit the stepper's context. No trace may be attached.
 RunTiming time_run(Stepper& stepper, const SpeedOptions& options);
 
-// One warm-up run, then runs until there are min_samples of them and the intervals of ttft and of
-// the decode time are no wider than ci_width of their medians, or until max_seconds have passed.
+// True once the last of these warm-up runs was not over 1 % faster than the fastest before it.
+bool is_warm(std::span<const double> seconds);
+
+// Warm-up runs until they are, for a quarter of max_seconds at most; then runs until there are
+// min_samples of them and the intervals of ttft and of the decode time are no wider than ci_width
+// of their medians, or until max_seconds have passed.
 std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& options);
 
 // True once the runs so far are enough.

@@ -160,6 +160,16 @@ TEST(Measure, StopsWhenBothIntervalsAreNarrowAndNotBefore) {
   EXPECT_FALSE(precise_enough(runs, options));  // ttft varies
 }
 
+TEST(Measure, IsWarmOnceARunIsNoFasterThanThoseBefore) {
+  const auto warm = [](std::vector<double> seconds) { return is_warm(seconds); };
+  EXPECT_FALSE(warm({}));
+  EXPECT_FALSE(warm({9}));
+  EXPECT_FALSE(warm({9, 5}));
+  EXPECT_FALSE(warm({9, 5, 4.9}));
+  EXPECT_TRUE(warm({9, 5, 4.9, 4.89}));
+  EXPECT_TRUE(warm({5, 5.5}));
+}
+
 TEST(Measure, AScheduleCountsAsTorchsDoes) {
   const auto recorded = [](const Schedule& schedule) {
     std::string runs;
