@@ -33,6 +33,7 @@ void add_range(const std::string& flag, std::string_view text, std::vector<int32
   if (by < 1 || (multiplies && (by < 2 || first < 1))) {
     throw_error("{}: `{}` never reaches its end", flag, printable(text));
   }
+  if (last < first) throw_error("{}: `{}` ends before it begins", flag, printable(text));
   for (int64_t value = first; value <= last; value = multiplies ? value * by : value + by) {
     values->push_back(static_cast<int32_t>(value));
     if (values->size() > kMostValues) {

@@ -62,6 +62,14 @@ TEST(Energy, FollowsFromSamplesAndRunsByTheStatedFormulas) {
   EXPECT_EQ(record.find("power")->n, 6);
   EXPECT_EQ(record.find("device_clock"), nullptr);
   EXPECT_TRUE(record.unstable.empty());
+  for (size_t i = 0; i < samples.size(); ++i) {
+    samples[i].megahertz = i == 0 ? 1200 : 1980;
+    samples[i].celsius = 50 + static_cast<double>(i);
+  }
+  Record gpu;
+  add_energy(&gpu, runs, samples, 10);
+  EXPECT_EQ(gpu.find("device_clock")->median, 1980);
+  EXPECT_EQ(gpu.find("device_temperature")->median, 61);
 }
 
 TEST(Energy, ADeviceThatTellsNothingIsNotMeasuredAndSaysSo) {

@@ -29,6 +29,7 @@ TEST(LlamaBench, ListsAndRangesAreThoseOfLlamaBench) {
   EXPECT_NE(error_of("1-8*1").find("never reaches its end"), std::string::npos);
   EXPECT_NE(error_of("0-8*2").find("never reaches its end"), std::string::npos);
   EXPECT_NE(error_of("1-8+0").find("never reaches its end"), std::string::npos);
+  EXPECT_NE(error_of("512-128").find("ends before it begins"), std::string::npos);
   EXPECT_NE(error_of("0-1000000").find("over 10000 values"), std::string::npos);
   EXPECT_NE(error_of("5-").find("is not a number"), std::string::npos);
 }

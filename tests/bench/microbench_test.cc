@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 #include <utility>
 
@@ -124,6 +125,25 @@ TEST(Microbench, ACaseHasTimesKernelAndTheSharedBaseline) {
   EXPECT_EQ(records[1].find("model_bytes")->median, 96 * 64 + 96 * 2);
   EXPECT_EQ(records[2].format, "int4-g32");
   EXPECT_EQ(records[3].format, "int8-sbf16+int8");
+}
+
+// With one sample of each, medians are what the formulas make of them.
+TEST(Microbench, RatesAndSpeedupsFollowFromTheTimeByTheStatedFormulas) {
+  const MicrobenchConfig config = config_of({"int8wo"}, {2, 2048, 2048});
+  const std::vector<MicrobenchCase> cases = microbench_cases(config);
+  ASSERT_EQ(cases.size(), 2u);  // the baseline comes first
+  const Record record = Microbench(config).run(cases[1], cpu_backend());
+  const auto value = [&](const char* tag) {
+    const Estimate* estimate = record.find(tag);
+    return estimate ? estimate->median : std::nan("");
+  };
+  const double time = value("linear_time"), warm = value("linear_time_warm");
+  EXPECT_GT(time, 0) << record.reason;
+  EXPECT_NEAR(value("linear_speedup") * time / value("linear_baseline"), 1, 1e-9);
+  EXPECT_NEAR(value("linear_speedup_warm") * warm / value("linear_baseline_warm"), 1, 1e-9);
+  EXPECT_NEAR(value("linear_bandwidth") * time / value("model_bytes"), 1, 1e-9);
+  EXPECT_NEAR(value("linear_flop_rate") * time / (2.0 * 2 * 2048 * 2048), 1, 1e-9);
+  EXPECT_GT(value("linear_memory"), value("model_bytes") + 2 * 2 * 2048 * sizeof(float));
 }
 
 TEST(Microbench, OneTokenOfAMixedRecipeReadsUnquantizedActivations) {
