@@ -30,69 +30,95 @@ __device__ __forceinline__ int place(int column) {
 template <bool kSparse>
 constexpr int kPlaces = kSparse ? kRun + kRun / 16 : kRun;
 
-// How codes become numbers, the same for all of a launch.
-struct Decoder {
-  PlanesView w;
-  bool integers, aligned;
-  int bits;
-  const float* table;  // [2^bits], unless integers
+// ---- what is rare, once in the kernel's code
+// ------------------------------------------------------
 
-  __device__ float operator()(uint32_t code) const {
-    if (!integers) return table[code];
-    const uint32_t sign = w.format.code == Code::kInt ? 1u << (bits - 1) : 0;
-    return static_cast<float>(static_cast<int>(code ^ sign) - static_cast<int>(sign));
-  }
-};
+__device__ __noinline__ float any_number(const LinearArgs& a, int token, int column) {
+  return load_f32(view_of(a.x), token, column);
+}
+
+__device__ __noinline__ float any_scale(Scale type, const void* plane, int64_t at) {
+  return static_cast<float>(load_scale(type, static_cast<const std::byte*>(plane), at));
+}
 
 // y = scale (q - shift) x + offset x
 struct Params {
   float scale, shift, offset;
 };
-
-__device__ __forceinline__ float load_float(Scale type, const std::byte* plane, int64_t at) {
-  if (type == Scale::kBF16) return bf16_to_f32(load_as<uint16_t>(plane, at));
-  if (type == Scale::kF16) return f16_to_f32(load_as<uint16_t>(plane, at));
-  if (type == Scale::kF32) return load_as<float>(plane, at);
-  return static_cast<float>(load_scale(type, plane, at));
+__device__ __noinline__ Params any_params(const LinearArgs& a, int64_t row, int block) {
+  const BlockParams p = load_block(view_of(a.w, a.k), row, block);
+  return {static_cast<float>(p.scale), static_cast<float>(p.shift), static_cast<float>(p.offset)};
 }
 
-__device__ __forceinline__ Params load_params(const PlanesView& w, int64_t row, int unit,
-                                              int columns) {
-  const Format& f = w.format;
-  const int block = f.block.k == 0 ? 0 : unit * columns / f.block.k;
-  if (f.outer != Outer::kNone && f.outer != Outer::kTable) {
-    const BlockParams p = load_block(w, row, block);
-    return {static_cast<float>(p.scale), static_cast<float>(p.shift), static_cast<float>(p.offset)};
+// Of two levels: an integer times one f32 for the row.
+__device__ __noinline__ float any_weight(const LinearArgs& a, int64_t row, int block, float q) {
+  return static_cast<float>(load_block(view_of(a.w, a.k), row, block)(q));
+}
+
+// What a code stands for, by the codec or by the tensor's table.
+__device__ __noinline__ float any_code(const LinearArgs& a, uint32_t code) {
+  if (a.w.outer_kind == Outer::kTable) return static_cast<const float*>(a.w.outer)[code];
+  return static_cast<float>(decode_code(view_of(a.w, a.k).format, code));
+}
+
+// ---- units --------------------------------------------------------------------------------------
+
+// How codes become numbers, the same for all of a launch.
+struct Decoder {
+  const LinearArgs& a;
+  const float* table;  // [2^bits], unless integers
+  bool integers, aligned;
+  uint32_t sign;  // of kInt
+
+  __device__ float operator()(uint32_t code) const {
+    if (!integers) return table[code];
+    return static_cast<float>(static_cast<int>(code ^ sign) - static_cast<int>(sign));
   }
-  const int64_t at = w.scales_row(row) * w.k_blocks + block;
-  Params p = {load_float(f.scale, w.scales, at), 0, 0};
-  if (f.zero == Zero::kNone) return p;
-  const float zero = f.zero == Zero::kInt ? static_cast<float>(static_cast<int>(w.zeros[at]))
-                                          : load_float(f.scale, w.zeros, at);
-  if (f.zero == Zero::kInt || f.zero == Zero::kReal) p.shift = zero;
-  if (f.zero == Zero::kFloat) p.shift = static_cast<float>(1 << (f.bits - 1));
-  if (f.zero == Zero::kFloat || f.zero == Zero::kOffset) p.offset = zero;
+};
+
+__device__ __forceinline__ float load_float(Scale type, const void* plane, int64_t at) {
+  if (type == Scale::kBF16) return bf16_to_f32(static_cast<const uint16_t*>(plane)[at]);
+  if (type == Scale::kF32) return static_cast<const float*>(plane)[at];
+  return any_scale(type, plane, at);
+}
+
+__device__ __forceinline__ Params load_params(const LinearArgs& a, int64_t row, int block) {
+  const WeightView& w = a.w;
+  if (w.outer_kind != Outer::kNone && w.outer_kind != Outer::kTable) {
+    return any_params(a, row, block);
+  }
+  const int64_t rows = w.block_n == 0 ? 0 : w.block_n == 1 ? row : row / w.block_n;
+  const int64_t at = rows * w.k_blocks + block;
+  Params p = {load_float(w.scale, w.scales, at), 0, 0};
+  if (w.zero == Zero::kNone) return p;
+  const float zero = w.zero == Zero::kInt
+                         ? static_cast<float>(static_cast<const uint8_t*>(w.zeros)[at])
+                         : load_float(w.scale, w.zeros, at);
+  if (w.zero == Zero::kInt || w.zero == Zero::kReal) p.shift = zero;
+  if (w.zero == Zero::kFloat) p.shift = static_cast<float>(1 << (w.bits - 1));
+  if (w.zero == Zero::kFloat || w.zero == Zero::kOffset) p.offset = zero;
   return p;
 }
 
 // The bytes of a unit; those past the row's end are 0.
 template <int kBits>
 __device__ __forceinline__ uint64_t load_unit(const Decoder& d, int64_t row, int unit) {
-  const int bits = kBits == 0 ? d.bits : kBits;
-  const std::byte* codes = d.w.codes + row * d.w.row_bytes;
+  const WeightView& w = d.a.w;
+  const int bits = kBits == 0 ? w.bits : kBits;
+  const uint8_t* codes = static_cast<const uint8_t*>(w.codes) + row * w.row_bytes;
   if constexpr (kBits == 8) {
-    if (d.aligned) return load_as<uint64_t>(codes, unit);
+    if (d.aligned) return reinterpret_cast<const uint64_t*>(codes)[unit];
   }
   if constexpr (kBits == 4) {
-    if (d.aligned) return load_as<uint32_t>(codes, unit);
+    if (d.aligned) return reinterpret_cast<const uint32_t*>(codes)[unit];
   }
   if constexpr (kBits == 2) {
-    if (d.aligned) return load_as<uint16_t>(codes, unit);
+    if (d.aligned) return reinterpret_cast<const uint16_t*>(codes)[unit];
   }
   uint64_t word = 0;
   for (int i = 0; i < bits; ++i) {
     const int64_t at = int64_t{unit} * bits + i;
-    if (at < d.w.row_bytes) word |= static_cast<uint64_t>(codes[at]) << (8 * i);
+    if (at < w.row_bytes) word |= static_cast<uint64_t>(codes[at]) << (8 * i);
   }
   return word;
 }
@@ -101,7 +127,7 @@ __device__ __forceinline__ uint64_t load_unit(const Decoder& d, int64_t row, int
 template <int kBits>
 __device__ __forceinline__ void decode_unit(const Decoder& d, uint64_t word, const Params& p,
                                             float (&values)[kUnit]) {
-  const int bits = kBits == 0 ? d.bits : kBits;
+  const int bits = kBits == 0 ? d.a.w.bits : kBits;
 #pragma unroll
   for (int i = 0; i < kUnit; ++i) {
     values[i] = d(static_cast<uint32_t>(word >> (i * bits)) & ((1u << bits) - 1)) - p.shift;
@@ -109,13 +135,14 @@ __device__ __forceinline__ void decode_unit(const Decoder& d, uint64_t word, con
 }
 
 // Columns of the eight kept codes within the unit's 16.
-__device__ __forceinline__ void load_kept(const PlanesView& w, int64_t row, int unit,
+__device__ __forceinline__ void load_kept(const LinearArgs& a, int64_t row, int unit,
                                           int (&kept)[kUnit]) {
-  const int64_t codes = w.k / 2, bytes = (codes * 2 + 7) / 8;
+  const int64_t bytes = (int64_t{a.k} / 2 * 2 + 7) / 8;
   uint32_t meta = 0;
   for (int i = 0; i < 2; ++i) {
     const int64_t at = int64_t{unit} * 2 + i;
-    if (at < bytes) meta |= static_cast<uint32_t>(w.meta[row * bytes + at]) << (8 * i);
+    if (at < bytes)
+      meta |= uint32_t{static_cast<const uint8_t*>(a.w.meta)[row * bytes + at]} << (8 * i);
   }
 #pragma unroll
   for (int i = 0; i < kUnit; ++i) kept[i] = i / 2 * 4 + static_cast<int>(meta >> (2 * i) & 3);
@@ -124,14 +151,13 @@ __device__ __forceinline__ void load_kept(const PlanesView& w, int64_t row, int 
 template <int kTokens, bool kSparse>
 __device__ void load_run(const LinearArgs& a, int first_token, int begin,
                          float (&x)[kTokens][kPlaces<kSparse>]) {
-  const PlanesView from = view_of(a.x);
   const bool plain = a.x.format == FormatId::kF32;
   for (int i = threadIdx.x; i < kTokens * kRun; i += kThreads) {
     const int token = first_token + i / kRun, column = begin + i % kRun;
     float value = 0;
     if (token < a.m && column < a.k) {
       value = plain ? static_cast<const float*>(a.x.data)[token * a.x.ld + column]
-                    : load_f32(from, token, column);
+                    : any_number(a, token, column);
     }
     x[i / kRun][place<kSparse>(i % kRun)] = value;
   }
@@ -171,24 +197,24 @@ __device__ __forceinline__ void add_unit(const float (&x)[kTokens][kPlaces<kSpar
 }
 
 template <int kBits, int kTokens, bool kSparse>
-__global__ void __launch_bounds__(kThreads) linear_units_kernel(const LinearArgs a) {
+__global__ void __launch_bounds__(kThreads)
+    linear_units_kernel(const __grid_constant__ LinearArgs a) {
   __shared__ __align__(16) float x[kTokens][kPlaces<kSparse>];
   __shared__ float table[256];
   constexpr int kColumns = kSparse ? 2 * kUnit : kUnit;
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
   const int row0 = (static_cast<int>(blockIdx.x) * kWarps + warp) * kRows;
   const int first_token = blockIdx.y * kTokens;
-  Decoder d = {view_of(a.w, a.k), false, false, a.w.bits, table};
-  const Format& f = d.w.format;
-  d.integers = f.code == Code::kInt || f.code == Code::kUInt;
-  d.aligned = d.w.row_bytes % a.w.bits == 0;
-  if (f.has_table()) {
-    d.integers = false;
-    if (threadIdx.x < 1u << f.bits) table[threadIdx.x] = load_as<float>(d.w.outer, threadIdx.x);
-  } else if (kBits != kF32 && !d.integers && threadIdx.x < 1u << f.bits) {
-    table[threadIdx.x] = static_cast<float>(decode_code(f, threadIdx.x));
+  const bool integers =
+      (a.w.code == Code::kInt || a.w.code == Code::kUInt) && a.w.outer_kind != Outer::kTable;
+  const Decoder d = {a, table, integers, a.w.row_bytes % a.w.bits == 0,
+                     a.w.code == Code::kInt ? 1u << (a.w.bits - 1) : 0};
+  if (kBits != kF32 && !integers && threadIdx.x < 1u << a.w.bits) {
+    table[threadIdx.x] = any_code(a, threadIdx.x);
   }
-  const bool two_levels = f.outer == Outer::kInt8;
+  const auto block_of = [&](int unit) {
+    return a.w.block_k == 0 ? 0 : unit * kColumns / a.w.block_k;
+  };
 
   float sums[kRows][kTokens] = {};
   for (int begin = 0; begin < a.k; begin += kRun) {
@@ -197,7 +223,7 @@ __global__ void __launch_bounds__(kThreads) linear_units_kernel(const LinearArgs
     __syncthreads();
     const int columns = min(kRun, a.k - begin);
     const int units = (columns + kColumns - 1) / kColumns;
-#pragma unroll 2
+#pragma unroll 1
     for (int i = lane; i < units; i += kWarp) {
       const int unit = begin / kColumns + i;
       uint64_t words[kRows];
@@ -207,7 +233,7 @@ __global__ void __launch_bounds__(kThreads) linear_units_kernel(const LinearArgs
         const int row = min(row0 + r, a.n - 1);
         if constexpr (kBits != kF32) {
           words[r] = load_unit<kBits>(d, row, unit);
-          params[r] = load_params(d.w, row, unit, kColumns);
+          params[r] = load_params(a, row, block_of(unit));
         }
       }
 #pragma unroll
@@ -219,18 +245,18 @@ __global__ void __launch_bounds__(kThreads) linear_units_kernel(const LinearArgs
           params[r] = {1, 0, 0};
           for (int j = 0; j < kUnit; ++j) {
             const int column = unit * kUnit + j;
-            values[j] = column < a.k ? load_as<float>(d.w.codes, int64_t{row} * a.k + column) : 0;
+            values[j] = column < a.k
+                            ? static_cast<const float*>(a.w.codes)[int64_t{row} * a.k + column]
+                            : 0;
           }
         } else {
           decode_unit<kBits>(d, words[r], params[r], values);
         }
-        if (two_levels) {  // integers times one f32 for the row
-          const BlockParams p =
-              load_block(d.w, row, f.block.k == 0 ? 0 : unit * kColumns / f.block.k);
-          for (float& value : values) value = static_cast<float>(p(value));
+        if (a.w.outer_kind == Outer::kInt8) {
+          for (float& value : values) value = any_weight(a, row, block_of(unit), value);
           params[r] = {1, 0, 0};
         }
-        if constexpr (kSparse) load_kept(d.w, row, unit, kept);
+        if constexpr (kSparse) load_kept(a, row, unit, kept);
         add_unit<kTokens, kSparse>(x, i, values, kept, params[r], sums[r]);
       }
     }
