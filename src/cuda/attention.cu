@@ -3,6 +3,7 @@
 #include "cuda/attention_codes.cuh"
 #include "cuda/attention_prompt.h"
 #include "cuda/check.h"
+#include "cuda/limits.h"
 #include "cuda/ops.h"
 #include "cuda/workspace.h"
 
@@ -25,8 +26,10 @@ int32_t ctas_of(int32_t items, int32_t max_splits) {
   return wanted < max_splits ? wanted : max_splits;
 }
 
-// Whether a kernel on tensor cores reads the cache.
+// Whether a kernel on tensor cores reads the cache. Their rings are as large as Hopper's shared
+// memory (attention_decode.cuh); a GPU with less has the kernel for any cache.
 bool takes_mma(const AttentionArgs& a) {
+  if (shared_memory_bytes() < 227 * 1024) return false;
   const int32_t d = a.head_dim, page = a.kv.page_tokens;
   const bool pages = page % kTileTokens == 0 && (page & (page - 1)) == 0;
   return (d == 64 || d == 128) && pages &&
