@@ -57,13 +57,15 @@ LB_HOST_DEVICE inline Binade binade(float x) {
 LB_HOST_DEVICE inline Grid power(const Format& format, float amax) {
   constexpr int kLowest = -127, kHighest = 127;
   if (amax == 0) return {static_cast<float>(power_of_two(kLowest)), 0};
-  const MiniFloat f = mini_float(format.code);
   const Binade largest = binade(static_cast<float>(code_range(format).max)), at = binade(amax);
   int exponent = at.exponent - largest.exponent;
   if (format.rule == ScaleRule::kCeil) exponent += at.mantissa > 1;
   if (format.rule == ScaleRule::kRceil) exponent += at.mantissa > largest.mantissa;
   if (format.rule == ScaleRule::kEven) {
-    exponent += at.mantissa + power_of_two(-f.mantissa_bits - 1) >= 2;
+    // Integers are one apart, in the binade of the largest too.
+    const MiniFloat f = mini_float(format.code);
+    const int bits = f.exponent_bits > 0 ? f.mantissa_bits : largest.exponent;
+    exponent += at.mantissa + power_of_two(-bits - 1) >= 2;
   }
   exponent = exponent < kLowest ? kLowest : exponent > kHighest ? kHighest : exponent;
   return {static_cast<float>(power_of_two(exponent)), 0};

@@ -7,6 +7,7 @@
 
 #include "base/rng.h"
 #include "bench/linear_cases.h"
+#include "formats/grid.h"
 
 namespace lowbit {
 namespace {
@@ -125,6 +126,37 @@ TEST(Codec, Int4BlockDecodesByItsFormula) {
   const std::vector<float> w = decode_rows(b.tensor);
   for (size_t i = 0; i < 8; ++i) EXPECT_EQ(w[i], (static_cast<float>(i) - 8) * 0.5f + 1.0f);
   for (size_t i = 8; i < 10; ++i) EXPECT_EQ(w[i], (static_cast<float>(i) - 8) * 2.0f - 3.0f);
+}
+
+// ScaleRule::kEven by its words, from the numbers that codes are: in the binade of the largest they
+// are a step apart, and amax goes to the nearest of them before its exponent counts.
+TEST(Codec, EvenRoundsTheLargestNumberToCodesOfAnyKind) {
+  std::vector<Format> formats;
+  for (const char* small : {"mxfp8", "mxfp8-e5m2", "mxfp6", "mxfp6-e3m2", "mxfp4"}) {
+    formats.push_back(parse_format(small));
+  }
+  for (uint8_t bits = 2; bits <= 8; ++bits) {
+    formats.push_back({FormatId::kInt8, Code::kInt, bits, Scale::kE8M0, {1, 32}});
+  }
+  formats.push_back({FormatId::kTernary, Code::kTernary, 2, Scale::kE8M0, {1, 32}});
+  for (Format f : formats) {
+    f.rule = ScaleRule::kEven;
+    const double binade = std::exp2(std::floor(std::log2(code_range(f).max)));
+    double step = binade;
+    for (uint32_t code = 0; code < 1u << f.bits; ++code) {
+      const double number = decode_code(f, code);
+      if (number > binade && number < 2 * binade) step = std::min(step, number - binade);
+    }
+    Rng rng(7);
+    for (int i = 0; i < 20000; ++i) {
+      const int exponent = i % 61 - 30;
+      const auto amax = std::ldexp(1 + rng.next_uniform(), exponent);
+      const double nearest = std::floor(std::ldexp(amax, -exponent) * binade / step + 0.5) * step;
+      const double scale = std::ldexp(nearest < 2 * binade ? 1 : 2, exponent) / binade;
+      ASSERT_EQ(choose_grid(f, {.lo = -amax, .hi = 0}, 1).scale, scale)
+          << name(f) << " of " << int{f.bits} << " bits, " << amax;
+    }
+  }
 }
 
 TEST(Codec, IntegersBetweenTwoScalesAreRoundedToEven) {
