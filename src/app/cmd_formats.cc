@@ -155,11 +155,11 @@ std::string table_text() {
                         &alias == &kAliases[std::size(kAliases) - 1] ? "" : ",");
   }
   return text + "\n\n" + methods_text() +
-         "\nruns: how a device of this build multiplies one token by such weights. own: a kernel "
-         "made "
-         "for these codes; codes: one\nfor all codes, which reads them packed too; decoded: to "
-         "bf16 "
-         "when they are loaded, and every report says so.\n";
+         "\n"
+         "runs: how a device of this build multiplies one token by such weights. own: a kernel "
+         "made for these codes; codes: one\n"
+         "for all codes, which reads them packed too; decoded: to bf16 when they are loaded, and "
+         "every report says so.\n";
 }
 
 std::string fields_text(const ordered_json& fields) {
@@ -194,7 +194,8 @@ std::string markdown() {
     text += markdown_row(cells);
   }
   text +=
-      "\n## Values\n\n"
+      "\n"
+      "## Values\n\n"
       "A code q becomes a weight as\n\n"
       "- no zero: `q * s`\n"
       "- integer zero: `(q - z) * s`, z one byte a block\n"
@@ -202,14 +203,16 @@ std::string markdown() {
       "- real zero: `(q - z) * s`, z stored like the scale\n"
       "- offset: `q * s + z`; in super-blocks `q * s - z`\n\n"
       "s is the block's scale, times the outer scale above it where there is one (in super-blocks "
-      "z "
-      "too has one).\n2:4 (`-24`) stores the two codes of largest magnitude of every four along K, "
-      "and their positions; the others are 0.\n"
+      "z too has one).\n"
+      "2:4 (`-24`) stores the two codes of largest magnitude of every four along K, and their "
+      "positions; the others are 0.\n"
       "Codes lie row by row, least significant bit first; a row starts at a byte. `ternary5` packs "
-      "five base-3 digits\nin a byte, the first one least significant.\n\n"
+      "five base-3 digits\n"
+      "in a byte, the first one least significant.\n\n"
       "## Scale rules\n\n"
       "Round to nearest chooses scale and zero of a block from its numbers in f32, stores them in "
-      "the type of the\nformat, and takes the codes nearest on the stored grid.\n\n"
+      "the type of the\n"
+      "format, and takes the codes nearest on the stored grid.\n\n"
       "- `amax / qmax`: largest magnitude over the largest code; symmetric\n"
       "- `amax / -qmin`: largest magnitude over the magnitude of the smallest code; codes are "
       "clamped\n"
@@ -218,25 +221,28 @@ std::string markdown() {
       "- `(max - min) / (2^bits - 1)`: the range over all codes; an integer zero widens the range "
       "to hold 0\n"
       "- `mean magnitude`: of the block's numbers; codes are the sign, or the nearest of -1, 0, 1; "
-      "ternary numbers that\n  are all 0 or of one magnitude keep it\n"
+      "ternary numbers that\n"
+      "  are all 0 or of one magnitude keep it\n"
       "- `floor`, `ceil`, `even`, `rceil`: powers of two, computed exactly. With e the exponent of "
-      "amax and emax that of\n  the largest code: floor 2^(e - emax); ceil the same with amax "
-      "rounded up to a power of two; even with amax\n  rounded to a code's mantissa (half up); "
-      "rceil the smallest power of two with amax / scale <= the largest code\n"
+      "amax and emax that of\n"
+      "  the largest code: floor 2^(e - emax); ceil the same with amax rounded up to a power of "
+      "two; even with amax\n"
+      "  rounded to a code's mantissa (half up); rceil the smallest power of two with amax / scale "
+      "<= the largest code\n"
       "- `amax / qmax / outer`: outer = amax of the tensor / (448 qmax); the block's scale in "
       "e4m3, from 2^-6 to 448\n\n"
       "## Caches and states\n\n"
       "What a model keeps between steps is in formats of this table too. A row of a KV cache is "
-      "one "
-      "head of one token, keys and\nvalues apart, so any format will do that is decoded row by "
-      "row: "
-      "none with `-tensor`, blocks of rows, an outer scale or\n2:4. Its scales are bf16 unless the "
-      "name says otherwise (`-sf32`); `--kv-format int8` has one for each head and token.\n"
+      "one head of one token, keys and\n"
+      "values apart, so any format will do that is decoded row by row: none with `-tensor`, blocks "
+      "of rows, an outer scale or\n"
+      "2:4. Its scales are bf16 unless the name says otherwise (`-sf32`); `--kv-format int8` has "
+      "one for each head and token.\n"
       "The states of recurrent models (the window of a convolution, the state of a scan, inner "
-      "weights) are declared by the\nsame fields, `StateSpec` in src/models/model.h: a format, how "
-      "many rows, how wide, and that they do not grow with the\ntokens; codec, names and this "
-      "table "
-      "are the same. lowbit has no such model yet.\n\n"
+      "weights) are declared by the\n"
+      "same fields, `StateSpec` in src/models/model.h: a format, how many rows, how wide, and that "
+      "they do not grow with the\n"
+      "tokens; codec, names and this table are the same. lowbit has no such model yet.\n\n"
       "## Aliases\n\n" +
       markdown_row({"alias", "is", "from"}) + markdown_row({"---", "---", "---"});
   for (const FormatAlias& alias : kAliases) {

@@ -104,18 +104,17 @@ ordered_json methods_json() {
 
 std::string methods_markdown() {
   std::string text =
-      "\n## Names of other tools\n\n"
+      "\n"
+      "## Names of other tools\n\n"
       "A name of another tool follows that tool's rule, arithmetic included, in the version that "
-      "its "
-      "quantizer names; codes,\nscales and zeros are those of the package bit by bit where "
-      "tests/formats/golden_test.cc compares them. `<n>` is a number\nof bits, `<g>` a group size "
-      "(None, -1 "
-      "or 0: a row), `*` anything. `TOOL:NAME` picks one of two tools that share a name;\na bare "
-      "name is "
-      "looked for among our own formats first, then here in order. `-` has no formats: it is "
-      "refused "
-      "with\nthe reason. Layers: nothing is said where all Linears are quantized, the head "
-      "included.\n";
+      "its quantizer names; codes,\n"
+      "scales and zeros are those of the package bit by bit where tests/formats/golden_test.cc "
+      "compares them. `<n>` is a number\n"
+      "of bits, `<g>` a group size (None, -1 or 0: a row), `*` anything. `TOOL:NAME` picks one of "
+      "two tools that share a name;\n"
+      "a bare name is looked for among our own formats first, then here in order. `-` has no "
+      "formats: it is refused with\n"
+      "the reason. Layers: nothing is said where all Linears are quantized, the head included.\n";
   for (const MethodGroup& group : method_groups()) {
     text += fmt::format(
         "\n### {}: {}\n\n| name | formats | quantizer | layers | note |\n|---|---|---|---|---|\n",

@@ -93,7 +93,9 @@ std::string suggestion(std::string_view name, const std::vector<std::string>& ca
   const size_t limit = std::max<size_t>(2, name.size() / 3);
   for (const std::string& candidate : candidates) {
     const size_t distance = edit_distance(name, candidate);
-    if (distance <= limit) near.push_back({distance, candidate});
+    const auto same = [&](const Near& other) { return other.text == candidate; };
+    if (distance > limit || std::any_of(near.begin(), near.end(), same)) continue;
+    near.push_back({distance, candidate});
   }
   std::stable_sort(near.begin(), near.end(),
                    [](const Near& a, const Near& b) { return a.distance < b.distance; });

@@ -163,8 +163,23 @@ std::vector<std::string> known_names() {
 }
 
 [[noreturn]] void fail_unknown(std::string_view text) {
-  throw_error("unknown format `{}`{} (`lowbit formats` lists them all)", printable(text),
-              format_suggestion(text, known_names()));
+  for (const Quantizer& quantizer : quantizers()) {
+    if (text != quantizer.name) continue;
+    throw_error(
+        "`{}` is a quantizer, which chooses the codes of a format: --format int4 "
+        "--quantizer {}",
+        text, text);
+  }
+  const std::vector<std::string> known = known_names();
+  std::vector<std::string> longer;  // names that this one is the beginning of
+  for (const std::string& name : known) {
+    if (longer.size() < 3 && !text.empty() && name.starts_with(std::string(text) + "-")) {
+      longer.push_back("`" + name + "`");
+    }
+  }
+  const std::string hint = longer.empty() ? format_suggestion(text, known)
+                                          : ", did you mean " + join(longer, " or ") + "?";
+  throw_error("unknown format `{}`{} (`lowbit formats` lists them all)", printable(text), hint);
 }
 
 Method parse_qualified(std::string_view asked, std::string_view qualifier, std::string_view text) {
@@ -201,8 +216,12 @@ std::optional<std::string_view> rotated_name(std::string_view text) {
   return std::nullopt;
 }
 
-// "bsr-0.9-64" of "NAME+bsr-0.9-64", with NAME in *rest; "" for another name.
+// "bsr-0.9-64" of "NAME+bsr-0.9-64", with NAME in *rest, or alone; "" for another name.
 std::string_view block_sparsity_of(std::string_view text, std::string_view* rest) {
+  if (text.starts_with("bsr")) {
+    *rest = "baseline";
+    return text;
+  }
   const size_t at = text.rfind('+');
   if (at == std::string_view::npos || !text.substr(at + 1).starts_with("bsr")) return "";
   *rest = text.substr(0, at);
@@ -249,11 +268,11 @@ Method parse_method(std::string_view asked) {
     throw_error("a side of the pair `{}` is empty; write WEIGHTS+ACTIVATIONS, or WEIGHTS alone",
                 printable(asked));
   }
-  if (const size_t colon = text.find(':'); colon != std::string::npos) {
+  const Found found = find_row("", text);
+  if (const size_t colon = text.find(':'); colon != std::string::npos && !found.row) {
     return parse_qualified(asked, std::string_view(text).substr(0, colon),
                            std::string_view(text).substr(colon + 1));
   }
-  const Found found = find_row("", text);
   if (is_own_name(text)) {
     Method method = own_method(asked, text);
     if (found.row && match(found.row->pattern, text)) {

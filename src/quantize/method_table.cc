@@ -30,6 +30,9 @@ constexpr std::string_view kFp4ActGemlite =
 constexpr std::string_view kNvfp4ActGemlite =
     "weights under gemlite's fixed outer scale of 0.05; activations have an outer scale per token "
     "here, 0.05 there, and ties towards zero there";
+constexpr std::string_view kNvfp4Recipe =
+    "torchao calls this recipe nvfp4, which is weights alone here; activations: the outer scale is "
+    "per token here, per tensor there";
 constexpr std::string_view kNvfp4ActAo =
     "activations: the outer scale is per token here, per tensor there, so that a result does not "
     "depend on the other tokens of a batch";
@@ -38,8 +41,7 @@ constexpr std::string_view kTernary =
     "of -1, 0, 1 times their mean magnitude, and ternary ones stay exact";
 constexpr std::string_view kHqqAo =
     "torchao's copy of HQQ lets beta grow by 1.01 per iteration, the release this follows does "
-    "not: "
-    "zeros differ slightly, codes hardly";
+    "not: zeros differ slightly, codes hardly";
 constexpr std::string_view kIntx = "bf16 scales, in bf16 arithmetic";
 
 // Names that nothing stands behind, and what to use.
@@ -59,8 +61,7 @@ constexpr std::string_view kAwqNames =
 constexpr Preparation kScaled = {.awq = true};
 constexpr std::string_view kAutoround =
     "learns rounding and clipping of each Linear, by ||(W - Q) X||^2, where AutoRound learns a "
-    "block "
-    "of layers at a time; needs --calibration TEXT. The fields: device, 1 for the head too, "
+    "block of layers at a time; needs --calibration TEXT. The fields: device, 1 for the head too, "
     "iterations (200), group size (128), then batch size, sequence length, samples, steps a "
     "gradient and compile, which have no effect here";
 constexpr std::string_view kSpinquant =
@@ -83,6 +84,12 @@ constexpr std::string_view kQqq =
 constexpr std::string_view kCalibrated =
     "static activation scales come from calibration; Int8DynamicActivationInt8WeightConfig takes "
     "them from each token";
+
+constexpr std::string_view kNvfp4Static =
+    "static activation scales come from calibration; nvfp4+nvfp4 takes them from each token";
+constexpr std::string_view kSemiStructured =
+    "is 2:4 and goes with codes: int8dq+semi-structured, float8dq+semi-structured, "
+    "marlin+semi-structured; of our own formats, those that take -24, as int8-24";
 
 constexpr MethodScope kNotHead = {.head = "bf16"};
 constexpr MethodScope kFeedForward = {.include = "feed_forward"};
@@ -125,6 +132,7 @@ constexpr MethodRow kTorchao[] = {
     {"int4wo-{g}", "int4-{g}", kAo9},
     {"int4wo-{g}-hqq", "int4-{g}", kHqq, kHqqAo},
     {"int4wo-{g}-gptq", "int4-{g}", "gptq", "needs a calibration text"},
+    {"int4wo-{g}-GPTQ", "int4-{g}", "gptq", "needs a calibration text"},
     {"int4wo-{g}-hqq-gptq", "int4-{g}", "gptq", "needs a calibration text; GPTQ decides, not HQQ"},
     {"int4dq-4", "int4-row-sym+int4-row-sym", kAo9,
      "activations: torchao takes amax / 7.5 in bf16, here amax / 8"},
@@ -177,9 +185,13 @@ constexpr MethodRow kTorchao[] = {
     {"rowwise", "fp8+fp8", kAo18, kFp8Act},
     {"mxfp8_cublas", "mxfp8-floor+mxfp8-floor", kAo18},
     {"mxfp8_cublas_rceil", "mxfp8+mxfp8", kAo18},
+    {"mxfp8_cutlass", "mxfp8-floor+mxfp8-floor", kAo18},
     {"mxfp8_emulated", "mxfp8-floor+mxfp8-floor", kAo18},
     {"mxfp4_cutlass", "mxfp4+mxfp4", kAo18},
     {"mxfp4_emulated", "mxfp4+mxfp4", kAo18},
+    {"nvfp4_cutlass", "nvfp4+nvfp4", kAo18, kNvfp4Recipe},
+    {"nvfp4_emulated", "nvfp4+nvfp4", kAo18, kNvfp4Recipe},
+    {"nvfp4_static", "", "", kNvfp4Static},
     {"autoquant{*}", "", "", kAutoquant},
     {"awq-uint4-{g}", "int4-{g}", kAo9, kAwq, {}, kScaled},
     {"awq-uint8-{g}", "int8-{g}-asym-sbf16", kAo9, kAwq, {}, kScaled},
@@ -190,6 +202,11 @@ constexpr MethodRow kTorchao[] = {
     {"autoround{*}", "int4-g128", "autoround", kAutoround, kNotHead},
     {"spinquant", "bf16", "", kSpinquant, {}, {.rotate = true}},
     {"codebook", "codebook", "", kCodebook},
+    {"semi{*}", "", "", kSemiStructured},
+    {"2:4", "", "", kSemiStructured},
+    {"block", "", "",
+     "says neither how many blocks are zero nor how large they are: bsr-0.9-64, or with a format "
+     "int8wo+bsr-0.9-64"},
     {"fbgemm-int4{*}", "", "", kFbgemm},
 };
 
