@@ -219,7 +219,8 @@ int cmd_bench(const std::vector<std::string>& args) {
   const bool llama = request->llama.given();
   const std::vector<BenchCase> cases = llama ? request->llama.cases(config) : cases_of(config);
   for (const BenchCase& c : cases) {
-    parse_plan(c.plan, find_backend(c.device));
+    with_context("plan = " + printable(c.plan),
+                 [&] { return parse_plan(c.plan, find_backend(c.device)); });
     check_case(c);
   }
   check_lengths(cases);

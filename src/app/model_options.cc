@@ -89,7 +89,8 @@ LoadOptions load_options(const ModelOptions& options) {
   LoadOptions load;
   load.policy = layer_policy(options.quantize);
   const Backend& backend = chosen_backend(options);
-  load.plan = with_context("--plan", [&] { return parse_plan(options.plan, backend); });
+  load.plan = with_context("--plan " + printable(options.plan),
+                           [&] { return parse_plan(options.plan, backend); });
   load.kv_format = with_context("--kv-format", [&] { return parse_cache_name(options.kv_format); });
   return load;
 }

@@ -14,12 +14,10 @@ StepPlan parse_plan(std::string_view text, const Backend& backend) {
   if (text == "auto") return backend.graph ? StepPlan::kGraph : StepPlan::kEager;
   if (text != "graph") {
     const std::vector<std::string> known = {"auto", "eager", "graph"};
-    throw_error("plan `{}`: unknown{}; known: {}", printable(text), suggestion(text, known),
-                join(known, ", "));
+    throw_error("unknown{}; known: {}", suggestion(text, known), join(known, ", "));
   }
   if (!backend.graph) {
-    throw_error("plan graph: device {} runs op by op and captures nothing; use eager or auto",
-                backend.name);
+    throw_error("device {} runs op by op and captures nothing; use eager or auto", backend.name);
   }
   return StepPlan::kGraph;
 }

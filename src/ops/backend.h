@@ -119,8 +119,8 @@ inline Stream stream_of(const Backend& backend) {
   return backend.stream ? backend.stream() : nullptr;
 }
 
-// What --plan says: eager, graph, or auto (graph where the backend has it). Error: another word, or
-// graph where there is none.
+// What --plan says: eager, graph, or auto (graph where the backend has it). Error, which the caller
+// puts the word before: another word, or graph where there is none.
 StepPlan parse_plan(std::string_view text, const Backend& backend);
 inline constexpr const char* kPlanHelp =
     "how steps run: eager (op by op), graph (fused kernels, captured), auto (graph on cuda)";
