@@ -1,4 +1,5 @@
 // lowbit quantize: a model in another format, as a folder that loads without quantizing again.
+#include <map>
 #include <nlohmann/json.hpp>
 
 #include "app/commands.h"
@@ -56,6 +57,22 @@ std::vector<std::string> short_block_lines(const std::vector<TensorUse>& uses) {
   return lines;
 }
 
+// Where all layers have one format: "layers: int4; head: int4; embedding: bf16".
+std::string one_format(const std::vector<TensorUse>& uses) {
+  std::map<std::string, std::string> formats;
+  for (const TensorUse& use : uses) {
+    if (use.role == TensorRole::kVector) continue;
+    const bool changed = use.choice.format && use.skipped.empty();
+    const bool own = use.layer == "head" || use.layer == "embedding";
+    formats[own ? use.layer : "layers"] = name(changed ? *use.choice.format : use.stored);
+  }
+  std::vector<std::string> parts;
+  for (const char* part : {"layers", "head", "embedding"}) {
+    if (formats.contains(part)) parts.push_back(fmt::format("{}: {}", part, formats[part]));
+  }
+  return join(parts, "; ");
+}
+
 std::string megabytes(int64_t bytes) {
   return fmt::format("{:.1f}", static_cast<double>(bytes) / 1e6);
 }
@@ -66,8 +83,9 @@ std::string report_text(const QuantizeConfig& c, const ExportReport& report, dou
       "quantized   {} weights at {:.4g} bits each, scales included\ntime        {:.1f} s\n",
       c.out, megabytes(report.written_bytes), megabytes(report.source_bytes), report.weights,
       report.bits_per_weight(), seconds);
-  for (const std::string& line : formats_by_layer(report.uses))
-    text += "formats     " + line + "\n";
+  const std::vector<std::string> formats = formats_by_layer(report.uses);
+  for (const std::string& line : formats) text += "formats     " + line + "\n";
+  if (formats.empty()) text += "formats     " + one_format(report.uses) + "\n";
   for (const std::string& line : decoded_layers(report.uses)) {
     text += "requantized " + line + "; the errors of both add up\n";
   }

@@ -291,6 +291,7 @@ void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper)
   record->fingerprint.kernels = kernel_choices(model);
   double bytes = 0, weights = 0;
   for (const Linear* linear : model.linears()) {
+    if (linear->name == "head") record->head = name(linear->format);
     bytes += static_cast<double>(linear->bytes());
     weights += static_cast<double>(linear->n) * static_cast<double>(linear->k);
   }

@@ -261,6 +261,7 @@ std::string to_json_line(const Record& record) {
   json["config"] = record.config;
   json["format"] = record.format;
   json["resident"] = record.resident;
+  if (!record.head.empty()) json["head"] = record.head;
   json["random_weights"] = record.random_weights;
   json["fingerprint"] = fields_of(record.fingerprint);
   json["quality"] = record.quality ? fields_of(*record.quality) : Json();
@@ -301,6 +302,7 @@ Record parse_record(const std::string& source, std::string_view line) {
   record.config = reader.child("config").json();
   reader.field("format", record.format);
   reader.field("resident", record.resident);
+  reader.added("head", record.head);
   reader.field("random_weights", record.random_weights);
   Reader fingerprint = reader.child("fingerprint");
   visit(fingerprint, record.fingerprint);

@@ -78,6 +78,7 @@ struct Record {
   Fingerprint fingerprint;
   std::string format;           // canonical: "int4-g32"
   std::string resident;         // the format in memory; differs where no kernel reads `format`
+  std::string head;             // the format of the output head; "" where it was not recorded
   bool random_weights = false;  // synthetic: speed and memory only
   std::optional<QualityText> quality;
   std::vector<Value> values;  // in the order they were measured

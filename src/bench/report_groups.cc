@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <iterator>
+#include <map>
 #include <set>
 
 #include "base/text.h"
@@ -198,6 +199,25 @@ std::string weights_of(const std::string& format) {
   return pair.substr(0, pair.find('+'));
 }
 
+// "as the layers; bf16 of bf16_int4": suites differ in what they do with it.
+void note_heads(const Group& group, std::vector<std::string>* notes) {
+  constexpr const char* kSame = "as the layers";
+  std::vector<std::string> heads;
+  std::map<std::string, std::vector<std::string>> rows;
+  for (const Record* record : group.records) {
+    if (record->head.empty()) continue;
+    const std::string head = record->head == weights_of(record->format) ? kSame : record->head;
+    if (rows[head].empty()) heads.insert(head == kSame ? heads.begin() : heads.end(), head);
+    rows[head].push_back(row_name(*record));
+  }
+  std::vector<std::string> parts;
+  for (const std::string& head : heads) {
+    const bool said = head == kSame || heads.size() == 1;
+    parts.push_back(said ? head : fmt::format("{} of {}", head, join(rows[head], ", ")));
+  }
+  if (!parts.empty()) notes->push_back("output head: " + join(parts, "; "));
+}
+
 }  // namespace
 
 std::vector<std::string> notes_of(const Group& group) {
@@ -218,6 +238,7 @@ std::vector<std::string> notes_of(const Group& group) {
   for (const Record* record : group.records) {
     if (record->random_weights) add("random weights: speed and memory only");
   }
+  note_heads(group, &notes);
   for (const Record* record : group.records) {
     if (record->status != Status::kOk) {
       add(fmt::format("{}: {}: {}", record->format, name(record->status), record->reason));

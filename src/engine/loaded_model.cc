@@ -88,7 +88,9 @@ std::string what_it_is(const Linear& linear) {
 std::string format_summary(const Model& model) {
   std::set<std::string> distinct;
   std::string head;
+  bool codes = false;
   for (const Linear* linear : model.linears()) {
+    codes = codes || linear->format.quantized();
     if (linear->name == "head") {
       head = what_it_is(*linear);
     } else {
@@ -97,7 +99,7 @@ std::string format_summary(const Model& model) {
   }
   const std::vector<std::string> names(distinct.begin(), distinct.end());
   std::string text = names.size() == 1 ? names[0] : "mixed: " + join(names, ", ");
-  if (!head.empty() && (names.size() != 1 || head != names[0])) text += "; head " + head;
+  if (!head.empty() && (codes || names.size() != 1 || head != names[0])) text += "; head " + head;
   for (const TensorUse& use : model.tensors()) {
     if (use.role != TensorRole::kTable) continue;
     const bool changed = use.choice.format && use.skipped.empty();

@@ -27,7 +27,8 @@ LoadedModel load(const std::string& source, const Backend& backend, const LoadOp
                  const CalibrationText& text = {});
 
 // What the Linears really run as: "int8", or "int4 (resident: bf16)" where codes had to be decoded,
-// or "mixed" with the distinct names; then head and embedding where they differ.
+// or "mixed" with the distinct names; then the head, of which suites think differently, where
+// anything is quantized, and the embedding where it is.
 std::string format_summary(const Model& model);
 
 }  // namespace lowbit

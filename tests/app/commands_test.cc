@@ -173,7 +173,7 @@ TEST(Eval, PrintsOneJsonLineWithEveryFigure) {
     EXPECT_TRUE(report.contains(key)) << key;
   }
   EXPECT_EQ(report["tokens"], 18 - 3);
-  EXPECT_EQ(report["format"], "int4");
+  EXPECT_EQ(report["format"], "int4; head int4");
   EXPECT_EQ(report["reference_format"], "bf16");
   EXPECT_GT(report["kl_mean"], 0);
   EXPECT_LE(report["kl_median"], report["kl_max"]);

@@ -87,6 +87,19 @@ INSTANTIATE_TEST_SUITE_P(Families, QuantizeFormats,
                            return text;
                          });
 
+TEST(Quantize, SaysWhatHeadAndEmbeddingAre) {
+  const TempFolder temp;
+  const auto wrote = [&](const std::string& format) {
+    const Outcome run = run_here(
+        {"quantize", "embedded:prose-7m", "--format", format, "--out", temp.path() + "/" + format});
+    EXPECT_EQ(run.code, 0) << run.err;
+    return run.out;
+  };
+  EXPECT_TRUE(contains(wrote("int4"), "formats     layers: int4; head: int4; embedding: bf16\n"));
+  EXPECT_TRUE(contains(wrote("bf16_int8"),
+                       "formats     layers: int8-sbf16; head: bf16; embedding: bf16\n"));
+}
+
 TEST(Quantize, ATiedHeadOfItsOwnFormatIsUntied) {
   const TempFolder temp;
   const std::string out = temp.path() + "/q";

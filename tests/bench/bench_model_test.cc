@@ -193,6 +193,8 @@ TEST(BenchModel, TheHeadMayHaveAFormatOfItsOwn) {
   c.head = "int8";
   const Record own = run_case(c, ref_backend()), same = run_case(tiny_case("int4"), ref_backend());
   EXPECT_EQ(own.format, "int4,int8");
+  EXPECT_EQ(own.head, "int8");
+  EXPECT_EQ(same.head, "int4");
   EXPECT_GT(own.find("bits_per_weight")->median, same.find("bits_per_weight")->median);
 }
 

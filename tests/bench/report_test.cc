@@ -70,6 +70,18 @@ TEST(Report, NamesTheKernelOfAFormatThatIsSlowerThanBf16) {
   EXPECT_EQ(text.find("warning: q4_0"), std::string::npos);  // as fast as bf16
 }
 
+TEST(Report, SaysWhatFormatTheOutputHeadHas) {
+  std::vector<Record> records = sample_records();
+  EXPECT_EQ(report_table(records).find("output head"), std::string::npos);
+  records[0].head = "bf16";
+  records[1].head = "int4";
+  EXPECT_NE(report_table(records).find("output head: as the layers\n"), std::string::npos);
+  records[1].head = "int8";
+  records[1] = parse_record("sample", to_json_line(records[1]));
+  EXPECT_NE(report_table(records).find("output head: as the layers; int8 of int4\n"),
+            std::string::npos);
+}
+
 TEST(Report, SaysWhichCasesAreUnstableAndWhy) {
   std::vector<Record> records = {sample_records()[0]};
   EXPECT_EQ(report_table(records).find("unstable"), std::string::npos);
