@@ -337,6 +337,37 @@ def write_torchao(root: Path, name: str, config, decode) -> None:
     case.write(TorchAoConfig(quant_type=config).to_dict(), metadata | {"format": "pt"})
 
 
+def write_torchao_pairs(root: Path, name: str, group: int) -> None:
+    """Int4Tensor, which Int4WeightOnlyConfig makes: by its fake quantizer, since the package that
+    packs needs a GPU. Two signed codes in a byte, the first in its low half; scales [k / g, n]."""
+    from torchao.prototype.safetensors.safetensors_support import flatten_tensor_state_dict
+    from torchao.quantization import Int4WeightOnlyConfig
+    from torchao.quantization.qat.fake_quantize_config import Int4WeightFakeQuantizeConfig
+    from torchao.quantization.qat.fake_quantizer import Int4WeightFakeQuantizer
+    from torchao.quantization.quantize_.workflows.int4.int4_tensor import Int4Tensor
+    from transformers import TorchAoConfig
+
+    case = Case(root, name, torch.bfloat16)
+    state = dict(case.tensors)
+    for prefix, w in case.layers():
+        blocks = w.float().reshape(w.shape[0], -1, group)
+        low, high = blocks.amin(-1, True), blocks.amax(-1, True)
+        scale = ((high - low) / 15).clamp(min=1e-6)
+        zero = low + scale * 8
+        codes = (((blocks - low) / scale).round().clamp(0, 15) - 8).to(torch.int8).reshape(w.shape)
+        fake = Int4WeightFakeQuantizer(Int4WeightFakeQuantizeConfig(group, torch.bfloat16))(w)
+        pairs = (codes[:, 0::2] & 15) | (codes[:, 1::2] << 4)
+        planes = [p.squeeze(-1).T.contiguous().bfloat16() for p in (scale, zero)]
+        state[prefix + "weight"] = Int4Tensor(pairs.contiguous(), *planes, [1, group], w.shape)
+        s, z = (np.repeat(f64(p.T), group, 1) for p in planes)
+        case.numbers[prefix + "weight"] = f64(codes) * s + z
+        np.testing.assert_allclose(f64(fake), case.numbers[prefix + "weight"], rtol=2**-6,
+                                   atol=f64(scale).max() * 2**-4)
+    case.tensors, metadata = flatten_tensor_state_dict(state)
+    case.write(TorchAoConfig(quant_type=Int4WeightOnlyConfig(group_size=group)).to_dict(),
+               metadata | {"format": "pt"})
+
+
 def decode_torchao(q) -> np.ndarray:
     codes, scale = f64(q.qdata), f64(q.scale)
     zero = getattr(q, "zero_point", None)
@@ -421,6 +452,7 @@ def main(root: Path) -> None:
     write_torchao(root, "torchao-int4-g32",
                   IntxWeightOnlyConfig(torch.int4, PerGroup(32)), decode_torchao)
     write_torchao(root, "torchao-float8", Float8WeightOnlyConfig(), decode_torchao)
+    write_torchao_pairs(root, "torchao-int4-pairs-g32", 32)
     for nbits in (8, 4, 3, 2, 1):
         write_hqq(root, nbits)
     write_bitnet(root, "bitnet", "bitlinear")

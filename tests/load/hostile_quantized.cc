@@ -195,6 +195,12 @@ std::vector<HostileFile> header_cases() {
                      "\\\"_data\\\": {\\\"target_dtype\\\": {\\\"_type\\\": \\\"torch.dtype\\\", "
                      "\\\"_data\\\": \\\"int1"},
                 {kQ + "_weight_qdata: target_dtype `int1` in the metadata"}),
+      header_of("torchao_pairs_scales", "torchao-int4-pairs-g32",
+                shape("_weight_scale", "BF16", "[2,64]", "[128,1]"),
+                {kQ + "_weight_scale: 128 groups do not cut 64 columns"}),
+      header_of("torchao_pairs_zeros", "torchao-int4-pairs-g32",
+                shape("_weight_zero_point", "BF16", "[2,64]", "[64,2]"),
+                {kQ + "_weight_zero_point: has shape [64, 2], config.json asks for [2, 64]"}),
       header_of("hqq_shape", hqq, shape("W_q", "U8", "[32,64]", "[64,32]"),
                 {kQ + "W_q: has shape [64, 32], config.json asks for [32, 64]"}),
       header_of("hqq_zero_type", hqq, dtype("zero", "F16", "BF16"),

@@ -50,6 +50,7 @@ constexpr Case kCases[] = {
     {"torchao-int8", "int8"},
     {"torchao-int4-g32", "int4-g32-sym"},
     {"torchao-float8", "fp8"},
+    {"torchao-int4-pairs-g32", "int4-g32"},
     {"hqq-8bit-g64", "int8-g64-rzero-sf16"},
     {"hqq-4bit-g64", "int4-rzero-sf16"},
     {"hqq-3bit-g64", "int3-rzero-sf16"},
