@@ -39,6 +39,12 @@ inline Floats from_f16(const uint16_t* at) { return _mm256_cvtph_ps(load128(at))
 inline Floats from_bf16(const uint16_t* at) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(at)), 16));
 }
+// Of a table of 16; codes above 15 do not occur.
+inline Floats number16(const float* table, Ints code) {
+  const Floats low = _mm256_permutevar8x32_ps(load(table), code);
+  const Floats high = _mm256_permutevar8x32_ps(load(table + 8), code);
+  return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(code, 28)));
+}
 inline float f16_value(uint16_t bits) { return _cvtsh_ss(bits); }
 
 // 2^(code - 127); code 255 is NaN.

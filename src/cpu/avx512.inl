@@ -40,6 +40,10 @@ inline Floats from_f16(const uint16_t* at) { return _mm512_cvtph_ps(load256(at))
 inline Floats from_bf16(const uint16_t* at) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load256(at)), 16));
 }
+// Of a table of 16; codes above 15 do not occur.
+inline Floats number16(const float* table, Ints code) {
+  return _mm512_permutexvar_ps(code, load(table));
+}
 inline float f16_value(uint16_t bits) { return _cvtsh_ss(bits); }
 
 // 2^(code - 127); code 255 is NaN.

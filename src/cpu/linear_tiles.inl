@@ -31,11 +31,12 @@ struct Grid {
   int32_t log2_size;  // block of code k, counted from the panel's start: k >> log2_size
   uint32_t flip;
   float bias, unit;
-  uint16_t half[4];  // Minis: factors that move sign and magnitude into place, mask, NaN
+  uint16_t half[4];    // Minis: factors that move sign and magnitude into place, mask, NaN
+  const float* table;  // Tables: 16 numbers
 };
 
 inline Grid grid_of(const WeightView& w) {
-  Grid g = {w.bits, log2_block(w), 0, 0, 1, {0, 0, 0, 0xffff}};
+  Grid g = {w.bits, log2_block(w), 0, 0, 1, {0, 0, 0, 0xffff}, static_cast<const float*>(w.outer)};
   int exponent = 0, mantissa = 0;
   float_fields(w.code, &exponent, &mantissa);
   if (exponent > 0) {
@@ -280,6 +281,14 @@ struct Minis {
   }
 };
 
+// Codes of four bits that are places in a table (Outer::kTable).
+struct Tables {
+  static constexpr bool kShifted = false, kRounded = false;
+  static void numbers(const Grid& g, const uint8_t* codes, Floats* w) {
+    for (int i = 0; i < kVectors; ++i) w[i] = number16(g.table, widen_bytes(codes + i * kLanes));
+  }
+};
+
 enum Width { kBytes8, kNibbles, kAnyBits, kTrits5, kSparse };
 
 template <class Numbers, Width kWidth>
@@ -487,6 +496,7 @@ inline void linear_codes(const LinearArgs& a, int32_t n0, int32_t n1) {
   float_fields(a.w.code, &exponent, &mantissa);
   if (exponent > 0) return linear_numbers<Minis>(a, n0, n1);
   if (a.w.code == Code::kTrit) return linear_rows<Coded<Integers, kTrits5>>(a, n0, n1);
+  if (a.w.outer_kind == Outer::kTable) return linear_rows<Coded<Tables, kNibbles>>(a, n0, n1);
   if (a.w.outer_kind == Outer::kInt8) {  // of four bits
     return linear_rows<Coded<RoundedIntegers, kNibbles>>(a, n0, n1);
   }
