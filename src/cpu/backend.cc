@@ -51,6 +51,11 @@ bool fixed_bits(const Format& f) {
   return f.bits == kBits && small_integers(f);
 }
 bool fixed_narrow(const Format& f) { return f.bits != 4 && f.bits < 8 && small_integers(f); }
+// With those whose integers take two bytes.
+bool fixed_narrow_vnni(const Format& f) {
+  const bool wide = f.code == Code::kE3M2 || f.code == Code::kE3M1;
+  return fixed_narrow(f) || (wide && !f.sparse24);
+}
 // Without a table of more than 16 entries.
 bool fixed_narrow_avx2(const Format& f) {
   return fixed_narrow(f) && (f.bits < 4 || !is_mini_float(f.code));
@@ -69,7 +74,7 @@ std::string needs(const LinearSpec&, const DeviceInfo& device) {
   return fmt::format("needs {}, allowed here: {}",
                      kIsa == kIsaAvx2     ? "avx2"
                      : kIsa == kIsaAvx512 ? "avx512"
-                                          : "avx512 with vnni and vbmi",
+                                          : "avx512 with vnni, vbmi and gfni",
                      isa_names(device.isa));
 }
 
@@ -255,7 +260,7 @@ constexpr LinearKernel kKernels[] = {
                launch_codes<prepare_codes_avx2, linear_int8_codes_avx2>),
     fixed_vnni("cpu.linear.int8.vnni", fixed_bits<8>, 0x1.1p-22, 64),
     fixed_vnni("cpu.linear.nibbles.vnni", fixed_bits<4>, 0x1.1p-15, 128),
-    fixed_vnni("cpu.linear.narrow.vnni", fixed_narrow, 0x1.1p-15, 512),
+    fixed_vnni("cpu.linear.narrow.vnni", fixed_narrow_vnni, 0x1.1p-15, 512),
     avx512<linear_f32_avx512>("cpu.linear.f32.avx512", has_code<Code::kF32>),
     avx512<linear_f16_avx512>("cpu.linear.f16.avx512", has_code<Code::kF16>),
     avx512<linear_bf16_avx512>("cpu.linear.bf16.avx512", has_code<Code::kBF16>),

@@ -60,7 +60,7 @@ uint32_t machine_isa() {
                       bit(extended.ebx, 30) && bit(extended.ebx, 31);    // BW, VL
   if ((isa & kIsaAvx2) && zmm && avx512) {
     isa |= kIsaAvx512;
-    if (bit(extended.ecx, 11) && bit(extended.ecx, 1)) isa |= kIsaVnni;
+    if (bit(extended.ecx, 11) && bit(extended.ecx, 1) && bit(extended.ecx, 8)) isa |= kIsaVnni;
     if (bit(more.eax, 5)) isa |= kIsaBf16;
   }
   return isa;

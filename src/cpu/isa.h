@@ -12,7 +12,7 @@ namespace lowbit::cpu {
 enum Isa : uint32_t {
   kIsaAvx2 = 1,    // AVX2, FMA, F16C, BMI2
   kIsaAvx512 = 2,  // AVX-512 F, BW, DQ, VL
-  kIsaVnni = 4,    // AVX-512 VNNI and VBMI
+  kIsaVnni = 4,    // AVX-512 VNNI, VBMI and GFNI
   kIsaBf16 = 8,    // AVX-512 BF16
 };
 

@@ -110,6 +110,15 @@ struct Params {
   Floats scale, shift, offset;
 };
 
+// Into L2: a line on its way to L1 takes one of its few miss buffers all the time, and a core can
+// then ask memory for half of what it could. Where `from + bytes` may lie outside the matrix: a
+// prefetch of nothing does nothing.
+inline void prefetch(const uint8_t* from, int64_t bytes) {
+  _mm_prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(from) +
+                                             static_cast<uintptr_t>(bytes)),
+               _MM_HINT_T1);
+}
+
 // Where a row's scales and zeros begin.
 struct BlockRow {
   const uint8_t *scales, *zeros;
@@ -121,6 +130,17 @@ inline BlockRow block_row(const WeightView& w, int64_t n) {
   const auto* zeros = static_cast<const uint8_t*>(w.zeros);
   if (zeros) zeros += row * (w.zero == Zero::kInt ? int64_t{w.k_blocks} : stride);
   return {static_cast<const uint8_t*>(w.scales) + row * stride, zeros, n};
+}
+
+// What params_at reads of the same blocks `rows` rows further down: rows are short, and the
+// processor's own prefetchers do not follow as many streams.
+inline void prefetch_blocks(const WeightView& w, const BlockRow& row, int64_t first, int64_t rows) {
+  const int bits = bits_of(w.scale);
+  const int64_t stride = (int64_t{w.k_blocks} * bits + 7) / 8;
+  if (w.block_n == 1) prefetch(row.scales + first * bits / 8, rows * stride);
+  if (w.zero == Zero::kNone || w.block_n != 1) return;
+  const bool bytes = w.zero == Zero::kInt;
+  prefetch(row.zeros + (bytes ? first : first * bits / 8), rows * (bytes ? w.k_blocks : stride));
 }
 
 // Blocks [first, first + count) of a row, count <= kLanes.
@@ -194,15 +214,6 @@ inline void write(const LinearArgs& a, int32_t t, int32_t n, float value) {
   if (a.bias) value += a.bias[n];
   float& y = a.y[t * a.ldy + n];
   y = a.epilogue == Epilogue::kAdd ? y + value : value;
-}
-
-// Into L2: a line on its way to L1 takes one of its few miss buffers all the time, and a core can
-// then ask memory for half of what it could. Where `from + bytes` may lie outside the matrix: a
-// prefetch of nothing does nothing.
-inline void prefetch(const uint8_t* from, int64_t bytes) {
-  _mm_prefetch(reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(from) +
-                                             static_cast<uintptr_t>(bytes)),
-               _MM_HINT_T1);
 }
 
 }  // namespace

@@ -9,7 +9,8 @@
 //   dot(acc, u, s)           acc[lane] += sum over the lane's 4 bytes of unsigned u * signed s
 //   add_ints, sub_ints, up_digit, sum_lanes, store_ints
 //   narrow<kBits>(...)       codes of any width as bytes (Book::table or flip applied)
-//   lookup16, shift_right, load_some, Narrow
+//   cut<kBits>(v, p)         the p-th code of each byte, 1, 2 or 4 bits; one bit becomes 0 or 2
+//   lookup16, load_some, Narrow
 //
 // x is cut into runs. In a run, x[i] = step * (q[i] + r), |r| <= 1/2, step a power of two, |q| <
 // 2^kXBits; q has three signed digits, each a plane of bytes, of which the highest is 0 and not
@@ -162,8 +163,9 @@ void prepare_token(const LoadRun& load_run, const Shape& s, int bias, uint8_t* o
     uint8_t* digits = out + int64_t{i} * 3 * s.run;
     store_digits(run.q, s, digits);
     alignas(64) int32_t part[kLanes];
-    store_ints(out + s.start_at + int64_t{i} * kBytes,
-               sub_ints(Ints{}, lane_sums(digits, s.planes, bias)));
+    Ints biases = lane_sums(digits, s.planes, bias & 255);
+    if (bias > 255) biases = add_ints(biases, up_digit(lane_sums(digits, s.planes, bias >> 8)));
+    store_ints(out + s.start_at + int64_t{i} * kBytes, sub_ints(Ints{}, biases));
     store_ints(part, lane_sums(digits, s.planes, 1));
     for (int u = 0; u < many; ++u) {
       int32_t total = 0;
@@ -178,7 +180,7 @@ void prepare_token(const LoadRun& load_run, const Shape& s, int bias, uint8_t* o
 // ---- codes --------------------------------------------------------------------------------------
 
 struct Book {
-  Ints table, flip;  // codes as unsigned bytes: looked up, or flipped
+  Ints table, upper, flip;  // codes as unsigned numbers: looked up (two bytes of them), or flipped
   int bias;
   float unit, center;
   Narrow narrow;
@@ -213,15 +215,17 @@ inline Book book_of(const WeightView& w) {
     b.center = static_cast<float>(middle);
   }
   if (w.bits == 1 && w.code == Code::kUInt) b.unit = 0.5f;
-  alignas(64) uint8_t table[64] = {};
+  alignas(64) uint8_t table[64] = {}, upper[64] = {};
   for (int i = 0; codes > 0 && i < 64; ++i) {
     const int c = i % codes;
     const int u = exponent > 0  ? mini_number(exponent, mantissa, c) + b.bias
                   : w.bits == 1 ? 2 * c
                                 : c ^ flip;
     table[i] = static_cast<uint8_t>(u);
+    upper[i] = static_cast<uint8_t>(u >> 8);
   }
   b.table = load_ints(table);
+  b.upper = load_ints(upper);
   for (int i = 0; i < 64; ++i) {
     table[i] = static_cast<uint8_t>(w.bits == 4 ? flip * 0x11 : w.bits == 2 ? flip * 0x55 : flip);
   }
@@ -231,25 +235,27 @@ inline Book book_of(const WeightView& w) {
 }
 
 // One way to read a run. raw() loads its codes, of which `bytes` are there; plane() makes bytes.
-template <int kWidth, bool kTable>
+enum class Plain { kUnsigned, kSigned, kTable };  // what makes bytes of the codes in a plane
+template <int kWidth, Plain kPlain>
 struct InPlanes {
   static constexpr int kBits = kWidth;
   static constexpr int kPlanes = 8 / kBits, kRunBytes = kBytes;
+  static constexpr bool kUpper = false;
   static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
     const Ints codes = bytes == kBytes ? load_ints(at) : load_some(at, bytes);
-    return kTable || kBits == 1 ? codes : codes ^ book.flip;
+    return kPlain == Plain::kSigned ? codes ^ book.flip : codes;
   }
   static Ints plane(Ints raw, int p, const Book& book) {
     if (kBits == 8) return raw;
-    if (kBits == 1) return shift_right(raw, p - 1) & set_bytes(2);
-    const Ints codes = shift_right(raw, p * kBits) & set_bytes((1 << kBits) - 1);
-    return kTable ? lookup16(book.table, codes) : codes;
+    const Ints codes = cut<kBits>(raw, p);
+    return kPlain == Plain::kTable ? lookup16(book.table, codes) : codes;
   }
 };
 template <int kWidth>
 struct InOrder {
   static constexpr int kBits = kWidth;
   static constexpr int kPlanes = 1, kRunBytes = kLanes * kBits / 2;
+  static constexpr bool kUpper = false;  // numbers are a byte
   static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
     return narrow<kBits>(at, bytes, book);
   }
@@ -262,6 +268,9 @@ struct Span {
   int32_t first, count;
 };
 
+struct Job;
+using LoadUnits = Floats (*)(const Job&, const uint8_t* x, int64_t n, Span units, float* out);
+
 // What every row of a call shares.
 struct Job {
   const LinearArgs& a;
@@ -269,7 +278,11 @@ struct Job {
   Book book;
   Ints unit_of_lane, block_of_unit;  // in a run; in kLanes units
   int down;                          // log2 of units in a block
+  int64_t rows_ahead;                // whose scales and zeros are fetched
+  LoadUnits load_units;
 };
+
+inline LoadUnits load_units_of(const WeightView& w);
 
 inline Job job_of(const LinearArgs& a) {
   const Shape s = shape_of(a.w, a.k);
@@ -279,13 +292,21 @@ inline Job job_of(const LinearArgs& a) {
     unit[j] = (j << s.log2_many) / kLanes;
     block[j] = j >> down;
   }
-  return {a, s, book_of(a.w), load_ints(unit), load_ints(block), down};
+  return {a,
+          s,
+          book_of(a.w),
+          load_ints(unit),
+          load_ints(block),
+          down,
+          1 + kAhead / (static_cast<int64_t>(a.w.row_bytes) + 1),
+          load_units_of(a.w)};
 }
 
 // Units [first, first + count) of row n: what a token's x is multiplied with goes to `out`; the sum
-// of zeros times x is returned.
-inline Floats load_units(const Job& job, const uint8_t* x, int64_t n, Span units, float* out) {
-  const WeightView& w = job.a.w;
+// of zeros times x is returned. `w` is the job's, with what the caller knows of it as constants.
+__attribute__((always_inline)) inline Floats load_units(const Job& job, const WeightView& w,
+                                                        const uint8_t* x, int64_t n, Span units,
+                                                        float* out) {
   const auto* x_scale = reinterpret_cast<const float*>(x + job.shape.scale_at) + units.first;
   const auto* x_sum = reinterpret_cast<const float*>(x + job.shape.sum_at) + units.first;
   Floats sum = set(0);
@@ -297,6 +318,7 @@ inline Floats load_units(const Job& job, const uint8_t* x, int64_t n, Span units
       const int32_t block = (units.first + i) >> job.down;
       const int32_t wanted = ((min_of(kLanes, units.count - i) - 1) >> job.down) + 1;
       const int32_t present = min_of(wanted, w.k_blocks - block);
+      prefetch_blocks(w, row, block, job.rows_ahead);
       p = {set(0), set(0), set(0)};
       if (present > 0) p = params_at(w, row, block, present);
     }
@@ -308,10 +330,62 @@ inline Floats load_units(const Job& job, const uint8_t* x, int64_t n, Span units
       spread.shift = permute(p.shift, job.block_of_unit);
       spread.offset = permute(p.offset, job.block_of_unit);
     }
-    const Floats zero = spread.offset - (spread.shift - set(job.book.center)) * spread.scale;
-    sum = fma(zero, load(x_sum + i), sum);
+    // The shift of the others is the book's center.
+    if (w.zero == Zero::kInt || w.zero == Zero::kReal) {
+      spread.offset = spread.offset - (spread.shift - set(job.book.center)) * spread.scale;
+    }
+    sum = fma(spread.offset, load(x_sum + i), sum);
   }
   return sum;
+}
+
+Floats load_any_units(const Job& job, const uint8_t* x, int64_t n, Span units, float* out) {
+  return load_units(job, job.a.w, x, n, units, out);
+}
+
+// Which scales and zeros there are is decided once for a call, not for every kLanes of them.
+template <Scale kScale, Zero kZero, Outer kOuter>
+Floats load_these_units(const Job& job, const uint8_t* x, int64_t n, Span units, float* out) {
+  WeightView w = job.a.w;
+  w.scale = kScale;
+  w.zero = kZero;
+  w.outer_kind = kOuter;
+  return load_units(job, w, x, n, units, out);
+}
+
+struct KnownUnits {
+  Scale scale;
+  Zero zero;
+  Outer outer;
+  LoadUnits load;
+};
+template <Scale kScale, Zero kZero = Zero::kNone, Outer kOuter = Outer::kNone>
+constexpr KnownUnits known_units() {
+  return {kScale, kZero, kOuter, load_these_units<kScale, kZero, kOuter>};
+}
+constexpr KnownUnits kKnownUnits[] = {
+    known_units<Scale::kBF16>(),
+    known_units<Scale::kBF16, Zero::kFloat>(),
+    known_units<Scale::kBF16, Zero::kInt>(),
+    known_units<Scale::kBF16, Zero::kReal>(),
+    known_units<Scale::kF16>(),
+    known_units<Scale::kF16, Zero::kOffset>(),
+    known_units<Scale::kF32>(),
+    known_units<Scale::kE8M0>(),
+    known_units<Scale::kE4M3, Zero::kNone, Outer::kTensor>(),
+    known_units<Scale::kI8, Zero::kNone, Outer::kSuper>(),
+    known_units<Scale::kI6, Zero::kNone, Outer::kSuper>(),
+    known_units<Scale::kU6, Zero::kOffset, Outer::kSuper>(),
+    known_units<Scale::kU4, Zero::kOffset, Outer::kSuper>(),
+};
+
+inline LoadUnits load_units_of(const WeightView& w) {
+  for (const KnownUnits& known : kKnownUnits) {
+    if (w.scale == known.scale && w.zero == known.zero && w.outer_kind == known.outer) {
+      return known.load;
+    }
+  }
+  return load_any_units;
 }
 
 // kRows rows that are worked on together, `apart` rows from one to the next.
@@ -348,7 +422,12 @@ void multiply(const Job& job, const uint8_t* x, Rows rows, Span runs, const floa
         if (kDigits > 1) middle = dot(middle, u, load_ints(digits + (3 * p + 1) * kBytes));
         low = dot(low, u, load_ints(digits + (3 * p + 2) * kBytes));
       }
-      if (kDigits > 2) middle = add_ints(up_digit(high), middle);
+      if constexpr (W::kUpper) {  // of two digits, as x is
+        const Ints u = W::upper(raw, book);
+        high = dot(high, u, load_ints(digits + kBytes));
+        middle = dot(middle, u, load_ints(digits + 2 * kBytes));
+      }
+      if (kDigits > 2 || W::kUpper) middle = add_ints(up_digit(high), middle);
       const Ints total = kDigits > 1 ? add_ints(up_digit(middle), low) : low;
       const float* factor = scale + r * kScales;
       acc[r] =
@@ -377,7 +456,7 @@ void fixed_rows(const Job& job, int32_t t, Rows rows) {
     const Span runs = {first, min_of(panel, s.runs - first)};
     const Span units = {first << s.log2_many, runs.count << s.log2_many};
     for (int r = 0; r < kRows; ++r) {
-      sum[r] = sum[r] + load_units(job, x, rows.n + r * rows.apart, units, scale + r * kScales);
+      sum[r] = sum[r] + job.load_units(job, x, rows.n + r * rows.apart, units, scale + r * kScales);
     }
     if (s.log2_many > 0) {
       multiply<W, true, kRows, kDigits>(job, x, rows, runs, scale, sum);
@@ -392,7 +471,7 @@ void fixed_rows(const Job& job, int32_t t, Rows rows) {
 
 // Four rows share the loads of x. They are a quarter of the range apart: four long streams, which
 // the hardware's prefetchers follow, where four neighbours would be many short ones.
-template <class W, int kDigits = 3>
+template <class W, int kDigits>
 void fixed_linear(const Job& job, int32_t n0, int32_t n1) {
   const int32_t quarter = (n1 - n0) / 4;
   for (int32_t n = n0; n < n0 + quarter; ++n) {
@@ -436,32 +515,37 @@ inline void codes_prepare(const LinearArgs& a, int32_t t0, int32_t t1, void* out
   }
 }
 
-inline void codes_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
-  const Job job = job_of(a);
+template <int kBits, int kDigits>
+void planes_dispatch(const Job& job, int32_t n0, int32_t n1) {
   int exponent = 0, mantissa = 0;
-  float_fields(a.w.code, &exponent, &mantissa);
-  if (a.w.bits == 8) return fixed_linear<InPlanes<8, false>, kCodeDigits>(job, n0, n1);
-  exponent > 0 ? fixed_linear<InPlanes<4, true>, kCodeDigits>(job, n0, n1)
-               : fixed_linear<InPlanes<4, false>, kCodeDigits>(job, n0, n1);
+  float_fields(job.a.w.code, &exponent, &mantissa);
+  if (kBits == 4 && exponent > 0) {
+    return fixed_linear<InPlanes<4, Plain::kTable>, kDigits>(job, n0, n1);
+  }
+  job.a.w.code == Code::kInt
+      ? fixed_linear<InPlanes<kBits, Plain::kSigned>, kDigits>(job, n0, n1)
+      : fixed_linear<InPlanes<kBits, Plain::kUnsigned>, kDigits>(job, n0, n1);
 }
 
-inline void fixed_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
+inline void codes_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
   const Job job = job_of(a);
+  a.w.bits == 8 ? planes_dispatch<8, kCodeDigits>(job, n0, n1)
+                : planes_dispatch<4, kCodeDigits>(job, n0, n1);
+}
+
+inline void fixed_dispatch(const Job& job, int32_t n0, int32_t n1) {
   const bool in_planes = job.shape.planes > 1;
-  int exponent = 0, mantissa = 0;
-  float_fields(a.w.code, &exponent, &mantissa);
-  switch (a.w.bits) {
+  switch (job.a.w.bits) {
     case 1:
-      return in_planes ? fixed_linear<InPlanes<1, false>, kNarrowDigits>(job, n0, n1)
+      return in_planes ? fixed_linear<InPlanes<1, Plain::kUnsigned>, kNarrowDigits>(job, n0, n1)
                        : fixed_linear<InOrder<1>, kNarrowDigits>(job, n0, n1);
     case 2:
-      return in_planes ? fixed_linear<InPlanes<2, false>, kNarrowDigits>(job, n0, n1)
+      return in_planes ? planes_dispatch<2, kNarrowDigits>(job, n0, n1)
                        : fixed_linear<InOrder<2>, kNarrowDigits>(job, n0, n1);
     case 3:
       return fixed_linear<InOrder<3>, kNarrowDigits>(job, n0, n1);
     case 4:
-      return exponent > 0 ? fixed_linear<InPlanes<4, true>, kNarrowDigits>(job, n0, n1)
-                          : fixed_linear<InPlanes<4, false>, kNarrowDigits>(job, n0, n1);
+      return planes_dispatch<4, kNarrowDigits>(job, n0, n1);
     case 5:
       return fixed_linear<InOrder<5>, kNarrowDigits>(job, n0, n1);
     case 6:
@@ -469,7 +553,7 @@ inline void fixed_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
     case 7:
       return fixed_linear<InOrder<7>, kNarrowDigits>(job, n0, n1);
     default:
-      return fixed_linear<InPlanes<8, false>>(job, n0, n1);
+      return planes_dispatch<8, 3>(job, n0, n1);
   }
 }
 

@@ -17,8 +17,11 @@ constexpr int kNarrowDigits = 3, kNarrowXBits = kXBits;  // two digits are 14 bi
 typedef uint16_t Words __attribute__((vector_size(32)));
 
 inline Ints set_bytes(int v) { return _mm256_set1_epi8(static_cast<char>(v)); }
-inline Ints shift_right(Ints v, int by) {
-  return by < 0 ? Ints(Words(v) << -by) : Ints(Words(v) >> by);
+template <int kBits>
+Ints cut(Ints v, int p) {
+  const int by = kBits == 1 ? p - 1 : p * kBits;
+  const Ints moved = by < 0 ? Ints(Words(v) << -by) : Ints(Words(v) >> by);
+  return moved & set_bytes(kBits == 1 ? 2 : (1 << kBits) - 1);
 }
 inline Ints lookup16(Ints table, Ints index) { return _mm256_shuffle_epi8(table, index); }
 inline Ints up_digit(Ints v) { return _mm256_slli_epi32(v, kDigitBits); }
@@ -73,6 +76,8 @@ void prepare_codes_avx2(const LinearArgs& a, int32_t t0, int32_t t1, void* out) 
 void linear_int8_codes_avx2(const LinearArgs& a, int32_t n0, int32_t n1) {
   codes_dispatch(a, n0, n1);
 }
-void linear_fixed_avx2(const LinearArgs& a, int32_t n0, int32_t n1) { fixed_dispatch(a, n0, n1); }
+void linear_fixed_avx2(const LinearArgs& a, int32_t n0, int32_t n1) {
+  fixed_dispatch(job_of(a), n0, n1);
+}
 
 }  // namespace lowbit::cpu

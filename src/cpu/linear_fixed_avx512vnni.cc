@@ -1,5 +1,5 @@
-// Linear with x in fixed point for AVX-512 with VNNI and VBMI: see linear_fixed.inl. House rule:
-// this file is compiled with ISA flags, so all but the exported bodies is in the anonymous
+// Linear with x in fixed point for AVX-512 with VNNI, VBMI and GFNI: see linear_fixed.inl. House
+// rule: this file is compiled with ISA flags, so all but the exported bodies is in the anonymous
 // namespace and nothing else than plain structs and intrinsics is included.
 #include "cpu/avx512.inl"
 #include "cpu/bodies.h"
@@ -14,11 +14,18 @@ constexpr int kXBits = 22;  // 4 * 128 * 2^22 is the largest sum of a lane, of i
 // Finer than f16 is for the largest x of a run, and a third fewer products than with three digits.
 constexpr int kNarrowDigits = 2, kNarrowXBits = 15;
 
-typedef uint16_t Words __attribute__((vector_size(64)));
-
 inline Ints set_bytes(int v) { return _mm512_set1_epi8(static_cast<char>(v)); }
-inline Ints shift_right(Ints v, int by) {
-  return by < 0 ? Ints(Words(v) << -by) : Ints(Words(v) >> by);
+// Bit `to + i` of each byte is its bit `from + i`, for `bits` bits; the others are 0.
+constexpr uint64_t bit_matrix(int from, int to, int bits) {
+  uint64_t rows = 0;  // the last byte makes the first bit
+  for (int i = 0; i < bits; ++i) rows |= uint64_t{1} << (from + i + 8 * (7 - to - i));
+  return rows;
+}
+// One instruction where a shift and a mask are two.
+template <int kBits>
+Ints cut(Ints v, int p) {
+  const uint64_t rows = bit_matrix(p * kBits, kBits == 1 ? 1 : 0, kBits);
+  return _mm512_gf2p8affine_epi64_epi8(v, _mm512_set1_epi64(static_cast<int64_t>(rows)), 0);
 }
 inline Ints lookup16(Ints table, Ints index) { return _mm512_shuffle_epi8(table, index); }
 inline Ints up_digit(Ints v) { return _mm512_slli_epi32(v, kDigitBits); }
@@ -40,13 +47,20 @@ inline Narrow narrow_of(int bits) {
   }
   return {load_ints(from), load_ints(shifts)};
 }
+// Codes with bits of their neighbours above them.
+template <int kBits>
+Ints unpacked(const uint8_t* at, int32_t bytes, const Narrow& narrow) {
+  const Ints packed = load_some(at, bytes < 8 * kBits ? bytes : 8 * kBits);
+  const Ints lanes = _mm512_permutexvar_epi8(narrow.from, packed);
+  return _mm512_multishift_epi64_epi8(narrow.shifts, lanes);
+}
+inline Ints lookup64(Ints table, Ints index) {  // ignores the two upper bits
+  return _mm512_permutexvar_epi8(index, table);
+}
 template <int kBits, class Book>
 Ints narrow(const uint8_t* at, int32_t bytes, const Book& book) {
-  const int32_t present = bytes < 8 * kBits ? bytes : 8 * kBits;
-  const Ints packed = load_some(at, present);
-  const Ints lanes = _mm512_permutexvar_epi8(book.narrow.from, packed);
-  const Ints codes = _mm512_multishift_epi64_epi8(book.narrow.shifts, lanes);
-  if (kBits <= 6) return _mm512_permutexvar_epi8(codes, book.table);  // ignores higher bits
+  const Ints codes = unpacked<kBits>(at, bytes, book.narrow);
+  if (kBits <= 6) return lookup64(book.table, codes);
   return (codes & set_bytes(127)) ^ book.flip;
 }
 
@@ -56,6 +70,22 @@ Ints narrow(const uint8_t* at, int32_t bytes, const Book& book) {
 #include "cpu/linear_fixed.inl"
 
 namespace lowbit::cpu {
+namespace {
+
+// Small floats whose numbers take nine or ten bits.
+template <int kWidth>
+struct TwoTables {
+  static constexpr int kBits = kWidth;
+  static constexpr int kPlanes = 1, kRunBytes = kLanes * kBits / 2;
+  static constexpr bool kUpper = true;
+  static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
+    return unpacked<kBits>(at, bytes, book.narrow);
+  }
+  static Ints plane(Ints raw, int, const Book& book) { return lookup64(book.table, raw); }
+  static Ints upper(Ints raw, const Book& book) { return lookup64(book.upper, raw); }
+};
+
+}  // namespace
 
 void prepare_fixed_vnni(const LinearArgs& a, int32_t t0, int32_t t1, void* out) {
   fixed_prepare(a, t0, t1, out);
@@ -66,6 +96,11 @@ void prepare_codes_vnni(const LinearArgs& a, int32_t t0, int32_t t1, void* out) 
 void linear_int8_codes_vnni(const LinearArgs& a, int32_t n0, int32_t n1) {
   codes_dispatch(a, n0, n1);
 }
-void linear_fixed_vnni(const LinearArgs& a, int32_t n0, int32_t n1) { fixed_dispatch(a, n0, n1); }
+void linear_fixed_vnni(const LinearArgs& a, int32_t n0, int32_t n1) {
+  const Job job = job_of(a);
+  if (a.w.code == Code::kE3M2) return fixed_linear<TwoTables<6>, kNarrowDigits>(job, n0, n1);
+  if (a.w.code == Code::kE3M1) return fixed_linear<TwoTables<5>, kNarrowDigits>(job, n0, n1);
+  fixed_dispatch(job, n0, n1);
+}
 
 }  // namespace lowbit::cpu
