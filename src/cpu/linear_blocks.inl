@@ -39,8 +39,12 @@ template <int kBits>
 Floats narrow_scales(const uint8_t* at) {
   uint64_t bytes[2] = {};
   for (int i = 0; i < kLanes / 8; ++i) {
-    uint64_t packed = 0;
-    __builtin_memcpy(&packed, at + i * kBits, kBits);
+    // In registers: a word put together in memory is not forwarded from its stores to its load.
+    uint32_t low;
+    uint16_t high = 0;
+    __builtin_memcpy(&low, at + i * kBits, sizeof low);
+    if (kBits == 6) __builtin_memcpy(&high, at + i * kBits + 4, sizeof high);
+    const uint64_t packed = uint64_t{high} << 32 | low;
     bytes[i] = _pdep_u64(packed, 0x0101010101010101u * ((1u << kBits) - 1));
   }
   return to_floats(widen_words(bytes[0], bytes[1]));
