@@ -223,7 +223,8 @@ def quality_row(known, found):
 
 def agreement_of(documents):
     """{row: what tests/cuda/agreement_test.cc says of it}, from gtest's JSON outputs."""
-    keys = ("different_ids", "widest_gap", "kl_decode", "kl_prompt", "ops_worst_8", "ops_worst_40")
+    keys = ("different_ids", "widest_gap", "kl_decode", "kl_decode_of_ref", "kl_prompt", "kl_prompt_of_ref",
+            "ops_worst_8", "ops_worst_40")
     return {test["name"].split("_", 1)[1]: {key: float(test[key]) for key in keys if key in test}
             for document in documents for group in document["testsuites"]
             for test in group["testsuite"] if "kl_decode" in test}

@@ -213,9 +213,42 @@ class CudaAgrees : public GpuTest, public testing::WithParamInterface<Row> {
   }
 };
 
+// Rounding of inputs or of the cache to codes makes large differences of small ones, on any device:
+// a code that falls the other way moves what follows by a step of its format, and other codes with
+// it. How far, ref itself tells, from embeddings that are off by one part in 2^16 (in a prompt,
+// whose attention is in bf16, in 2^9).
+template <int kBits>
+Backend unsettled() {
+  Backend backend = ref_backend();
+  backend.op.embed = [](const EmbedArgs& a, Stream stream) {
+    ref_backend().op.embed(a, stream);
+    for (int64_t i = 0; i < int64_t{a.tokens_count} * a.d; ++i) {
+      const bool up = static_cast<uint32_t>(i * 2654435761u) >> 31 != 0;
+      a.out[i] *= 1 + (up ? 1.0f : -1.0f) / static_cast<float>(1 << kBits);
+    }
+  };
+  return backend;
+}
+struct Own {
+  double kl = 0, logit = 0;  // of ref to itself: mean KL, largest difference
+};
+template <int kBits>
+Own unsettled_by(const Row& row, const Tokens& tokens, size_t most, const std::vector<float>& ref,
+                 size_t vocab) {
+  const Backend backend = unsettled<kBits>();
+  const LoadedModel model = load_row(row, backend, StepPlan::kEager);
+  const std::vector<float> moved =
+      logits_after(model, StepPlan::kEager, tokens, ref.size() / vocab, most);
+  Own own{mean_kl(ref, moved, vocab)};
+  for (size_t i = 0; i < ref.size(); ++i) {
+    own.logit = std::max(own.logit, std::abs(double{ref[i]} - moved[i]));
+  }
+  return own;
+}
+
 // Where the best token differs, ref's two best logits lie closer than rounding moves them.
 void expect_same_ids(const Tokens& ids, const std::vector<float>& ref, size_t vocab,
-                     double rounding) {
+                     double rounding, double own) {
   int32_t different = 0;
   double widest = 0;
   for (size_t i = 0; i < ids.size(); ++i) {
@@ -226,7 +259,8 @@ void expect_same_ids(const Tokens& ids, const std::vector<float>& ref, size_t vo
     for (size_t v = 0; v < vocab; ++v) squares += double{row[v]} * row[v];
     const double size = std::abs(row[best]) + std::sqrt(squares / static_cast<double>(vocab));
     const double gap = double{row[best]} - row[ids[i]];
-    EXPECT_LE(gap, 2 * rounding * size) << "token " << i << ": ref " << best << ", cuda " << ids[i];
+    EXPECT_LE(gap, std::max(2 * rounding * size, 2 * own))
+        << "token " << i << ": ref " << best << ", cuda " << ids[i];
     ++different;
     widest = std::max(widest, gap);
   }
@@ -273,19 +307,25 @@ TEST_P(CudaAgrees, InOpsTokensAndDistributions) {
   tokens.insert(tokens.end(), ids.begin(), ids.end() - 1);
   const std::vector<float> want =
       logits_after(ref, StepPlan::kEager, tokens, kNewTokens, alone ? 1 : tokens.size());
-  expect_same_ids(ids, want, vocab, rounding_of(*graph.model));
-  const double kl_decode = mean_kl(want, decode, vocab);
-  EXPECT_LT(kl_decode, 1e-4) << "by decoding";
-  RecordProperty("kl_decode", fmt::format("{:.3g}", kl_decode));
-  fmt::print("  mean KL {:.3g} by decoding", kl_decode);
-  if (!alone) {
-    const double kl_prompt = mean_kl(
-        want, logits_after(graph, StepPlan::kGraph, tokens, kNewTokens, tokens.size()), vocab);
-    EXPECT_LT(kl_prompt, 1e-4) << "as a prompt";
-    RecordProperty("kl_prompt", fmt::format("{:.3g}", kl_prompt));
-    fmt::print(", {:.3g} as a prompt", kl_prompt);
-  }
-  fmt::print("\n");
+  const bool codes = parse_cache_name(row.cache).quantized() ||
+                     std::ranges::any_of(ref.model->linears(), [](const Linear* linear) {
+                       return linear->input.decode.quantized();
+                     });
+  const size_t most = alone ? 1 : tokens.size();
+  const Own own = codes ? unsettled_by<16>(row, tokens, most, want, vocab) : Own{};
+  expect_same_ids(ids, want, vocab, rounding_of(*graph.model), own.logit);
+  const auto expect_near = [&](const char* what, double kl, double own_kl) {
+    EXPECT_LT(kl, std::max(1e-4, 4 * own_kl)) << what;
+    RecordProperty(what, fmt::format("{:.3g}", kl));
+    RecordProperty(std::string(what) + "_of_ref", fmt::format("{:.3g}", own_kl));
+    fmt::print("  {} {:.3g}, of ref to itself {:.3g}\n", what, kl, own_kl);
+  };
+  expect_near("kl_decode", mean_kl(want, decode, vocab), own.kl);
+  if (alone) return;
+  const Own prompt_own = codes ? unsettled_by<9>(row, tokens, most, want, vocab) : Own{};
+  const std::vector<float> as_prompt =
+      logits_after(graph, StepPlan::kGraph, tokens, kNewTokens, most);
+  expect_near("kl_prompt", mean_kl(want, as_prompt, vocab), prompt_own.kl);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, CudaAgrees, testing::ValuesIn(every_row()), [](const auto& test) {
