@@ -305,7 +305,9 @@ void CommandLine::add_option(const std::string& names, std::string& value, const
 
 void CommandLine::add_option(const std::string& names, std::vector<std::string>& values,
                              const std::string& help, const std::string& type) {
-  app_->add_option(names, values, help)->type_name(type);
+  CLI::Option* option = app_->add_option(names, values, help)->type_name(type);
+  // A flag takes the word after it and no other: those are the command's own.
+  if (names.starts_with("-")) option->allow_extra_args(false);
 }
 
 void CommandLine::add_switch(const std::string& names, bool& value, const std::string& help) {

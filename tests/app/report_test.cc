@@ -63,6 +63,17 @@ TEST_F(ReportCommand, SeveralFilesAreOneReportAndATableIsTheDefault) {
   EXPECT_EQ(outcome.out, report_table(fastest_first(twice)));
 }
 
+// It would overwrite them.
+TEST_F(ReportCommand, ResultsAfterTheFlagAreReadAndNotWritten) {
+  const std::string more = folder_.write("more.jsonl", text_of(results_));
+  const Outcome outcome = run_here({"report", results_, "-o", path("r.jsonl"), more});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_EQ(text_of(path("r.jsonl")), text_of(results_) + text_of(results_));
+  EXPECT_EQ(text_of(more), text_of(results_));
+  EXPECT_EQ(run_here({"report", "-o", path("s.jsonl"), more}).code, 0);
+  EXPECT_EQ(text_of(path("s.jsonl")), text_of(more));
+}
+
 TEST(CommittedReports, AreWhatTheirRecordsSay) {
   const std::string folder = std::string(LB_SOURCE_DIR) + "/docs/results/h200/";
   const std::vector<Record> records = fastest_first(read_records(folder + "decode.jsonl"));
