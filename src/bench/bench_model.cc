@@ -298,6 +298,7 @@ void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper)
   record->set("load_time", exact(loaded.load_seconds));
   record->set("model_bytes", exact(static_cast<double>(model.memory().total())));
   record->set("kv_bytes", exact(static_cast<double>(stepper.state().bytes())));
+  record->set("kv_bytes_per_token", exact(static_cast<double>(stepper.state().bytes_per_token())));
   record->set("bits_per_weight", exact(8 * bytes / weights));
 
   LlamaBenchFields& fields = record->llama_bench;

@@ -46,6 +46,7 @@ void expect_every_field(const Record& record) {
                           "load_time",
                           "model_bytes",
                           "kv_bytes",
+                          "kv_bytes_per_token",
                           "bits_per_weight",
                           "bytes_per_token",
                           "bandwidth",
@@ -95,6 +96,7 @@ TEST(BenchModel, EveryPromisedFieldIsThere) {
   expect_every_field(int4);
   EXPECT_NE(bf16.fingerprint.logits_hash, int4.fingerprint.logits_hash);
   EXPECT_EQ(bf16.find("bits_per_weight")->median, 16);
+  EXPECT_EQ(bf16.find("kv_bytes_per_token")->median, 2 * 4 * 2 * 64 * 2);
   EXPECT_EQ(int4.find("bits_per_weight")->median, 4.5);
 }
 
