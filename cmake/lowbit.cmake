@@ -44,6 +44,12 @@ if(lb_sanitizers)
   add_link_options(-fsanitize=${lb_sanitizers})
 endif()
 
+# For code that takes longer to compile than to run; with sanitizers tests are such code too.
+set(lb_quick_to_build -O1)
+if(LB_SANITIZE)
+  set(lb_quick_to_build -O0)
+endif()
+
 # What reads input and is fuzzed. Coverage costs time, so what only computes has none.
 set(lb_readers base formats tokenizer load bench options app)
 
@@ -75,6 +81,7 @@ function(lb_test name)
   target_compile_definitions(${name} PRIVATE LB_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(LB_SANITIZE)
     target_compile_definitions(${name} PRIVATE LB_SANITIZED=1)
+    target_compile_options(${name} PRIVATE ${lb_quick_to_build})
   endif()
   lb_add_test(${name} ${name} ${ARG_TIMEOUT} "")
   foreach(isa IN LISTS ARG_ISAS)
