@@ -13,7 +13,7 @@ namespace {
 
 struct Pending {
   bool holds_back = false;
-  ChainKind kind = {};
+  LaunchChain launch = nullptr;
   std::vector<LinearArgs> linears = {};
 };
 thread_local Pending pending;
@@ -44,16 +44,12 @@ bool same_rows(const ChainedLinear& a, const ChainedLinear& b) {
   return l.y == r.y && l.ldy == r.ldy && l.n == r.n && !l.w.paired && !r.w.paired;
 }
 
-// Lets `op` have x from the mail, if it can: where stage_plain() takes it.
+// Lets `op` have x from the mail, if it can.
 bool receive(ChainedLinear& op, ChainedLinear& writer, int32_t& places) {
   const LinearArgs &l = op.tile.linear, &from = writer.tile.linear;
-  const bool plain = l.x.code == Code::kF32 && l.x.scale == Scale::kNone && l.k % 4 == 0 &&
-                     l.x.ld % 4 == 0 && reinterpret_cast<uintptr_t>(l.x.data) % 16 == 0 &&
-                     reinterpret_cast<uintptr_t>(l.norm_weight) % 16 == 0 &&
-                     op.tile.shape.blocks * op.tile.shape.units * kUnit <= kMostPosted;
   const bool rows = l.x.data == from.y && l.k <= width_of_y(from) && l.m == from.m &&
                     (l.m == 1 || l.x.ld == from.ldy);
-  if (!plain || !rows) return false;
+  if (!op.tile.plain_x || !rows) return false;
   if (writer.y_place < 0) {
     writer.y_row = (width_of_y(from) + kMailAlign - 1) / kMailAlign * kMailAlign;
     if (places + writer.y_row * from.m > kMailPlaces) return false;
@@ -74,10 +70,10 @@ void end_chains(Stream stream) {
   pending.holds_back = false;
 }
 
-bool add_to_chain(const ChainKind& kind, const LinearArgs& linear, Stream stream) {
+bool add_to_chain(LaunchChain launch, const LinearArgs& linear, Stream stream) {
   if (!pending.holds_back) return false;
-  if (!(pending.kind == kind) || pending.linears.size() == ChainArgs::kMost) end_chain(stream);
-  pending.kind = kind;
+  if (pending.launch != launch || pending.linears.size() == ChainArgs::kMost) end_chain(stream);
+  pending.launch = launch;
   pending.linears.push_back(linear);
   return true;
 }
@@ -86,10 +82,7 @@ void end_chain(Stream stream) {
   if (pending.linears.empty()) return;
   const std::vector<LinearArgs> linears = std::move(pending.linears);
   pending.linears.clear();
-  if (linears.size() > 1) return pending.kind.several(linears, stream);
-  const bool holds_back = std::exchange(pending.holds_back, false);
-  pending.kind.alone(linears[0], tile_shape(linears[0].w, linears[0].n, linears[0].k), stream);
-  pending.holds_back = holds_back;
+  pending.launch(linears, stream);
 }
 
 void plan_waits(std::span<ChainedLinear> ops, int ctas) {
@@ -128,7 +121,9 @@ void plan_chain(ChainArgs& chain) {
   } memory;
   chain.barrier = memory.barrier;
   chain.mail = {memory.places, reinterpret_cast<uint32_t*>(memory.barrier + 1)};
-  plan_waits({chain.ops, static_cast<size_t>(chain.count)}, sm_count());
+  const std::span ops(chain.ops, static_cast<size_t>(chain.count));
+  plan_waits(ops, sm_count());
+  for (const ChainedLinear& op : ops) chain.posts |= op.y_place >= 0 || op.tile.prepared.x;
 }
 
 }  // namespace lowbit::cuda

@@ -1,5 +1,5 @@
 // Linears of up to eight tokens that follow each other in a captured step with no other op between
-// them: held back, so that one launch makes them all (chain_kernel in tiles.cuh), until another op
+// them: held back, so that one launch makes them all (tiles_kernel in tiles.cuh), until another op
 // or the end of the capture needs what they write.
 #pragma once
 
@@ -10,12 +10,8 @@
 
 namespace lowbit::cuda {
 
-// How a kind of Linear is launched: several, or one that has remained alone.
-struct ChainKind {
-  void (*several)(std::span<const LinearArgs>, Stream);
-  void (*alone)(const LinearArgs&, const TileShape&, Stream);
-  bool operator==(const ChainKind&) const = default;
-};
+// How Linears of a kind are launched.
+using LaunchChain = void (*)(std::span<const LinearArgs>, Stream);
 
 // From here on, on this thread, Linears may be held back.
 void begin_chains();
@@ -24,7 +20,7 @@ void end_chains(Stream stream);
 
 // True: `linear` is held back, and launched along with those before it. False: outside of a
 // capture.
-bool add_to_chain(const ChainKind& kind, const LinearArgs& linear, Stream stream);
+bool add_to_chain(LaunchChain launch, const LinearArgs& linear, Stream stream);
 // Launches what is held back; every other op calls it first.
 void end_chain(Stream stream);
 

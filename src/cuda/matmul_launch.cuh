@@ -51,6 +51,7 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
   a.linear = l;
   a.shape = shape;
   a.panel_tokens = kN;
+  a.plain_x = is_plain_x(l, shape.blocks * shape.units * kUnit);
   a.slices = P::kShared ? 1 : slices_of(shape, row_blocks);
   share_memory<kN>(a);
   a.prepared.x = static_cast<uint16_t*>(l.workspace);

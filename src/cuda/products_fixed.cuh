@@ -25,11 +25,12 @@ class Products<W, S, kN, XTerms::kFixed> {
   __device__ Products(const TileArgs& a, const StagedX& x, int unit)
       : a_(a),
         lane_(threadIdx.x % 32),
-        m_(a.linear.m),
+        m_(kN == 1 ? 1 : a.linear.m),
         units_(kOneUnit ? 1 : a.shape.units),
         unit_bytes_(held(a.shape.unit_bytes)),
         block_bytes_(held(a.shape.block_bytes)),
-        unit_sums_(a.sums_per_unit * x.pitch) {
+        unit_sums_(a.sums_per_unit * x.pitch),
+        f16_(a.shape.scale == Scale::kF16) {
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       keep_[j] = !kGroupColumns || j * S::kGroups / 4 == lane_ / 8 ? ~0u : 0;
@@ -61,7 +62,7 @@ class Products<W, S, kN, XTerms::kFixed> {
     if constexpr (kN > 1 || !S::kHas16) {
       one_unit ? run<true, Type16::kEither>(block, count)
                : run<kOneUnit, Type16::kEither>(block, count);
-    } else if (a_.shape.scale == Scale::kF16) {
+    } else if (f16_) {
       one_unit ? run<true, Type16::kF16>(block, count) : run<kOneUnit, Type16::kF16>(block, count);
     } else {
       one_unit ? run<true, Type16::kBF16>(block, count)
@@ -69,8 +70,8 @@ class Products<W, S, kN, XTerms::kFixed> {
     }
   }
 
-  // The sums to out[m, kTileRows].
-  __device__ void store(float* out) {
+  // The sums, times `unit`, to out[m, kTileRows].
+  __device__ void store(float* out, float unit = 1) {
     const int g = lane_ / 4, q = lane_ % 4;
 #pragma unroll
     for (int tile = 0; tile < kN; ++tile) {
@@ -93,8 +94,8 @@ class Products<W, S, kN, XTerms::kFixed> {
       }
       const int t = tile * 4 + q;
       if (t >= m_) continue;
-      out[t * kTileRows + g] = y_[tile][0];
-      out[t * kTileRows + g + 8] = y_[tile][1];
+      out[t * kTileRows + g] = y_[tile][0] * unit;
+      out[t * kTileRows + g + 8] = y_[tile][1] * unit;
     }
   }
 
@@ -210,6 +211,7 @@ class Products<W, S, kN, XTerms::kFixed> {
   uint32_t keep_[4];   // of x, where columns are groups
   const uint16_t* x_;  // this lane's column of the next unit, and the sums of its token
   const float* sums_;
+  const bool f16_;
   int pitch_, tile_halves_;
   bool reads_;
   float y_[kN][2];

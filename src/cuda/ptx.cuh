@@ -68,6 +68,15 @@ __device__ __forceinline__ T held(T value) {
   return value;
 }
 
+// ---- numbers ------------------------------------------------------------------------------------
+
+// 1 / x to a unit in the last place, of powers of two exactly.
+__device__ __forceinline__ float reciprocal(float x) {
+  float out;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(out) : "f"(x));
+  return out;
+}
+
 // ---- bits ---------------------------------------------------------------------------------------
 
 // (a & b) | c
@@ -95,6 +104,15 @@ __device__ __forceinline__ uint32_t select_bytes(uint32_t low, uint32_t high, ui
 
 __device__ __forceinline__ uint32_t shared_address(const void* pointer) {
   return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+__device__ __forceinline__ void store_shared(uint32_t to, uint32_t word, bool store) {
+  asm volatile(
+      "{\n.reg .pred p;\n"
+      "setp.ne.u32 p, %2, 0;\n"
+      "@p st.shared.u32 [%0], %1;\n}" ::"r"(to),
+      "r"(word), "r"(static_cast<uint32_t>(store))
+      : "memory");
 }
 
 #if LB_BULK_COPIES

@@ -13,7 +13,8 @@
 
 namespace lowbit::cuda {
 
-constexpr int kLanesPerUnit = kUnit / 4;
+constexpr int kLogLanesPerUnit = 4, kLanesPerUnit = kUnit / 4;
+static_assert(kLanesPerUnit == 1 << kLogLanesPerUnit);
 constexpr int kColumnsAtOnce = 4 * kNormThreads;
 static_assert(kMostPosted == 7 * kColumnsAtOnce);
 
@@ -53,32 +54,52 @@ __device__ __forceinline__ uint32_t pack_bf16(float a, float b) {
 // Where the numbers of a token go.
 struct TokenOut {
   uint16_t* x;     // its row
+  int columns;     // whole units
   int64_t stride;  // halves to the second term of bf16, or to the next unit in panels
   float* sums;     // its column
-  int pitch, sums_per_unit;
-  float factor;  // of the numbers, before they are rounded
-  int swizzle;   // of the row's bytes in a panel
+  int pitch;
+  int log_sum_lanes;  // as a power of two: lanes whose columns a sum is of; -1 for no sums
+  float factor;       // of the numbers, before they are rounded
+  int swizzle;        // of the row's bytes in a panel
 };
 
-// Of the lanes of a group: sums_per_unit in 64 columns.
-__device__ __forceinline__ void put_sum(const TokenOut& to, int unit, int i, float sum) {
-  const int lanes_per_sum = kLanesPerUnit / to.sums_per_unit;
-  const uint32_t unit_lanes = 0xffffu << (threadIdx.x & 16);  // the other unit may not exist
-  for (int lanes = 1; lanes < lanes_per_sum; lanes *= 2) {
-    sum += __shfl_xor_sync(unit_lanes, sum, lanes);
+// Of the lanes of a group.
+__device__ __forceinline__ void put_sum(const TokenOut& to, int column, float sum) {
+  const int log_lanes = to.log_sum_lanes;
+#pragma unroll
+  for (int log = 0; log < kLogLanesPerUnit; ++log) {
+    if (log < log_lanes) sum += __shfl_xor_sync(0xffffffffu, sum, 1 << log);
   }
-  if (i % lanes_per_sum == 0) {
-    to.sums[(unit * to.sums_per_unit + i / lanes_per_sum) * to.pitch] = sum;
+  const int four = column / 4;
+  if ((four & ((1 << log_lanes) - 1)) == 0 && column < to.columns) {
+    to.sums[(four >> log_lanes) * to.pitch] = sum;
   }
 }
 
-// Four numbers of a token as the tensor cores want them, and the sums over them. A call: what runs
-// once for some columns takes as long as its instructions take to come.
+__device__ __forceinline__ int log_sum_lanes(int sums_per_unit) {
+  return sums_per_unit == 0 ? -1 : kLogLanesPerUnit - sums_per_unit / 2;
+}
+
+// Added to a number up to 2^22 it leaves the nearest whole number in its low bits.
+constexpr float kRounding = 12582912;  // 1.5 * 2^23
+constexpr uint32_t kRoundingBits = 0x4b400000u;
+
+// Of four words a byte each, the one that the selector of two words names.
+__device__ __forceinline__ uint32_t fixed_bytes(const uint32_t (&words)[4], uint32_t two) {
+  return __byte_perm(__byte_perm(words[0], words[1], two), __byte_perm(words[2], words[3], two),
+                     0x5410);
+}
+
+// Four numbers of a token as the tensor cores want them, and the sums over them; by whole warps,
+// some lanes of which may be past the last column. A call: what runs once for some columns takes as
+// long as its instructions take to come.
 template <XTerms kX>
 static __device__ __noinline__ void put(TokenOut to, int column, float4 number) {
   const int i = threadIdx.x % kLanesPerUnit, unit = column / kUnit;
   uint16_t* row = to.x + unit * kUnit;
-  const float v[4] = {number.x, number.y, number.z, number.w};
+  const bool exists = column < to.columns;
+  const float f = to.factor;
+  const float v[4] = {number.x * f, number.y * f, number.z * f, number.w * f};
   float sum = 0;
   if constexpr (kX == XTerms::kTwoBf16) {
     float rest[4];
@@ -87,65 +108,71 @@ static __device__ __noinline__ void put(TokenOut to, int column, float4 number) 
       const float high = __bfloat162float(__float2bfloat16_rn(v[e]));
       rest[e] = isfinite(v[e]) ? v[e] - high : 0;
     }
+    if (!exists) return;
     uint16_t* at = row + i % 4 * 16 + i / 4 * 4;
     *reinterpret_cast<uint2*>(at) = {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])};
     *reinterpret_cast<uint2*>(at + to.stride) = {pack_bf16(rest[0], rest[1]),
                                                  pack_bf16(rest[2], rest[3])};
     return;
   } else if constexpr (kX == XTerms::kFixed) {
-    int fixed[4];
-    uint32_t low = 0, high = 0;
+    uint32_t bits[4], carried[4];
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
-      fixed[e] = __float2int_rn(v[e] * to.factor);
-      low |= (static_cast<uint32_t>(fixed[e]) & 0xff) << (8 * e);
-      high |= (static_cast<uint32_t>(fixed[e] + 128) >> 8 & 0xff) << (8 * e);
+      bits[e] = __float_as_uint(v[e] + kRounding);
+      carried[e] = bits[e] + 128;
     }
+
     auto* at = reinterpret_cast<uint32_t*>(row) + i % 4 * 4 + i / 4;
-    at[0] = low;
-    at[kUnit / 4] = high;
-    sum = static_cast<float>(fixed[0] + fixed[1] + fixed[2] + fixed[3]);
+    if (exists) {
+      at[0] = fixed_bytes(bits, 0x0040);
+      at[kUnit / 4] = fixed_bytes(carried, 0x0051);
+    }
+    sum = static_cast<float>(
+        static_cast<int>(bits[0] + bits[1] + bits[2] + bits[3] - 4 * kRoundingBits));
   } else if constexpr (in_panels(kX)) {
     const auto pair = [&](float a, float b) {
-      return kX == XTerms::kPanelBf16 ? pack_bf16(a, b) : pack_halves(a * to.factor, b * to.factor);
+      return kX == XTerms::kPanelBf16 ? pack_bf16(a, b) : pack_halves(a, b);
     };
+    if (!exists) return;
     auto* panel = reinterpret_cast<uint8_t*>(to.x + unit * to.stride);
     const int at = i / 4 * 32 + i % 4 * 4;
     *reinterpret_cast<uint32_t*>(panel + (at ^ to.swizzle)) = pair(v[0], v[1]);
     *reinterpret_cast<uint32_t*>(panel + (at + 16 ^ to.swizzle)) = pair(v[2], v[3]);
     return;
   } else {
-    float scaled[4];
 #pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      scaled[e] = v[e] * to.factor;
-      sum += __half2float(__float2half_rn(scaled[e]));
+    for (int e = 0; e < 4; ++e) sum += __half2float(__float2half_rn(v[e]));
+    if (exists) {
+      *reinterpret_cast<uint2*>(row + i % 4 * 16 + i / 4 * 4) = {pack_halves(v[0], v[1]),
+                                                                 pack_halves(v[2], v[3])};
     }
-    *reinterpret_cast<uint2*>(row + i % 4 * 16 + i / 4 * 4) = {pack_halves(scaled[0], scaled[1]),
-                                                               pack_halves(scaled[2], scaled[3])};
   }
-  if (to.sums_per_unit != 0) put_sum(to, unit, i, sum);
+  if (to.log_sum_lanes >= 0) put_sum(to, column, sum);
 }
 
 // What a CTA knows of the token that it stages.
 struct StageMemory {
-  float squares[kNormWarps];
-  uint32_t tops[kNormWarps];  // bits: of numbers that are not negative, NaN above all
+  alignas(16) float squares[kNormWarps];
+  alignas(16) uint32_t tops[kNormWarps];  // bits: of numbers that are not negative, NaN above all
 };
 
 // What does not depend on other kernels, on its way to the L2: the weights of the norm, and the
 // scales that the CTA's rows are multiplied with in the end.
-__device__ inline void prefetch_constants(const TileArgs& a) {
+__device__ inline void prefetch_constants(const TileArgs& a, int thread, int threads) {
   const LinearArgs& l = a.linear;
-  const int line = 32 * threadIdx.x;
-  if (l.norm_weight && line < l.k) {
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(l.norm_weight + line));
+  const auto prefetch = [](const float* line) {
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(line));
+  };
+  if (l.norm_weight) {
+#pragma unroll 1
+    for (int at = 32 * thread; at < l.k; at += 32 * threads) prefetch(l.norm_weight + at);
   }
-  const auto* scales = static_cast<const float*>(a.linear.w.scales);
+  const auto* scales = static_cast<const float*>(l.w.scales);
   if (!scales) return;
-  for (int tile = blockIdx.x + threadIdx.x * gridDim.x; tile < a.shape.tiles;
-       tile += kTileThreads * gridDim.x) {
-    asm volatile("prefetch.global.L2 [%0];" ::"l"(scales + tile * kTileRows));
+#pragma unroll 1
+  for (int tile = blockIdx.x + thread * gridDim.x; tile < a.shape.tiles;
+       tile += threads * gridDim.x) {
+    prefetch(scales + tile * kTileRows);
   }
 }
 
@@ -158,16 +185,21 @@ static __device__ __noinline__ float load_any_act(const Act& x, int t, int colum
   return factor;
 }
 
+// Of the four columns of a lane, from the first of its warp's.
+__device__ __forceinline__ int lane_column() { return 4 * (threadIdx.x % 32); }
+
 // What one thread saw of a token.
 struct Look {
   float squares = 0;
   uint32_t top = 0;
 
-  __device__ __forceinline__ void add(const float4& v, const float4& w) {
+  // Numbers and what each is multiplied with; returned: their products.
+  __device__ __forceinline__ float4 add(const float4& v, const float4& w) {
     squares = fmaf(v.w, v.w, fmaf(v.z, v.z, fmaf(v.y, v.y, fmaf(v.x, v.x, squares))));
+    const float4 p = {v.x * w.x, v.y * w.y, v.z * w.z, v.w * w.w};
     const auto bits = [](float number) { return __float_as_uint(fabsf(number)); };
-    top =
-        max(max(max(bits(v.x * w.x), bits(v.y * w.y)), max(bits(v.z * w.z), bits(v.w * w.w))), top);
+    top = max(max(max(bits(p.x), bits(p.y)), max(bits(p.z), bits(p.w))), top);
+    return p;
   }
 };
 
@@ -197,7 +229,10 @@ __device__ __forceinline__ TokenScale scale_of(Look look, const TokenIn& in, Sta
   __syncthreads();
   uint32_t top = 0;
 #pragma unroll
-  for (int i = 0; i < kNormWarps; ++i) top = max(top, shared.tops[i]);
+  for (int i = 0; i < kNormWarps / 4; ++i) {
+    const uint4 four = reinterpret_cast<const uint4*>(shared.tops)[i];
+    top = max(max(max(four.x, four.y), max(four.z, four.w)), top);
+  }
   TokenScale s = {1, 1, 1};
   if (in.norm) s.inverse_rms = inverse_rms(shared.squares, in.k, in.eps);
   const float most = __uint_as_float(top) * s.inverse_rms;
@@ -245,7 +280,7 @@ static __device__ __noinline__ float stage_plain(TokenIn in, TokenOut to, StageM
 #pragma unroll
   for (int i = 0; i < kAhead; ++i) {
     const int column = first + i * kColumnsAtOnce;
-    if (column < in.columns) put<kX>(to, column, normed(v[i], w[i], s.inverse_rms));
+    if (column - lane_column() < in.columns) put<kX>(to, column, normed(v[i], w[i], s.inverse_rms));
   }
   return s.unit;
 }
@@ -260,8 +295,9 @@ static __device__ __noinline__ float stage_any(const LinearArgs& a, int t, Token
   };
   Look look;
   float4 v;
+  const int end = in.columns + lane_column();  // for all lanes of a warp alike
 #pragma unroll 1
-  for (int column = 4 * threadIdx.x; column < in.columns; column += kColumnsAtOnce) {
+  for (int column = 4 * threadIdx.x; column < end; column += kColumnsAtOnce) {
     load_any_act(a.x, t, column, in.k, v);
     look.add(v, weights(column));
   }
@@ -269,7 +305,7 @@ static __device__ __noinline__ float stage_any(const LinearArgs& a, int t, Token
   to.factor = s.factor;
   float x_factor = 1;
 #pragma unroll 1
-  for (int column = 4 * threadIdx.x; column < in.columns; column += kColumnsAtOnce) {
+  for (int column = 4 * threadIdx.x; column < end; column += kColumnsAtOnce) {
     x_factor = load_any_act(a.x, t, column, in.k, v);
     put<kX>(to, column, normed(v, weights(column), s.inverse_rms));
   }
@@ -278,17 +314,19 @@ static __device__ __noinline__ float stage_any(const LinearArgs& a, int t, Token
 
 template <XTerms kX>
 __device__ __forceinline__ TokenOut token_out(const TileArgs& tiles, int t, const StagedX& out) {
+  const int columns = tiles.shape.blocks * tiles.shape.units * kUnit;
   if constexpr (in_panels(kX)) {
     const int64_t block = t / tiles.panel_tokens, panel = int64_t{tiles.panel_tokens} * kUnit;
     const int64_t units = int64_t{tiles.shape.blocks} * tiles.shape.units;
     const int row = t % tiles.panel_tokens * kUnit;
-    return {out.x + block * units * panel + row, panel, nullptr, 0, 0, 1, t % 8 * 16};
+    return {out.x + block * units * panel + row, columns, panel, nullptr, 0, -1, 1, t % 8 * 16};
   }
   return {out.x + int64_t{t} * out.row_halves,
+          columns,
           int64_t{tiles.linear.m} * out.row_halves,
           out.sums + t,
           out.pitch,
-          tiles.sums_per_unit,
+          log_sum_lanes(tiles.sums_per_unit),
           1,
           0};
 }
@@ -301,15 +339,12 @@ __device__ float stage_token(const TileArgs& tiles, int t, StageMemory& shared, 
                              const float* mail) {
   const LinearArgs& a = tiles.linear;
   const int units = tiles.shape.blocks * tiles.shape.units;
-  const auto aligned = [](const float* p) { return (reinterpret_cast<uintptr_t>(p) & 15) == 0; };
   const float* row = static_cast<const float*>(a.x.data) + t * a.x.ld;
-  const bool plain = a.x.code == Code::kF32 && a.x.scale == Scale::kNone && a.k % 4 == 0 &&
-                     aligned(row) && aligned(a.norm_weight);
   const TokenIn in = {
       row, mail, a.norm_weight, a.norm_eps, a.k, units * kUnit, a.x.scale != Scale::kNone};
   const TokenOut to = token_out<kX>(tiles, t, out);
-  if (plain && in.columns <= 2 * kColumnsAtOnce) return stage_plain<kX, 2>(in, to, &shared);
-  if (plain && in.columns <= 7 * kColumnsAtOnce) return stage_plain<kX, 7>(in, to, &shared);
+  if (tiles.plain_x && in.columns <= 2 * kColumnsAtOnce) return stage_plain<kX, 2>(in, to, &shared);
+  if (tiles.plain_x) return stage_plain<kX, 7>(in, to, &shared);
   return stage_any<kX>(a, t, in, to, &shared);
 }
 
@@ -317,7 +352,7 @@ __device__ float stage_token(const TileArgs& tiles, int t, StageMemory& shared, 
 template <XTerms kX>
 __global__ void __launch_bounds__(kTileThreads) prepare_kernel(const __grid_constant__ TileArgs a) {
   __shared__ StageMemory memory;
-  prefetch_constants(a);
+  prefetch_constants(a, threadIdx.x, kTileThreads);
   pdl_wait();
   const int t = blockIdx.x;
   const float scale = stage_token<kX>(a, t, memory, a.prepared, nullptr);

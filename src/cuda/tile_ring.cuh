@@ -23,16 +23,49 @@ struct Share {
   }
 };
 
-// Pieces of the warp's share of one Linear after the other (ops[i], which all have slots alike), in
-// the order in which it will use them: of every round its tile, chunk after chunk of it its part.
-// What is done for a piece is little; the rest follows when a range of blocks or a Linear ends.
-template <class Ops>
+// What a warp streams of a Linear: the same range of blocks of a tile in every round. Where x comes
+// in chunks, of the first chunk.
+struct Route {
+  const uint8_t* from = nullptr;
+  int64_t step = 0;  // from a round's range to that of the next
+  int rounds = 0, chunks = 0, range_bytes = 0, piece_bytes = 0;
+
+  __device__ Route() {}
+  __device__ explicit Route(const TileArgs& a)
+      :  // Only in the last round there may be no tile left.
+        rounds(Share::tile(a, a.rounds - 1) < a.shape.tiles ? a.rounds : a.rounds - 1),
+        chunks(a.chunks),
+        piece_bytes(a.piece_blocks * a.shape.block_bytes) {
+    const int64_t tile_bytes = int64_t{a.shape.blocks} * a.shape.block_bytes;
+    const int2 blocks = Share::blocks(a, 0);
+    from = static_cast<const uint8_t*>(a.linear.w.codes) + Share::tile(a, 0) * tile_bytes +
+           int64_t{blocks.x} * a.shape.block_bytes;
+    step = (kTileWarps >> a.log_parts) * gridDim.x * tile_bytes;
+    range_bytes = (blocks.y - blocks.x) * a.shape.block_bytes;
+  }
+  // As the lane with that number has it.
+  __device__ Route of_lane(int lane) const {
+    const auto get = [&](auto v) { return __shfl_sync(0xffffffffu, v, lane); };
+    Route r;
+    r.from = reinterpret_cast<const uint8_t*>(get(reinterpret_cast<uintptr_t>(from)));
+    r.step = get(step);
+    r.rounds = get(rounds), r.chunks = get(chunks);
+    r.range_bytes = get(range_bytes), r.piece_bytes = get(piece_bytes);
+    return r;
+  }
+};
+
+// Pieces of the warp's share of one Linear of the chain after the other, in the order in which it
+// will use them: of every round its tile, chunk after chunk of it its part. Where to go is found
+// out before anything is waited for: lane i knows the route of Linear i. kChunks: whether x may
+// come in chunks.
+template <bool kChunks>
 class Ring {
  public:
-  __device__ Ring(const Ops& ops, uint8_t* memory, uint64_t* barriers)
-      : ops_(ops),
-        slot_bytes_(held(ops[0].slot_bytes)),
-        slots_(held(ops[0].slots)),
+  __device__ Ring(const ChainArgs& chain, uint8_t* memory, uint64_t* barriers)
+      : chain_(chain),
+        slot_bytes_(held(chain.ops[0].tile.slot_bytes)),
+        slots_(held(chain.ops[0].tile.slots)),
         memory_(memory + threadIdx.x / 32 * slots_ * slot_bytes_),
         to_(held(shared_address(memory_))),
         barriers_(held(shared_address(barriers + threadIdx.x / 32 * kMaxSlots))),
@@ -45,6 +78,7 @@ class Ring {
       policy_ = evict_first();
     }
 #endif
+    if (threadIdx.x % 32 < chain.count) mine_ = Route(chain.ops[threadIdx.x % 32].tile);
     __syncwarp();
     enter();
 #pragma unroll 1
@@ -71,55 +105,48 @@ class Ring {
  private:
   // The first range of op_, or of the first Linear after it of which the warp has a part.
   __device__ void enter() {
+    left_ = 0;
 #pragma unroll 1
-    for (; op_ < ops_.count(); ++op_) {
-      const TileArgs& a = ops_[op_];
-      // Only in the last round there may be no tile left.
-      rounds_ = Share::tile(a, a.rounds - 1) < a.shape.tiles ? a.rounds : a.rounds - 1;
-      if (rounds_ == 0) continue;
-      chunks_ = a.chunks;
-      piece_bytes_ = a.piece_blocks * a.shape.block_bytes;
-      const int64_t tile_bytes = int64_t{a.shape.blocks} * a.shape.block_bytes;
-      tile_ = static_cast<const uint8_t*>(a.linear.w.codes) + Share::tile(a, 0) * tile_bytes;
-      step_ = (kTileWarps >> a.log_parts) * gridDim.x * tile_bytes;
+    for (; op_ < chain_.count; ++op_) {
+      route_ = mine_.of_lane(op_);
+      if (route_.rounds == 0) continue;
       round_ = chunk_ = 0;
-      if (locate(a) || next()) return;
+      from_ = route_.from;
+      left_ = route_.range_bytes;
+      if (left_ > 0 || next()) return;
     }
-  }
-  // The range of chunk_ in tile_; false if it is empty.
-  __device__ bool locate(const TileArgs& a) {
-    const int2 r = Share::blocks(a, chunk_);
-    from_ = tile_ + int64_t{r.x} * a.shape.block_bytes;
-    left_ = range_bytes_ = (r.y - r.x) * a.shape.block_bytes;
-    return left_ > 0;
   }
   // The range after this one in op_; false if there is none.
   __device__ bool next() {
-#pragma unroll 1
-    while (true) {
-      if (++chunk_ >= chunks_) {
-        if (++round_ >= rounds_) return false;
-        tile_ += step_;
-        if (chunks_ == 1) {  // as in the round before
-          from_ += step_ - range_bytes_;
-          left_ = range_bytes_;
-          return true;
-        }
+    if (kChunks && route_.chunks > 1) return next_chunk();
+    if (++round_ == route_.rounds) return false;
+    from_ += route_.step - route_.range_bytes;
+    left_ = route_.range_bytes;
+    return true;
+  }
+  __device__ bool next_chunk() {
+    const TileArgs& a = chain_.ops[op_].tile;
+    do {
+      if (++chunk_ == route_.chunks) {
+        if (++round_ == route_.rounds) return false;
         chunk_ = 0;
       }
-      if (locate(ops_[op_])) return true;
-    }
+      const int2 blocks = Share::blocks(a, chunk_);
+      from_ = route_.from + round_ * route_.step +
+              int64_t{blocks.x - Share::blocks(a, 0).x} * a.shape.block_bytes;
+      left_ = (blocks.y - blocks.x) * a.shape.block_bytes;
+    } while (left_ == 0);
+    return true;
   }
   __device__ void start(int slot) {
-#if LB_BULK_COPIES
-    if (!first_lane_) return;  // the others need not know
-#endif
     if (left_ == 0) return;
-    const int bytes = min(piece_bytes_, left_);
+    const int bytes = min(route_.piece_bytes, left_);
     const uint32_t to = to_ + slot * slot_bytes_;
 #if LB_BULK_COPIES
-    barrier_expect(barriers_ + 8 * slot, bytes);
-    bulk_copy(to, from_, bytes, barriers_ + 8 * slot, policy_);
+    if (first_lane_) {
+      barrier_expect(barriers_ + 8 * slot, bytes);
+      bulk_copy(to, from_, bytes, barriers_ + 8 * slot, policy_);
+    }
 #else
     for (int i = threadIdx.x % 32 * 16; i < bytes; i += 512) async_copy16(to + i, from_ + i);
     async_commit();
@@ -132,19 +159,19 @@ class Ring {
     }
   }
 
-  const Ops& ops_;
+  const ChainArgs& chain_;
   const int slot_bytes_, slots_;
   uint8_t* memory_;
   uint32_t to_;  // memory_ as bulk copies want it
   uint32_t barriers_;
   uint64_t policy_ = 0;
   bool first_lane_;
-  // Of the range that is on its way: Linear, round and chunk; how many there are of the last two.
-  int op_ = 0, round_ = 0, rounds_ = 0, chunk_ = 0, chunks_ = 0;
-  const uint8_t* tile_ = nullptr;  // of the round, block 0
-  int64_t step_ = 0;               // to the tile of the next round
+  Route mine_;
+  // Of the range that is on its way: the Linear and its route, round and chunk.
+  int op_ = 0, round_ = 0, chunk_ = 0;
+  Route route_;
   const uint8_t* from_ = nullptr;  // of the next piece to start
-  int left_ = 0, range_bytes_ = 0, piece_bytes_ = 0;
+  int left_ = 0;
   int slot_ = 0;
   uint32_t phase_ = 0;
 };

@@ -1,5 +1,5 @@
 // y[m, n] (+)= x[m, k] w[n, k]^T for up to 32 tokens, w in layout kTiles: one kernel for all
-// formats.
+// formats, of one Linear or several that follow each other.
 //
 // Weights are the A operand (16 rows) and tokens the 8 columns of B, so that one token costs what
 // eight do. Each warp streams its share of a tile (all of k, or one of `parts` parts of it) through
@@ -32,7 +32,7 @@ __device__ __forceinline__ float row_sum(const TileArgs& a, const float* partial
 
 // A number of y that a thread finishes: of a pair of rows (a gate and its up), the gate's.
 struct Output {
-  int tile, t, row, n;
+  int slot, tile, t, row, n;
   bool exists;
 };
 // What it takes besides the sums; [1]: of the up.
@@ -40,22 +40,26 @@ struct OutputTerms {
   float factor[2], bias[2], old;
 };
 
-// Outputs of rounds [first, last), in the order in which threads take them.
+// Outputs of rounds [first, last). Each is always the same thread's, whatever the rounds.
 struct Outputs {
+  static constexpr int kAtOnce = kTileThreads / kTileRows;
   const TileArgs& a;
   int slot0, count;
+  int mine;  // the first that is this thread's
 
   __device__ Outputs(const TileArgs& args, int first, int last)
       : a(args),
         slot0(first << kLogTileWarps >> a.log_parts),
-        count(((last - first) << kLogTileWarps >> a.log_parts) * a.linear.m) {}
+        count(((last - first) << kLogTileWarps >> a.log_parts) * a.linear.m),
+        mine((threadIdx.x / kTileRows - slot0 * a.linear.m) % kAtOnce) {}
 
   __device__ Output operator[](int i) const {
     const LinearArgs& l = a.linear;
-    const int slot = i / l.m, row = threadIdx.x % kTileRows;
+    const int slot = a.slot_of(i), row = threadIdx.x % kTileRows;
     // Of two stacked matrices, a tile holds eight rows of each.
     const int half = l.w.paired ? l.n / 2 : 0;
     Output o{};
+    o.slot = slot;
     o.tile = blockIdx.x + (slot0 + slot) * gridDim.x;
     o.t = i - slot * l.m;
     o.row = row;
@@ -89,24 +93,25 @@ struct YMail {
 };
 
 // Sums over parts, in order; scales of rows, bias, epilogue. `first`: the terms of the first output
-// of this thread.
-__device__ inline void finish(const Outputs& outputs, const OutputTerms& first,
-                              const float* partial, float code_factor, const float* token_scale,
-                              const YMail& mail) {
+// of this thread; factor_of(t): what the sums of a token still have to be multiplied with.
+template <class Factor>
+__device__ __forceinline__ void finish(const Outputs& outputs, const OutputTerms& first,
+                                       const float* partial, const YMail& mail,
+                                       const Factor& factor_of) {
   const TileArgs& a = outputs.a;
   const LinearArgs& l = a.linear;
   const bool silu_mul = l.epilogue == Epilogue::kSiluMul;
-  const int begin = threadIdx.x / kTileRows;
 #pragma unroll 1
-  for (int i = begin; i < outputs.count; i += kTileThreads / kTileRows) {
+  for (int i = outputs.mine; i < outputs.count; i += Outputs::kAtOnce) {
     const Output o = outputs[i];
     if (!o.exists) continue;
-    const OutputTerms terms = i == begin ? first : outputs.terms(o);
+    const OutputTerms terms = i == outputs.mine ? first : outputs.terms(o);
+    const float factor = factor_of(o.t);
     float v[2];
 #pragma unroll
     for (int up = 0; up < 2; ++up) {
       if (up == 1 && !silu_mul) break;
-      v[up] = row_sum(a, partial, i / l.m, o.t, o.row + 8 * up) * code_factor * token_scale[o.t];
+      v[up] = row_sum(a, partial, o.slot, o.t, o.row + 8 * up) * factor;
       v[up] = v[up] * terms.factor[up] + terms.bias[up];
     }
     const float y = silu_mul                       ? silu(v[0]) * v[1]
@@ -117,7 +122,7 @@ __device__ inline void finish(const Outputs& outputs, const OutputTerms& first,
   }
 }
 
-// ---- the kernel ---------------------------------------------------------------------------------
+// ---- a Linear -----------------------------------------------------------------------------------
 
 // Chunk `chunk` of the prepared x on its way to shared memory.
 __device__ inline void fetch_chunk(const TileArgs& a, int rows, int chunk, const StagedX& to) {
@@ -151,34 +156,30 @@ __device__ inline StagedX staged_in(uint8_t* memory, const TileArgs& a, int rows
   return s;
 }
 
-// Where x is: the kernel's one token as LinearArgs say or posted, or what was prepared.
-struct XSource {
-  const float* mail;             // null: not posted
-  const float* prepared_scales;  // [m]
-};
-
 // x of the first chunk to shared memory; returned: where the tokens' scales are.
 template <class W, int kN>
-__device__ const float* bring_x(const TileArgs& a, const XSource& source, uint8_t* x_memory,
+__device__ const float* bring_x(const ChainedLinear& op, const Mail& mail, uint8_t* x_memory,
                                 StageMemory& stage_memory, float* own_scale) {
+  const TileArgs& a = op.tile;
   const int rows = rows_of_token(W::kX) * a.linear.m;
   const StagedX x = staged_in(x_memory, a, rows, kN * tokens_of_mma(W::kX));
   if (a.prepared.x) {
     fetch_chunk(a, rows, 0, x);
     async_commit();
-    if (a.chunks > 1) return source.prepared_scales;  // multiply_tiles() waits for each
+    if (a.chunks > 1) return mail.at(op.scales_place);  // multiply_tiles() waits for each
     async_wait<0>();
   } else {
-    const float scale = stage_token<W::kX>(a, 0, stage_memory, x, source.mail);
+    const float* posted = op.wait == Wait::kMail ? mail.at(op.x_place) : nullptr;
+    const float scale = stage_token<W::kX>(a, 0, stage_memory, x, posted);
     if (threadIdx.x == 0) *own_scale = scale;
   }
   __syncthreads();
-  return a.prepared.x ? source.prepared_scales : own_scale;
+  return a.prepared.x ? mail.at(op.scales_place) : own_scale;
 }
 
 // The CTA's tiles, once bring_x() has been called.
-template <class W, class S, int kN, class Ops>
-__device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_memory,
+template <class W, class S, int kN>
+__device__ void multiply_tiles(const TileArgs& a, Ring<true>& ring, uint8_t* x_memory,
                                float* partial, const float* token_scale, const YMail& mail) {
   const int rows = rows_of_token(W::kX) * a.linear.m;
   const auto staged = [&](int turn) {
@@ -193,7 +194,7 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_me
   for (int round = 0; round < a.rounds; ++round) {
     if (round == flushed) {  // on their way while the warp multiplies
       const Outputs outputs(a, flushed, min(flushed + a.flush_rounds, a.rounds));
-      terms = outputs.terms(outputs[threadIdx.x / kTileRows]);
+      terms = outputs.terms(outputs[outputs.mine]);
     }
     products.clear();
     const bool works = Share::tile(a, round) < a.shape.tiles;
@@ -220,45 +221,15 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<Ops>& ring, uint8_t* x_me
     products.store(partial + slot * a.linear.m * kTileRows);
     if (round + 1 == a.rounds || round + 1 - flushed == a.flush_rounds) {
       __syncthreads();
-      finish(Outputs(a, flushed, round + 1), terms, partial, W::kFactor, token_scale, mail);
+      finish(Outputs(a, flushed, round + 1), terms, partial, mail,
+             [&](int t) { return W::kFactor * token_scale[t]; });
       flushed = round + 1;
       if (flushed < a.rounds) __syncthreads();
     }
   }
 }
 
-struct OneLinear {
-  const TileArgs& a;
-  __device__ int count() const { return 1; }
-  __device__ const TileArgs& operator[](int) const { return a; }
-};
-
-template <class W, class S, int kN>
-__global__ void __launch_bounds__(kTileThreads, 1)
-    tiles_kernel(const __grid_constant__ TileArgs a) {
-  extern __shared__ __align__(128) uint8_t memory[];
-  __shared__ uint64_t barriers[kTileWarps * kMaxSlots];
-  __shared__ StageMemory stage_memory;
-  __shared__ float own_scale;
-
-  const OneLinear only{a};
-  Ring<OneLinear> ring(only, memory, barriers);
-  auto* partial = reinterpret_cast<float*>(memory + kTileWarps * a.slots * a.slot_bytes);
-  uint8_t* x_memory = reinterpret_cast<uint8_t*>(partial) + a.partial_bytes;
-  prefetch_constants(a);
-  pdl_wait();
-  const float* scale =
-      bring_x<W, kN>(a, {nullptr, a.prepared_scale}, x_memory, stage_memory, &own_scale);
-  multiply_tiles<W, S, kN>(a, ring, x_memory, partial, scale, {});
-}
-
-// ---- several Linears in one launch --------------------------------------------------------------
-
-struct LinearsInOrder {
-  const ChainArgs& chain;
-  __device__ int count() const { return chain.count; }
-  __device__ const TileArgs& operator[](int i) const { return chain.ops[i].tile; }
-};
+// ---- the kernel ---------------------------------------------------------------------------------
 
 // For kernels of which every CTA is resident. `arrivals` only ever grows, by gridDim.x each time.
 class GridBarrier {
@@ -304,39 +275,36 @@ __device__ void prepare_tokens(const ChainedLinear& op, const Mail& mail,
   __syncthreads();
 }
 
-// Linears one after the other, with the sums in the order of tiles_kernel. The ring does not stop
-// between them: while x of a Linear is made, its weights arrive. One CTA for each multiprocessor,
-// all of them resident, as those who wait need.
+// Linears one after the other. The ring does not stop between them: while x of a Linear is made,
+// its weights arrive. One CTA for each multiprocessor, all of them resident, as those who wait
+// need.
 template <class W, class S, int kN>
 __global__ void __launch_bounds__(kTileThreads, 1)
-    chain_kernel(const __grid_constant__ ChainArgs chain) {
+    tiles_kernel(const __grid_constant__ ChainArgs chain) {
   extern __shared__ __align__(128) uint8_t memory[];
   __shared__ uint64_t barriers[kTileWarps * kMaxSlots];
   __shared__ StageMemory stage_memory;
   __shared__ float own_scale;
 
-  const LinearsInOrder linears{chain};
-  Ring<LinearsInOrder> ring(linears, memory, barriers);
+  Ring<true> ring(chain, memory, barriers);
   const TileArgs& first = chain.ops[0].tile;
   auto* partial = reinterpret_cast<float*>(memory + kTileWarps * first.slots * first.slot_bytes);
-  uint8_t* x_memory = reinterpret_cast<uint8_t*>(partial) + kPartialBytes;
-  prefetch_constants(first);
+  uint8_t* x_memory = reinterpret_cast<uint8_t*>(partial) + chain.partial_bytes;
+  prefetch_constants(first, threadIdx.x, kTileThreads);
   pdl_wait();
   const Mail mail(chain.mail);
   GridBarrier all(chain.barrier);
 #pragma unroll 1
   for (int i = 0; i < chain.count; ++i) {
     const ChainedLinear& op = chain.ops[i];
-    if (i + 1 < chain.count) prefetch_constants(chain.ops[i + 1].tile);
+    if (i + 1 < chain.count) prefetch_constants(chain.ops[i + 1].tile, threadIdx.x, kTileThreads);
     if (op.wait == Wait::kAll) all.wait();
     if (op.tile.prepared.x) prepare_tokens<W>(op, mail, stage_memory);
-    const XSource source = {op.wait == Wait::kMail ? mail.at(op.x_place) : nullptr,
-                            mail.at(op.scales_place)};
-    const float* scale = bring_x<W, kN>(op.tile, source, x_memory, stage_memory, &own_scale);
+    const float* scale = bring_x<W, kN>(op, mail, x_memory, stage_memory, &own_scale);
     const YMail y_mail = {op.y_place < 0 ? nullptr : mail.at(op.y_place), op.y_row};
     multiply_tiles<W, S, kN>(op.tile, ring, x_memory, partial, scale, y_mail);
   }
-  mail.leave();
+  if (chain.posts) mail.leave();
 }
 
 }  // namespace lowbit::cuda

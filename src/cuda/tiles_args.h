@@ -10,8 +10,6 @@ inline constexpr int kLogTileWarps = 4, kTileWarps = 1 << kLogTileWarps;
 inline constexpr int kTileThreads = kTileWarps * 32;
 inline constexpr int kMaxTokens = 32;  // rows of x in one launch
 inline constexpr int kMaxSlots = 8;    // of a warp's ring
-inline constexpr int kPartialBytes =
-    8 * 1024;  // for sums of parts of tiles, or more where tokens ask
 
 // As what the tensor cores see a number of x.
 enum class XTerms : uint8_t {
@@ -46,19 +44,23 @@ struct StagedX {
 struct TileArgs {
   LinearArgs linear;
   TileShape shape;
-  StagedX prepared;       // in global memory; null where the kernel stages its one token itself
-  float* prepared_scale;  // [m] beside it
-  int32_t panel_tokens;   // where x is prepared in panels
-  int32_t panels;         // of x in shared memory at once
-  int32_t slices;         // of k, a CTA of a cluster for each (matmul.cuh)
-  int32_t sums_per_unit;  // of x: 0, 1, 2 or 4
+  StagedX prepared;        // in global memory; null where the kernel stages its one token itself
+  float* prepared_scale;   // [m] beside it, of panels
+  int32_t panel_tokens;    // where x is prepared in panels
+  int32_t panels;          // of x in shared memory at once
+  int32_t slices;          // of k, a CTA of a cluster for each (matmul.cuh)
+  int32_t sums_per_unit;   // of x: 0, 1, 2 or 4
+  int32_t tokens_inverse;  // 2^16 / m, rounded up
+  bool plain_x;            // f32 in fours, of a width that a CTA takes at once
   int32_t chunk_blocks, chunks;
   int32_t log_parts, rounds;
   int32_t flush_rounds;  // rounds between two sums over parts
   int32_t piece_blocks;
   int32_t slot_bytes, slots;
-  int32_t x_bytes;        // of one chunk's StagedX in shared memory
-  int32_t partial_bytes;  // of the sums of parts there
+  int32_t x_bytes;  // in shared memory: of one chunk's StagedX, or of a warp's columns
+
+  // Of number i where each slot has m of them, i < 2^11.
+  LB_HOST_DEVICE int slot_of(int i) const { return i * tokens_inverse >> 16; }
 };
 
 // Numbers on their way from CTA to CTA (mail.cuh).
@@ -86,10 +88,13 @@ struct ChainedLinear {
   int32_t scales_place;  // [m]: of the prepared x
 };
 
-// Linears that one launch makes one after the other.
+// Linears that one launch makes one after the other, or one.
 struct ChainArgs {
   static constexpr int kMost = 8;
-  uint64_t* barrier;  // arrivals of CTAs, never reset
+  int32_t partial_bytes;  // of shared memory, for the sums of parts of tiles
+  int32_t own_bytes;      // there, of a warp for the columns that it stages (tiles_token.cuh)
+  bool posts;             // something goes by mail
+  uint64_t* barrier;      // arrivals of CTAs, never reset
   MailArgs mail;
   int32_t count;
   ChainedLinear ops[kMost];

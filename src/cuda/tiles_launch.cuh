@@ -5,8 +5,8 @@
 
 #include "cuda/chain.h"
 #include "cuda/limits.h"
-#include "cuda/tiles.cuh"
 #include "cuda/tiles_plan.h"
+#include "cuda/tiles_token.cuh"
 
 namespace lowbit::cuda {
 
@@ -19,13 +19,17 @@ int sums_per_unit(const TileShape& shape) {
   return S::kGroups == 0 ? 1 : S::kGroups;
 }
 
-// The plan of a launch, x prepared in the workspace where a CTA does not make it itself.
+// Whether a kernel is for one token alone, of which each warp stages what it multiplies.
+template <class W, int kN>
+constexpr bool kOneToken = W::kX == XTerms::kFixed&& kN == 1;
+
+// The plan of a Linear, x of several tokens being prepared in the workspace.
 template <class W, class S, int kN>
-TileLaunch plan_launch(const LinearArgs& l, const TileShape& shape) {
+TileArgs plan_linear(const LinearArgs& l, const TileShape& shape) {
   const int sums = sums_per_unit<W, S>(shape), pitch = kN * tokens_of_mma(W::kX);
+  if constexpr (kOneToken<W, kN>) return plan_token(l, shape, kSumsPerUnit<W, S>);
   const int rows = rows_of_token(W::kX) * l.m;
-  TileLaunch plan = plan_tiles(l, shape, sums, rows, pitch);
-  TileArgs& a = plan.args;
+  TileArgs a = plan_tiles(l, shape, sums, rows, pitch);
   if (a.chunks > 1 || l.m > 1) {
     const int units = shape.blocks * shape.units;
     a.prepared.pitch = pitch;
@@ -33,39 +37,39 @@ TileLaunch plan_launch(const LinearArgs& l, const TileShape& shape) {
     a.prepared.x = static_cast<uint16_t*>(l.workspace);
     a.prepared.sums =
         reinterpret_cast<float*>(a.prepared.x + int64_t{rows} * a.prepared.row_halves);
-    a.prepared_scale = a.prepared.sums + int64_t{units} * sums * pitch;
   }
-  return plan;
+  return a;
 }
 
-// Linears that launch_kernel() held back.
 template <class W, class S, int kN>
 void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
   ChainArgs chain{};
   for (const LinearArgs& l : linears) {
-    chain.ops[chain.count++].tile = plan_launch<W, S, kN>(l, tile_shape(l.w, l.n, l.k)).args;
+    chain.ops[chain.count++].tile = plan_linear<W, S, kN>(l, tile_shape(l.w, l.n, l.k));
   }
-  const int shared_bytes = share_memory(chain);
+  const int shared_bytes = share_memory(chain, kOneToken<W, kN>);
   plan_chain(chain);
-  allow_shared_memory<chain_kernel<W, S, kN>>(dynamic_shared_bytes());
-  launch_pdl(chain_kernel<W, S, kN>, sm_count(), kTileThreads, shared_bytes,
-             static_cast<cudaStream_t>(stream), chain);
+  const auto launch = [&]<auto kKernel>() {
+    allow_shared_memory<kKernel>(dynamic_shared_bytes());
+    launch_pdl(kKernel, sm_count(), kTileThreads, shared_bytes, static_cast<cudaStream_t>(stream),
+               chain);
+  };
+  if constexpr (kOneToken<W, kN>) {
+    launch.template operator()<token_kernel<W, S>>();
+  } else {
+    launch.template operator()<tiles_kernel<W, S, kN>>();
+  }
 }
 
 template <class W, class S, int kN>
-void launch_kernel(const LinearArgs& l, const TileShape& shape, Stream stream_) {
-  const TileLaunch plan = plan_launch<W, S, kN>(l, shape);
-  const TileArgs& a = plan.args;
+void launch_kernel(const LinearArgs& l, Stream stream) {
   // Scales that are looked at as they come are slow whatever lies between launches.
   constexpr bool kChains = kN * tokens_of_mma(W::kX) <= 8 && !std::is_same_v<S, AnyScales>;
   if constexpr (kChains) {
-    if (add_to_chain({launch_chain<W, S, kN>, launch_kernel<W, S, kN>}, l, stream_)) return;
+    if (add_to_chain(launch_chain<W, S, kN>, l, stream)) return;
   }
-  end_chain(stream_);
-  const auto stream = static_cast<cudaStream_t>(stream_);
-  if (a.prepared.x) launch_pdl(prepare_kernel<W::kX>, l.m, kTileThreads, 0, stream, a);
-  allow_shared_memory<tiles_kernel<W, S, kN>>(dynamic_shared_bytes());
-  launch_pdl(tiles_kernel<W, S, kN>, plan.grid, kTileThreads, plan.shared_bytes, stream, a);
+  end_chain(stream);
+  launch_chain<W, S, kN>({&l, 1}, stream);
 }
 
 // The first of several Scales that takes the stream; one of them does.
@@ -73,7 +77,7 @@ template <class... Ss>
 struct Among {
   template <class W, int kN>
   static void launch(const LinearArgs& l, const TileShape& shape, Stream stream) {
-    (void)((Ss::fits(shape) && (launch_kernel<W, Ss, kN>(l, shape, stream), true)) || ...);
+    (void)((Ss::fits(shape) && (launch_kernel<W, Ss, kN>(l, stream), true)) || ...);
   }
 };
 
@@ -97,7 +101,7 @@ void launch_fixed(const LinearArgs& args, Stream stream) {
   const TileShape shape = tile_shape(args.w, args.n, args.k);
   for (int32_t t = 0; t < args.m; t += kMaxTokens) {
     const LinearArgs l = rows_of(args, t, args.m - t < kMaxTokens ? args.m - t : kMaxTokens);
-    if (l.m == 1) {
+    if (l.m == 1 && token_fits(shape)) {
       Few::template launch<W, 1>(l, shape, stream);
     } else if (l.m <= 8) {
       Many::template launch<W, 2>(l, shape, stream);

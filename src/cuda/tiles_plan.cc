@@ -8,8 +8,9 @@ namespace lowbit::cuda {
 namespace {
 
 constexpr int kStaticShared = 2 * 1024;
-constexpr int kLeastSlots = 2;  // of a ring, where blocks are small enough
-constexpr int kAtOnce = 4;      // blocks that products are unrolled for
+constexpr int kMostOwnBytes = 2304;  // of a warp
+constexpr int kLeastSlots = 2;       // of a ring, where blocks are small enough
+constexpr int kAtOnce = 4;           // blocks that products are unrolled for
 
 // Of one chunk of x in shared memory.
 int staged_bytes(int units, int sums_per_unit, int rows, int pitch) {
@@ -17,9 +18,12 @@ int staged_bytes(int units, int sums_per_unit, int rows, int pitch) {
 }
 
 // Into how many parts a tile is cut (as a power of two): what takes a warp the fewest units, where
-// a round costs as much as reading some more of them. Where x comes in chunks, every round takes
-// all of it again: as few rounds as can be.
-int best_log_parts(int tiles_per_cta, const TileShape& shape, int blocks, bool in_chunks) {
+// a round costs as much as reading some more of them, and so does what `cost_of_part` says for a
+// part of so many units. Where x comes in chunks, every round takes all of it again: as few rounds
+// as can be.
+template <class Cost>
+int best_log_parts(const TileShape& shape, int blocks, bool in_chunks, const Cost& cost_of_part) {
+  const int tiles_per_cta = (shape.tiles + sm_count() - 1) / sm_count();
   const int per_round = std::max(1, 2048 / shape.unit_bytes);
   int best = 0, least = 1 << 30;
   for (int log_parts = 0; log_parts <= kLogTileWarps; ++log_parts) {
@@ -27,7 +31,8 @@ int best_log_parts(int tiles_per_cta, const TileShape& shape, int blocks, bool i
     if (parts > 1 && (blocks < parts || blocks / parts * shape.block_bytes < 512)) break;
     const int rounds = (tiles_per_cta * parts + kTileWarps - 1) / kTileWarps;
     if (in_chunks && parts > 1 && rounds > 1) break;
-    const int cost = rounds * ((blocks + parts - 1) / parts * shape.units + per_round);
+    const int units = (blocks + parts - 1) / parts * shape.units;
+    const int cost = rounds * (units + per_round) + cost_of_part(units);
     if (cost < least) least = cost, best = log_parts;
   }
   return best;
@@ -49,22 +54,43 @@ void share_ring(TileArgs& a, int bytes) {
   check_ring(a.slots, a.slot_bytes);
 }
 
-}  // namespace
-
-int dynamic_shared_bytes() { return shared_memory_bytes() - kStaticShared; }
-
-TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
-                      int pitch) {
+TileArgs begin_plan(const LinearArgs& l, const TileShape& shape, int sums_per_unit) {
   TileArgs a{};
   a.linear = l;
   a.shape = shape;
   a.sums_per_unit = sums_per_unit;
-  const int grid = a.shape.tiles < sm_count() ? a.shape.tiles : sm_count();
-  const int round_bytes = kTileWarps * l.m * kTileRows * 4;
-  const int partial = std::max(kPartialBytes, round_bytes);
-  a.partial_bytes = partial;
-  const int room = dynamic_shared_bytes() - partial, least_ring = room * 2 / 5;
-  a.chunk_blocks = a.shape.blocks;
+  a.tokens_inverse = (1 << 16) / l.m + 1;
+  a.plain_x = is_plain_x(l, shape.blocks * shape.units * kUnit);
+  a.chunk_blocks = shape.blocks;
+  return a;
+}
+
+// Of the sums of parts: of a round, and of as many rounds as there is room for.
+int round_bytes(int m) { return kTileWarps * m * kTileRows * 4; }
+int partial_bytes(int m) { return std::max(8 * 1024, round_bytes(m)); }
+
+void cut(TileArgs& a, int log_parts) {
+  const int tiles_per_cta = (a.shape.tiles + sm_count() - 1) / sm_count();
+  a.log_parts = log_parts;
+  a.rounds = ((tiles_per_cta << log_parts) + kTileWarps - 1) / kTileWarps;
+  a.flush_rounds = partial_bytes(a.linear.m) / round_bytes(a.linear.m);
+}
+
+}  // namespace
+
+int dynamic_shared_bytes() { return shared_memory_bytes() - kStaticShared; }
+
+bool is_plain_x(const LinearArgs& l, int columns) {
+  const auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+  return l.x.code == Code::kF32 && l.x.scale == Scale::kNone && l.k % 4 == 0 &&
+         (l.m == 1 || l.x.ld % 4 == 0) && aligned(l.x.data) && aligned(l.norm_weight) &&
+         columns <= kMostPosted;
+}
+
+TileArgs plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
+                    int pitch) {
+  TileArgs a = begin_plan(l, shape, sums_per_unit);
+  const int room = dynamic_shared_bytes() - partial_bytes(l.m), least_ring = room * 2 / 5;
   a.x_bytes = staged_bytes(a.chunk_blocks * shape.units, sums_per_unit, rows, pitch);
   int x_total = a.x_bytes;
   // Two chunks at a time instead of all of x.
@@ -74,22 +100,49 @@ TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_
     x_total = 2 * a.x_bytes;
   }
   a.chunks = (a.shape.blocks + a.chunk_blocks - 1) / a.chunk_blocks;
-  const int tiles_per_cta = (a.shape.tiles + grid - 1) / grid;
-  a.log_parts = best_log_parts(tiles_per_cta, shape, a.chunk_blocks, a.chunks > 1);
-  const int parts = 1 << a.log_parts;
-  a.rounds = (tiles_per_cta * parts + kTileWarps - 1) / kTileWarps;
-  a.flush_rounds = partial / round_bytes;
-  share_ring(a, (room - x_total) / kTileWarps);
-  return {a, grid, kTileWarps * a.slots * a.slot_bytes + x_total + partial};
+  cut(a, best_log_parts(shape, a.chunk_blocks, a.chunks > 1, [](int) { return 0; }));
+  return a;
 }
 
-int share_memory(ChainArgs& chain) {
+TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit) {
+  TileArgs a = begin_plan(l, shape, sums_per_unit);
+  a.chunks = 1;
+  const auto own_bytes = [&](int units) {
+    return staged_bytes(units, sums_per_unit, 1, tokens_of_mma(XTerms::kFixed));
+  };
+  // Staging a unit's columns costs about what multiplying it does; memory is wanted for the ring.
+  cut(a, best_log_parts(shape, shape.blocks, false, [&](int units) {
+        return own_bytes(units) <= kMostOwnBytes && units * kUnit <= kMostPosted / kTileWarps
+                   ? units
+                   : units << 10;
+      }));
+  const int parts = 1 << a.log_parts;
+  // No thread has more than one number of y between two meetings.
+  a.flush_rounds = std::min(a.flush_rounds, kTileThreads / kTileRows * parts / kTileWarps);
+  const int units = (shape.blocks + parts - 1) / parts * shape.units;
+  a.x_bytes = own_bytes(units);
+  a.plain_x = a.plain_x && units * kUnit <= kMostPosted / kTileWarps;
+  return a;
+}
+
+bool token_fits(const TileShape& shape) {
+  return shape.blocks * shape.units * kUnit <= 2 * kMostPosted;
+}
+
+int share_memory(ChainArgs& chain, bool own) {
   int x_bytes = 0, slot_bytes = 0;
+  chain.partial_bytes = chain.own_bytes = 0;
   for (int i = 0; i < chain.count; ++i) {
     const TileArgs& a = chain.ops[i].tile;
+    chain.partial_bytes = std::max(chain.partial_bytes, partial_bytes(a.linear.m));
     x_bytes = std::max(x_bytes, a.x_bytes * (a.chunks > 1 ? 2 : 1));
   }
-  const int ring = (dynamic_shared_bytes() - kPartialBytes - x_bytes) / kTileWarps / 128 * 128;
+  int beside = chain.partial_bytes + x_bytes;  // of the ring
+  if (own) {
+    chain.own_bytes = (x_bytes + 15) / 16 * 16;
+    beside = 2 * chain.partial_bytes + kTileWarps * chain.own_bytes;
+  }
+  const int ring = (dynamic_shared_bytes() - beside) / kTileWarps / 128 * 128;
   for (int i = 0; i < chain.count; ++i) {
     share_ring(chain.ops[i].tile, ring);
     slot_bytes = std::max(slot_bytes, chain.ops[i].tile.slot_bytes);
@@ -98,7 +151,7 @@ int share_memory(ChainArgs& chain) {
   for (int i = 0; i < chain.count; ++i) {
     chain.ops[i].tile.slot_bytes = slot_bytes, chain.ops[i].tile.slots = slots;
   }
-  return kTileWarps * slots * slot_bytes + kPartialBytes + x_bytes;
+  return kTileWarps * slots * slot_bytes + beside;
 }
 
 }  // namespace lowbit::cuda

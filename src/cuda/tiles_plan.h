@@ -5,17 +5,20 @@
 
 namespace lowbit::cuda {
 
-struct TileLaunch {
-  TileArgs args;
-  int grid, shared_bytes;
-};
+// All but the ring. `rows` and `pitch`: of the x that is staged (StagedX).
+TileArgs plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
+                    int pitch);
+// Of one token in fixed point, of which each warp stages the columns that it multiplies.
+TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit);
+// Whether shared memory has room for them.
+bool token_fits(const TileShape& shape);
 
-// `rows` and `pitch`: of the x that is staged (StagedX).
-TileLaunch plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
-                      int pitch);
+// Gives all Linears of a chain rings alike; returned: bytes of dynamic shared memory. `own`: they
+// are of plan_token().
+int share_memory(ChainArgs& chain, bool own);
 
-// Gives all Linears of a chain rings alike; returned: bytes of dynamic shared memory.
-int share_memory(ChainArgs& chain);
+// Whether x is f32 of which a CTA can have all columns, whole units, under way at once.
+bool is_plain_x(const LinearArgs& l, int columns);
 
 // The most that a CTA may ask for.
 int dynamic_shared_bytes();

@@ -8,6 +8,7 @@
 
 #include "cuda/backend.h"
 #include "cuda/gpu.h"
+#include "cuda/tiles_plan.h"
 #include "kernels/linear_problem.h"
 
 namespace lowbit {
@@ -46,6 +47,7 @@ std::vector<Wait> waits_of(std::initializer_list<Step> steps, int32_t m = 1,
     op.tile.shape.tiles = (step.n + kTileRows - 1) / kTileRows;
     op.tile.shape.units = 1;
     op.tile.shape.blocks = (step.k + kUnit - 1) / kUnit;
+    op.tile.plain_x = cuda::is_plain_x(l, op.tile.shape.blocks * op.tile.shape.units * kUnit);
     if (prepared) op.tile.prepared.x = reinterpret_cast<uint16_t*>(memory.data());
     ops.push_back(op);
   }

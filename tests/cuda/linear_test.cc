@@ -223,6 +223,24 @@ TEST_F(LinearOnGpu, LargeShapesAgreeWithTheReference) {
   }
 }
 
+// Shapes at which a CTA sums parts of tiles several times, and at which a warp's columns are more
+// than are under way at once, or more than there is memory for.
+TEST_F(LinearOnGpu, OneTokenAgreesWithTheReferenceAtExtremeShapes) {
+  constexpr int32_t kTokens[] = {1};
+  for (const char* name :
+       {"bf16", "int8", "int4", "int4-sym", "int2", "ternary", "mxfp4", "nvfp4"}) {
+    for (const LinearShape& shape :
+         {LinearShape{40000, 512, "many rounds"}, LinearShape{96, 20480, "wide parts"},
+          LinearShape{48, 32768, "x too wide"}}) {
+      Problem p(parse_format(name), format_of(FormatId::kF32), 1, shape);
+      for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
+        if (kernel.layout != LayoutId::kCanonical && takes(kernel, p)) check(kernel, p, kTokens);
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
 // More tokens than one panel holds, and fewer; rows that leave a cluster's second CTA none.
 TEST_F(LinearOnGpu, ManyTokensAgreeWithTheReference) {
   constexpr int32_t kTokens[] = {64, 256, 300, 513};
@@ -274,7 +292,7 @@ TEST_F(LinearOnGpu, ManyTokensAgreeWithTheReference) {
 }
 
 // Normalising x and multiplying gate with up inside the kernel gives the bits that ops of their own
-// give.
+// give; of one token in fixed point, whose sums are normalised instead of its numbers, nearly.
 TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
   const Backend& gpu = cuda_backend();
   for (const char* name : {"bf16", "int4", "int8", "mxfp4"}) {
@@ -318,7 +336,16 @@ TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
       args.epilogue = Epilogue::kSiluMul;
       kernel->launch(args, nullptr);
       LB_CUDA(cudaDeviceSynchronize());
-      EXPECT_EQ(fused.read(), separate.read()) << name << " m " << m;
+      const std::vector<float> got = fused.read(), wanted = separate.read();
+      if (m > 1 || !std::string_view(kernel->name).starts_with("cuda.fixed")) {
+        EXPECT_EQ(got, wanted) << name << " m " << m;
+        continue;
+      }
+      double apart = 0, all = 0;
+      for (size_t i = 0; i < got.size(); ++i) {
+        apart += std::pow(double{got[i]} - wanted[i], 2), all += std::pow(double{wanted[i]}, 2);
+      }
+      EXPECT_LT(std::sqrt(apart / all), 1e-4) << name;
     }
   }
 }

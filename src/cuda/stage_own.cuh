@@ -1,0 +1,169 @@
+// x of one token on its way to the tensor cores, in fixed point: a warp stages the columns that it
+// multiplies, in units of its own, and waits for no other. The norm's factor comes after the sums
+// of products: all it needs here is the sum of squares.
+#pragma once
+
+#include "cuda/ptx.cuh"
+#include "cuda/stage.cuh"
+
+namespace lowbit::cuda {
+
+// Columns of a warp that are all under way at once, in steps of 128.
+constexpr int kMostOwnSteps = 7, kOwnStep = 4 * 32;
+static_assert(kMostPosted == kTileWarps * kMostOwnSteps * kOwnStep);
+
+// Where a warp's columns are and go, and what is done on the way.
+struct OwnColumns {
+  const float* row;   // of x, where it is plain f32
+  const float* mail;  // where it is posted instead, or null
+  const float* norm;  // null: it is taken as it is
+  int first, end;     // of x; past `end` there are zeros
+  int columns;        // whole units
+  uint32_t x, sums;   // in shared memory, as StagedX has them
+  bool whole_numbers;
+};
+
+// What sums over the warp's columns still have to be multiplied with; the squares of its columns.
+struct OwnScale {
+  float unit, squares;
+};
+
+// Four columns of each lane, step after step: products_fixed.cuh's order of a unit's bytes.
+template <int kSumsPerUnit>
+class OwnWriter {
+ public:
+  __device__ OwnWriter(const OwnColumns& c, float top)
+      : factor_(kFixedMost * reciprocal(top)), left_(c.columns - lane_column()) {
+    const int lane = threadIdx.x % 32, i = lane % kLanesPerUnit;
+    x_ = c.x + lane / kLanesPerUnit * 2 * kUnit + (i % 4 * 4 + i / 4) * 4;
+    const int sum = lane * kSumsPerUnit / kLanesPerUnit;  // of two units
+    sums_ = c.sums + sum * kSumBytes;
+    sums_left_ = (lane & (kLanesPerSum - 1)) == 0 ? left_ : 0;
+  }
+  __device__ __forceinline__ void put(int step, const float4& v) const {
+    uint32_t bits[4], carried[4];
+    const float number[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (int e = 0; e < 4; ++e) {
+      bits[e] = __float_as_uint(fmaf(number[e], factor_, kRounding));
+      carried[e] = bits[e] + 128;
+    }
+    const bool exists = left_ > step * kOwnStep;
+    const uint32_t at = x_ + step * (2 * kOwnStep);
+    store_shared(at, fixed_bytes(bits, 0x0040), exists);
+    store_shared(at + kUnit, fixed_bytes(carried, 0x0051), exists);
+    if constexpr (kSumsPerUnit > 0) {
+      int sum = static_cast<int>(bits[0] + bits[1] + bits[2] + bits[3] - 4 * kRoundingBits);
+#pragma unroll
+      for (int lanes = 1; lanes < kLanesPerSum; lanes *= 2) {
+        sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
+      }
+      store_shared(sums_ + step * (2 * kSumsPerUnit * kSumBytes),
+                   __float_as_uint(static_cast<float>(sum)), sums_left_ > step * kOwnStep);
+    }
+  }
+
+ private:
+  static constexpr int kLanesPerSum = kSumsPerUnit > 0 ? kLanesPerUnit / kSumsPerUnit : 1;
+  static constexpr int kSumBytes = tokens_of_mma(XTerms::kFixed) * static_cast<int>(sizeof(float));
+  const float factor_;
+  const int left_;
+  int sums_left_;
+  uint32_t x_, sums_;
+};
+
+// The squares of all lanes' columns and the unit that the largest of them asks for, of which
+// kFixedMost are `top`.
+__device__ __forceinline__ OwnScale own_scale(Look look, const OwnColumns& c, float& top) {
+  if (c.norm) {
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+      look.squares += __shfl_xor_sync(0xffffffffu, look.squares, lanes);
+    }
+  }
+  top = fixed_top(__reduce_max_sync(0xffffffffu, look.top), c.whole_numbers);
+  return {top * (1.0f / kFixedMost), look.squares};
+}
+
+// Plain numbers, kSteps steps at most, all on their way at once. A function of its own, so that its
+// code is there once.
+template <int kSteps, int kSumsPerUnit>
+static __device__ __noinline__ OwnScale stage_own_plain(OwnColumns c) {
+  const int first = c.first + lane_column();
+  float4 v[kSteps], w[kSteps];
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) {
+    const int column = first + i * kOwnStep;
+    w[i] = {1, 1, 1, 1};
+    if (c.norm && column < c.end) w[i] = *reinterpret_cast<const float4*>(c.norm + column);
+  }
+  if (c.mail) {
+    receive(c.mail, first, kOwnStep, c.end, v);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kSteps; ++i) {
+      const int column = first + i * kOwnStep;
+      v[i] = {0, 0, 0, 0};
+      if (column < c.end) v[i] = *reinterpret_cast<const float4*>(c.row + column);
+    }
+  }
+  Look look;
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) v[i] = look.add(v[i], w[i]);
+  float top;
+  const OwnScale scale = own_scale(look, c, top);
+  const OwnWriter<kSumsPerUnit> writer(c, top);
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) {
+    if (i * kOwnStep < c.columns) writer.put(i, v[i]);
+  }
+  return scale;
+}
+
+// Of any numbers.
+template <int kSumsPerUnit>
+static __device__ __noinline__ OwnScale stage_own_any(const Act& x, OwnColumns c) {
+  const auto weight = [&](int column) { return c.norm && column < c.end ? c.norm[column] : 1.0f; };
+  float x_factor = 1;
+  Look look;
+  const auto number = [&](int step) {
+    const int column = c.first + step * kOwnStep + lane_column();
+    float4 v;
+    x_factor = load_any_act(x, 0, column, c.end, v);
+    return look.add(v,
+                    {weight(column), weight(column + 1), weight(column + 2), weight(column + 3)});
+  };
+  const int steps = (c.columns + kOwnStep - 1) / kOwnStep;
+#pragma unroll 1
+  for (int i = 0; i < steps; ++i) number(i);
+  float top;
+  OwnScale scale = own_scale(look, c, top);
+  const OwnWriter<kSumsPerUnit> writer(c, top);
+#pragma unroll 1
+  for (int i = 0; i < steps; ++i) writer.put(i, number(i));
+  scale.unit *= x_factor;
+  return scale;
+}
+
+// The columns of the blocks that are the warp's part of every tile.
+template <int kSumsPerUnit>
+__device__ __forceinline__ OwnScale stage_own(const TileArgs& tiles, int2 blocks,
+                                              const StagedX& out, const float* mail) {
+  const LinearArgs& a = tiles.linear;
+  const int block_columns = tiles.shape.units * kUnit;
+  const int first = blocks.x * block_columns, columns = (blocks.y - blocks.x) * block_columns;
+  const OwnColumns c = {static_cast<const float*>(a.x.data),
+                        mail,
+                        a.norm_weight,
+                        first,
+                        min(a.k, first + columns),
+                        columns,
+                        shared_address(out.x),
+                        shared_address(out.sums),
+                        a.x.scale != Scale::kNone};
+  if (!tiles.plain_x) return stage_own_any<kSumsPerUnit>(a.x, c);
+  if (columns <= 4 * kOwnStep) return stage_own_plain<4, kSumsPerUnit>(c);
+  return stage_own_plain<kMostOwnSteps, kSumsPerUnit>(c);
+}
+
+}  // namespace lowbit::cuda
