@@ -57,8 +57,8 @@ struct Route {
 
 // Pieces of the warp's share of one Linear of the chain after the other, in the order in which it
 // will use them: of every round its tile, chunk after chunk of it its part. Where to go is found
-// out before anything is waited for: lane i knows the route of Linear i. kChunks: whether x may
-// come in chunks.
+// out before anything is waited for, lane i knowing the route of Linear i; with kChunks, where x
+// may come in chunks and products want the registers, when a Linear begins.
 template <bool kChunks>
 class Ring {
  public:
@@ -78,7 +78,9 @@ class Ring {
       policy_ = evict_first();
     }
 #endif
-    if (threadIdx.x % 32 < chain.count) mine_ = Route(chain.ops[threadIdx.x % 32].tile);
+    if constexpr (!kChunks) {
+      if (threadIdx.x % 32 < chain.count) mine_ = Route(chain.ops[threadIdx.x % 32].tile);
+    }
     __syncwarp();
     enter();
 #pragma unroll 1
@@ -108,7 +110,12 @@ class Ring {
     left_ = 0;
 #pragma unroll 1
     for (; op_ < chain_.count; ++op_) {
-      route_ = mine_.of_lane(op_);
+      if constexpr (kChunks) {
+        route_ = Route(chain_.ops[op_].tile);
+      } else {
+        route_ = mine_.of_lane(op_);
+      }
+
       if (route_.rounds == 0) continue;
       round_ = chunk_ = 0;
       from_ = route_.from;
