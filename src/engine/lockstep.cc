@@ -114,14 +114,14 @@ class Comparer final : public Trace {
 
  private:
   // Of the output, for its input's u_x: twice that, or, where u_x is of the largest |x| of a block,
-  // which is several times the others, sixteen times; and twice its u_w. Of an attention: a weight
-  // is off by as much as its score, which is of size 16 at most.
+  // which of a thousand numbers is up to 32 times their root mean square, as often; and twice its
+  // u_w. Of an attention: a weight is off by as much as its score, which is of size 32 at most.
   double rounding_of(std::string_view kernel, int64_t rows) const {
     if (kernel == "attention") {
-      return backend_.u_attention ? 16 * backend_.u_attention(static_cast<int32_t>(rows)) : 0;
+      return backend_.u_attention ? 32 * backend_.u_attention(static_cast<int32_t>(rows)) : 0;
     }
     for (const LinearKernel& row : backend_.linear_kernels) {
-      if (row.name == kernel) return (row.x_block > 1 ? 16 : 2) * row.u_x + 2 * row.u_w;
+      if (row.name == kernel) return (row.x_block > 1 ? 32 : 2) * row.u_x + 2 * row.u_w;
     }
     return 0;
   }

@@ -327,18 +327,19 @@ TEST_P(CudaAgrees, InOpsTokensAndDistributions) {
   const size_t most = alone ? 1 : tokens.size();
   const Own own = codes ? unsettled_by<16>(row, tokens, most, want, vocab) : Own{};
   expect_same_ids(ids, want, vocab, rounding_of(*graph.model), own.logit);
-  const auto expect_near = [&](const char* what, double kl, double own_kl) {
-    EXPECT_LT(kl, std::max(1e-4, 4 * own_kl)) << what;
+  const auto expect_near = [&](const char* what, double kl, double own_kl, double most_kl) {
+    EXPECT_LT(kl, std::max(most_kl, 4 * own_kl)) << what;
     RecordProperty(what, fmt::format("{:.3g}", kl));
     RecordProperty(std::string(what) + "_of_ref", fmt::format("{:.3g}", own_kl));
     fmt::print("  {} {:.3g}, of ref to itself {:.3g}\n", what, kl, own_kl);
   };
-  expect_near("kl_decode", mean_kl(want, decode, vocab), own.kl);
+  expect_near("kl_decode", mean_kl(want, decode, vocab), own.kl, 1e-4);
   if (alone) return;
   const Own prompt_own = codes ? unsettled_by<9>(row, tokens, most, want, vocab) : Own{};
   const std::vector<float> as_prompt =
       logits_after(graph, StepPlan::kGraph, tokens, kNewTokens, most);
-  expect_near("kl_prompt", mean_kl(want, as_prompt, vocab), prompt_own.kl);
+  // Prompts round x, and codes with scales of groups, to bf16.
+  expect_near("kl_prompt", mean_kl(want, as_prompt, vocab), prompt_own.kl, 2e-4);
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, CudaAgrees, testing::ValuesIn(every_row()), [](const auto& test) {
