@@ -44,10 +44,8 @@ logs=${LOGS:-$(mktemp -d)}
 mkdir -p "$logs"
 
 start() {  # start TOOL SHARD
-  local leaks=()
-  [[ $1 == memcheck ]] && leaks=(--leak-check full)
   GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$2 timeout --signal=KILL "$limit" \
-    compute-sanitizer --tool "$1" "${leaks[@]}" --error-exitcode 9 --print-limit 20 \
+    compute-sanitizer --tool "$1" --error-exitcode 9 --print-limit 20 \
     "$program" --gtest_filter="$filter" >"$logs/$1.$2" 2>&1
   echo $? >"$logs/$1.$2.status"
 }
