@@ -320,7 +320,8 @@ TEST_P(CudaAgrees, InOpsTokensAndDistributions) {
   tokens.insert(tokens.end(), ids.begin(), ids.end() - 1);
   const std::vector<float> want =
       logits_after(ref, StepPlan::kEager, tokens, kNewTokens, alone ? 1 : tokens.size());
-  const bool codes = parse_cache_name(row.cache).quantized() ||
+  // Signs leave a model that a rounding here and there moves as far.
+  const bool codes = row.format.starts_with("int1") || parse_cache_name(row.cache).quantized() ||
                      std::ranges::any_of(ref.model->linears(), [](const Linear* linear) {
                        return linear->input.decode.quantized();
                      });
