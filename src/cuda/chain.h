@@ -1,6 +1,6 @@
 // Linears of up to eight tokens that follow each other in a captured step with no other op between
-// them: held back, so that one launch makes them all (tiles_kernel in tiles.cuh), until another op
-// or the end of the capture needs what they write.
+// them: held back, so that one launch makes them all (tiles_kernel or token_kernel), until another
+// op or the end of the capture needs what they write.
 #pragma once
 
 #include <cstdint>

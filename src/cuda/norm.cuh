@@ -1,4 +1,5 @@
-// The RMS norm's sum, taken in the same order wherever it is taken: 512 threads, each four
+// The RMS norm's sum, taken in the same order wherever x itself is normalised (token_kernel sums by
+// the columns of its warps): 512 threads, each four
 // neighbours of every 2048 elements; then lanes of a warp, then warps.
 #pragma once
 

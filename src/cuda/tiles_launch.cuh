@@ -1,4 +1,4 @@
-// Which partition of the work a launch of tiles_kernel gets, and the launch.
+// Which partition of the work a launch of tiles_kernel or token_kernel gets, and the launch.
 #pragma once
 
 #include <algorithm>
@@ -95,7 +95,8 @@ void launch_tiles(const LinearArgs& args, Stream stream) {
   }
 }
 
-// The same with x in fixed point. One is for a token alone, where groups may be columns.
+// The same with x in fixed point: `Few` is for one token, where groups may be columns, `Many` for
+// all others.
 template <class W, class Few, class Many>
 void launch_fixed(const LinearArgs& args, Stream stream) {
   const TileShape shape = tile_shape(args.w, args.n, args.k);

@@ -10,7 +10,7 @@ TileArgs plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_un
                     int pitch);
 // Of one token in fixed point, of which each warp stages the columns that it multiplies.
 TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit);
-// Whether shared memory has room for them.
+// Whether a token is so narrow that the ring keeps most of shared memory.
 bool token_fits(const TileShape& shape);
 
 // Gives all Linears of a chain rings alike; returned: bytes of dynamic shared memory. `own`: they

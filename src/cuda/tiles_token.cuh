@@ -142,7 +142,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   uint8_t* sums = memory + kTileWarps * first.slots * first.slot_bytes;
   uint8_t* own_memory = sums + 2 * chain.partial_bytes + warp * chain.own_bytes;
   Meetings meetings = {reinterpret_cast<float*>(sums), squares, chain.partial_bytes / 4};
-  // By the warp that is the last to finish outputs.
+  // By the warp that most rarely has an output to finish.
   const auto prefetch = [&](int i) {
     if (warp == kTileWarps - 1) prefetch_constants(chain.ops[i].tile, threadIdx.x % 32, 32);
   };
