@@ -44,7 +44,8 @@ if(lb_sanitizers)
   add_link_options(-fsanitize=${lb_sanitizers})
 endif()
 
-# For code that takes longer to compile than to run; with sanitizers tests are such code too.
+# For code that takes longer to compile than to run; with sanitizers tests are such code too,
+# but for those that compute much (COMPUTES).
 set(lb_quick_to_build -O1)
 if(LB_SANITIZE)
   set(lb_quick_to_build -O0)
@@ -71,7 +72,7 @@ endfunction()
 
 # ISAS avx2 avx512 ...: the binary is registered once more for each, with LB_CPU_ISA set to it.
 function(lb_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LINK;ISAS" ${ARGN})
+  cmake_parse_arguments(ARG "COMPUTES" "TIMEOUT" "SOURCES;LINK;ISAS" ${ARGN})
   if(NOT ARG_TIMEOUT)
     set(ARG_TIMEOUT 300)
   endif()
@@ -81,7 +82,9 @@ function(lb_test name)
   target_compile_definitions(${name} PRIVATE LB_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
   if(LB_SANITIZE)
     target_compile_definitions(${name} PRIVATE LB_SANITIZED=1)
-    target_compile_options(${name} PRIVATE ${lb_quick_to_build})
+    if(NOT ARG_COMPUTES)
+      target_compile_options(${name} PRIVATE ${lb_quick_to_build})
+    endif()
   endif()
   lb_add_test(${name} ${name} ${ARG_TIMEOUT} "")
   foreach(isa IN LISTS ARG_ISAS)
