@@ -62,9 +62,8 @@ std::string one_format(const std::vector<TensorUse>& uses) {
   std::map<std::string, std::string> formats;
   for (const TensorUse& use : uses) {
     if (use.role == TensorRole::kVector) continue;
-    const bool changed = use.choice.format && use.skipped.empty();
     const bool own = use.layer == "head" || use.layer == "embedding";
-    formats[own ? use.layer : "layers"] = name(changed ? *use.choice.format : use.stored);
+    formats[own ? use.layer : "layers"] = name(final_format(use));
   }
   std::vector<std::string> parts;
   for (const char* part : {"layers", "head", "embedding"}) {

@@ -30,8 +30,7 @@ __device__ __forceinline__ int place(int column) {
 template <bool kSparse>
 constexpr int kPlaces = kSparse ? kRun + kRun / 16 : kRun;
 
-// ---- what is rare, once in the kernel's code
-// ------------------------------------------------------
+// ---- what is rare, once in the kernel's code ----------------------------------------------------
 
 __device__ __noinline__ float any_number(const LinearArgs& a, int token, int column) {
   return load_f32(view_of(a.x), token, column);

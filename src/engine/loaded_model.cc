@@ -102,8 +102,7 @@ std::string format_summary(const Model& model) {
   if (!head.empty() && (codes || names.size() != 1 || head != names[0])) text += "; head " + head;
   for (const TensorUse& use : model.tensors()) {
     if (use.role != TensorRole::kTable) continue;
-    const bool changed = use.choice.format && use.skipped.empty();
-    const Format& embedding = changed ? *use.choice.format : use.stored;
+    const Format& embedding = final_format(use);
     if (embedding.quantized()) text += "; embedding " + name(embedding);
   }
   return text;

@@ -112,18 +112,18 @@ void append_coded(std::span<const float> row, int64_t at, const QTensorBuilder& 
   }
 }
 
-bool decodes_to_finite(const Format& f, const BlockParams& p, std::span<const uint32_t> codes) {
-  if (every_code_is_finite(f, p)) return true;
-  const std::span<const double> table = code_table(f);
-  return std::all_of(codes.begin(), codes.end(),
-                     [&](uint32_t code) { return is_f32(p(table[code])); });
-}
-
 }  // namespace
 
 bool every_code_is_finite(const Format& f, const BlockParams& stored) {
   const CodeRange range = code_range(f);
   return is_f32(stored(range.min)) && is_f32(stored(range.max));
+}
+
+bool decodes_to_finite(const Format& f, const BlockParams& p, std::span<const uint32_t> codes) {
+  if (every_code_is_finite(f, p)) return true;
+  const std::span<const double> table = code_table(f);
+  return std::all_of(codes.begin(), codes.end(),
+                     [&](uint32_t code) { return is_f32(p(table[code])); });
 }
 
 int64_t encode_rows(std::span<const float> values, int64_t first, int64_t rows,

@@ -25,6 +25,9 @@ bool store_grid(const QTensorBuilder& out, int64_t row, int64_t block_k, const G
 // Whether all codes of a block decode to finite f32 numbers: near its end a scale or a code that is
 // rounded up may lead beyond.
 bool every_code_is_finite(const Format& format, const BlockParams& stored);
+// The same of these codes.
+bool decodes_to_finite(const Format& format, const BlockParams& stored,
+                       std::span<const uint32_t> codes);
 
 // Of each four numbers along a row the two of largest magnitude, of equal ones the earlier:
 // positions 0 to 3, two for each four, ascending. k must be a multiple of 4. `importance` [k], if

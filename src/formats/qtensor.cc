@@ -174,22 +174,27 @@ Format stacked_format(const Format& format, std::span<const int64_t> part_rows) 
   return stacked;
 }
 
-QTensor stack_rows(std::span<const QTensor> parts) {
+QTensor stacked_outline(std::span<const QTensor> parts) {
   LB_CHECK(!parts.empty());
-  if (parts.size() == 1) return parts[0];
   std::vector<int64_t> rows;
   int64_t n = 0;
   for (const QTensor& part : parts) {
-    LB_CHECK(part.format == parts[0].format && part.k == parts[0].k && !part.format.has_table());
+    LB_CHECK(part.format == parts[0].format && part.k == parts[0].k);
+    LB_CHECK(parts.size() == 1 || !part.format.has_table());
     rows.push_back(part.n);
     n += part.n;
   }
-  const Format format = stacked_format(parts[0].format, rows);
-  const QTensorBuilder stacked = build_qtensor(format, n, parts[0].k);
+  return {stacked_format(parts[0].format, rows), n, parts[0].k};
+}
+
+QTensor stack_rows(std::span<const QTensor> parts) {
+  const QTensor outline = stacked_outline(parts);
+  if (parts.size() == 1) return parts[0];
+  const QTensorBuilder stacked = build_qtensor(outline.format, outline.n, outline.k);
   for (const Plane plane : kPlanes) {
-    const PlaneShape shape = plane_shape(format, plane, n, parts[0].k);
+    const PlaneShape shape = plane_shape(outline.format, plane, outline.n, outline.k);
     if (shape.rows == 0) continue;
-    const int64_t shared = rows_per_plane_row(format, plane);
+    const int64_t shared = rows_per_plane_row(outline.format, plane);
     std::byte* to = stacked.plane(plane);
     for (const QTensor& part : parts) {
       for (int64_t row = 0; row < part.n; row += shared, to += shape.row_bytes) {

@@ -70,6 +70,8 @@ QTensor slice_rows(const QTensor& tensor, int64_t begin, int64_t end);
 // that several rows share are repeated where the parts do not end at a block. Copies. Not for
 // Outer::kTable: each part has its own.
 QTensor stack_rows(std::span<const QTensor> parts);
+// Its format and shape, without planes; of one part, that part's.
+QTensor stacked_outline(std::span<const QTensor> parts);
 // The format of the stack of parts with these numbers of rows.
 Format stacked_format(const Format& format, std::span<const int64_t> part_rows);
 

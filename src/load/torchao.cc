@@ -4,9 +4,8 @@
 //   Int8Tensor                 qdata I8 [n, k], scale a row (or group)
 //   IntxUnpackedToInt8Tensor   qdata I8 [n, k] of fewer bits (target_dtype), scale [n, groups]
 //   Float8Tensor               qdata F8_E4M3 [n, k], scale a row or one
-//   Int4Tensor                 qdata I8 [n, k / 2], two signed codes in a byte, the first in its
-//   low
-//                              half; scale and zero_point [groups, n]; value = q scale + zero_point
+//   Int4Tensor                 qdata I8 [n, k / 2], two signed codes in a byte, the first one low;
+//                              scale and zero_point [groups, n]; value = q scale + zero_point
 #include <map>
 #include <nlohmann/json.hpp>
 

@@ -14,15 +14,6 @@ Bytes bytes_of(const DeviceBytes& memory) {
 
 std::byte* writable(const Bytes& bytes) { return const_cast<std::byte*>(bytes.data.data()); }
 
-QTensor allocate_planes(const Backend& backend, const Format& format, int64_t n, int64_t k) {
-  QTensor tensor{format, n, k};
-  for (const Plane plane : kPlanes) {
-    const size_t bytes = plane_shape(format, plane, n, k).bytes();
-    if (bytes != 0) tensor.plane(plane) = bytes_of(backend.allocate(bytes));
-  }
-  return tensor;
-}
-
 // One row of a plane, `times` times.
 void repeat(const Backend& backend, std::byte* to, const Bytes& row, int64_t times) {
   const size_t size = row.data.size();
@@ -76,20 +67,14 @@ QTensor turn_rows(const Backend& backend, const QTensor& device, int64_t by) {
 }
 
 QTensor stack_rows(const Backend& backend, std::span<const QTensor> parts) {
-  LB_CHECK(!parts.empty());
+  QTensor stacked = stacked_outline(parts);
   if (parts.size() == 1) return parts[0];
   const Format& format = parts[0].format;
-  LB_CHECK(!format.has_table() && (!format.quantized() || format.block.n <= 1));
-  std::vector<int64_t> rows;
-  int64_t n = 0;
-  for (const QTensor& part : parts) {
-    LB_CHECK(part.format == format && part.k == parts[0].k);
-    rows.push_back(part.n);
-    n += part.n;
-  }
-  QTensor stacked = allocate_planes(backend, stacked_format(format, rows), n, parts[0].k);
+  LB_CHECK(!format.quantized() || format.block.n <= 1);
   for (const Plane plane : kPlanes) {
-    const PlaneShape whole = plane_shape(stacked.format, plane, n, stacked.k);
+    const PlaneShape whole = plane_shape(stacked.format, plane, stacked.n, stacked.k);
+    if (whole.bytes() == 0) continue;
+    stacked.plane(plane) = bytes_of(backend.allocate(whole.bytes()));
     std::byte* to = writable(stacked.plane(plane));
     for (const QTensor& part : parts) {
       const Bytes& from = part.plane(plane);

@@ -29,10 +29,6 @@ struct Output {
   Format format;
 };
 
-Format final_format(const TensorUse& use) {
-  return use.choice.format && use.skipped.empty() ? *use.choice.format : use.stored;
-}
-
 struct Plan {
   std::vector<Output> outputs;
   bool untied = false;  // head and embedding shared a tensor and no longer do

@@ -125,8 +125,7 @@ std::vector<std::string> formats_by_layer(std::span<const TensorUse> uses) {
   std::set<std::string> of_layers;
   for (const TensorUse& use : uses) {
     if (use.role == TensorRole::kVector) continue;
-    const bool changed = use.choice.format && use.skipped.empty();
-    const Format& format = changed ? *use.choice.format : use.stored;
+    const Format& format = final_format(use);
     parts[name(format)][part_of(use)].push_back(layer_of(use));
     if (layer_of(use) >= 0) of_layers.insert(name(format));
   }

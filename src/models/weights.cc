@@ -37,6 +37,10 @@ void WeightLoader::take_weights(std::string_view what, size_t bytes) const {
   if (options_.memory_trace) options_.memory_trace->took(MemoryPart::kWeights, what, bytes);
 }
 
+const Format& final_format(const TensorUse& use) {
+  return use.choice.format && use.skipped.empty() ? *use.choice.format : use.stored;
+}
+
 std::vector<std::string> skipped_layers(const std::vector<TensorUse>& uses) {
   std::vector<std::string> layers;
   for (const TensorUse& use : uses) {
@@ -155,19 +159,13 @@ QTensor WeightLoader::quantize(const QTensor& source, const LayerChoice& to,
 WeightLoader::Loaded WeightLoader::stack(const std::string& name, std::vector<Loaded> parts) const {
   if (parts.size() == 1) return std::move(parts[0]);
   std::vector<QTensor> tensors;
-  std::vector<int64_t> rows;
-  int64_t n = 0;
   const bool on_device =
       std::any_of(parts.begin(), parts.end(), [](const Loaded& part) { return part.on_device; });
   for (const Loaded& part : parts) {
     const bool moves = on_device && !part.on_device;
     tensors.push_back(moves ? copy_to_device(backend_, part.tensor) : part.tensor);
-    rows.push_back(part.tensor.n);
-    n += part.tensor.n;
   }
-  if (options_.plan_only) {
-    return {{stacked_format(tensors[0].format, rows), n, tensors[0].k}, HeldMemory()};
-  }
+  if (options_.plan_only) return {stacked_outline(tensors), HeldMemory()};
   const auto stack = [&] {
     return on_device ? stack_rows(backend_, tensors) : stack_rows(tensors);
   };

@@ -91,6 +91,9 @@ struct TensorUse {
   std::string skipped;  // why it stays as stored although a format was asked for; "" otherwise
 };
 
+// What it is once it is loaded or written.
+const Format& final_format(const TensorUse& use);
+
 // Those whose format cannot take their shape: "layers.3.down (TENSOR [n, k]): reason".
 std::vector<std::string> skipped_layers(const std::vector<TensorUse>& uses);
 

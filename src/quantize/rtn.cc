@@ -88,14 +88,9 @@ class WholeTensor {
     std::vector<float> values(static_cast<size_t>(source_.k));
     std::vector<uint32_t> codes(values.size());
     decode_row(source_, row, values.data());
-    bool finite = true;
-    const bool always = every_code_is_finite(format_, stored);
-    for (size_t i = 0; i < codes.size(); ++i) {
-      codes[i] = nearest_code(format_, stored, values[i]);
-      finite = finite && (always || is_f32(stored(decode_code(format_, codes[i]))));
-    }
+    for (size_t i = 0; i < codes.size(); ++i) codes[i] = nearest_code(format_, stored, values[i]);
     pack_codes(format_, codes, out_.codes + row * row_bytes(format_, source_.k));
-    return finite ? -1 : row;
+    return decodes_to_finite(format_, stored, codes) ? -1 : row;
   }
 
   const QTensor& source_;

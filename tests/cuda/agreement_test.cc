@@ -7,10 +7,9 @@
 
 #include "base/check.h"
 #include "cuda/backend.h"
-#include "cuda/gpu.h"
+#include "cuda/embedded_gpu.h"
 #include "engine/generate.h"
 #include "engine/lockstep.h"
-#include "load/embedded.h"
 #include "models/golden_cases.h"
 #include "quantize/method.h"
 #include "ref/backend.h"
@@ -61,7 +60,6 @@ TEST_F(CudaGolden, EqualsRefOpByOp) {
 
 // ---- the embedded model -------------------------------------------------------------------------
 
-constexpr const char* kModel = "prose-7m";
 constexpr int32_t kNewTokens = 128;
 
 struct Row {
@@ -185,16 +183,7 @@ double rounding_of(const Model& model) {
   return worst * std::sqrt(static_cast<double>(model.linears().size()));
 }
 
-class CudaAgrees : public GpuTest, public testing::WithParamInterface<Row> {
- protected:
-  void SetUp() override {
-    GpuTest::SetUp();
-    const std::vector<std::string> names = embedded_names();
-    if (std::find(names.begin(), names.end(), kModel) == names.end()) {
-      GTEST_SKIP() << kModel << " is not linked in";
-    }
-  }
-};
+class CudaAgrees : public EmbeddedOnGpu, public testing::WithParamInterface<Row> {};
 
 // Rounding of inputs or of the cache to codes makes large differences of small ones, on any device:
 // a code that falls the other way moves what follows by a step of its format, and other codes with

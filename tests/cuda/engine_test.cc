@@ -5,18 +5,15 @@
 
 #include "cpu/backend.h"
 #include "cuda/backend.h"
-#include "cuda/gpu.h"
+#include "cuda/embedded_gpu.h"
 #include "engine/generate.h"
 #include "engine/loaded_model.h"
-#include "load/embedded.h"
 #include "models/scaling.h"
 
 namespace lowbit {
 namespace {
 
 using Tokens = std::vector<int32_t>;
-
-constexpr const char* kModel = "prose-7m";
 
 LoadedModel load_prose(const Backend& backend, const std::string& format, StepPlan plan,
                        FormatId cache = FormatId::kBF16) {
@@ -44,16 +41,7 @@ Tokens prompt_of(int32_t length, int32_t seed) {
   return ids;
 }
 
-class CudaEngine : public GpuTest {
- protected:
-  void SetUp() override {
-    GpuTest::SetUp();
-    const std::vector<std::string> names = embedded_names();
-    if (std::find(names.begin(), names.end(), kModel) == names.end()) {
-      GTEST_SKIP() << kModel << " is not linked in";
-    }
-  }
-};
+class CudaEngine : public EmbeddedOnGpu {};
 
 // Five sequences of different lengths over 300 tokens, which crosses pages of the cache.
 TEST_F(CudaEngine, ReplayedStepsEqualTheSameKernelsOpByOp) {
