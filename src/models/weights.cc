@@ -171,7 +171,7 @@ WeightLoader::Loaded WeightLoader::stack(const std::string& name, std::vector<Lo
   };
   QTensor stacked = traced(options_.load_trace, LoadPhase::kPack, name, stack, bytes_of);
   HeldMemory held(note(MemoryPart::kTemporary, name), stacked.bytes());
-  for (const QTensor& tensor : tensors) release_pages(tensor);
+  for (const Loaded& part : parts) release_pages(part.tensor);
   return {std::move(stacked), std::move(held), on_device};
 }
 
