@@ -4,6 +4,7 @@
 
 #include "cuda/attention.cuh"
 #include "cuda/encode.cuh"
+#include "cuda/ptx.cuh"
 
 namespace lowbit::cuda {
 
@@ -53,6 +54,9 @@ class Newest {
     const int64_t row = kv_row(a.kv, item_.slot, item_.context - 1, item_.kv_head, a.kv_heads);
     store_newest(a.kv.k, row, rows);
     store_newest(a.kv.v, row, rows + d);
+#if LB_BULK_COPIES
+    fence_before_copies();
+#endif
     __syncthreads();
   }
 

@@ -2,8 +2,8 @@
 // format. Codes become whole numbers (or small floats), exactly; scales and zeros are the caller's.
 //   kBits, kHalf     of a code; whether pairs are f16 (else bf16)
 //   kBlock           codes of a row that share a scale; 0: no scales, kWholeRow: the row
-//   pairs            word -> the pairs of columns that column(pair, side) names
-//   pairs_of_tokens  the same columns of two tokens -> pairs (first token, second token), by column
+//   pairs            word -> pairs of codes half a word apart: of a token the columns that
+//                    column(pair, side) names; of two tokens, half a word each, column `pair`
 #pragma once
 
 #include <stdint.h>
@@ -37,10 +37,6 @@ struct PlainCache {
            cache.scale == Scale::kNone;
   }
   __device__ static void pairs(uint32_t word, uint32_t, uint32_t (&out)[1]) { out[0] = word; }
-  __device__ static void pairs_of_tokens(uint32_t a, uint32_t b, uint32_t, uint32_t (&out)[2]) {
-    out[0] = __byte_perm(a, b, 0x5410);
-    out[1] = __byte_perm(a, b, 0x7632);
-  }
 };
 
 // One scale a row, in bf16, and no zeros.
@@ -61,13 +57,6 @@ struct ByteCache {
   __device__ static void pairs(uint32_t word, uint32_t, uint32_t (&out)[2]) {
     out[0] = Byte::low(word);
     out[1] = Byte::low(word >> 8);
-  }
-  __device__ static void pairs_of_tokens(uint32_t a, uint32_t b, uint32_t, uint32_t (&out)[4]) {
-    const uint32_t first = __byte_perm(a, b, 0x5410), second = __byte_perm(a, b, 0x7632);
-    out[0] = Byte::low(first);
-    out[1] = Byte::low(first >> 8);
-    out[2] = Byte::low(second);
-    out[3] = Byte::low(second >> 8);
   }
 };
 
@@ -109,16 +98,6 @@ struct Int4Cache {
     word ^= flip;
 #pragma unroll
     for (int i = 0; i < 4; ++i) out[i] = low(word >> (4 * i));
-  }
-  __device__ static void pairs_of_tokens(uint32_t a, uint32_t b, uint32_t flip,
-                                         uint32_t (&out)[8]) {
-    const uint32_t first = __byte_perm(a, b, 0x5410) ^ flip;
-    const uint32_t second = __byte_perm(a, b, 0x7632) ^ flip;
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      out[i] = low(first >> (4 * i));
-      out[4 + i] = low(second >> (4 * i));
-    }
   }
 };
 

@@ -3,11 +3,11 @@
 // Scores S^T[16 tokens, 8] = K[16, d] Q^T and the output O^T[d, 8] += V^T[d, 16] P^T are
 // mma.m16n8k16 with the cache as A, so that no row is padding: the 8 columns are 4 query heads,
 // each as the sum of two 16-bit numbers (2^-17 of it is lost; weights P likewise). Scales of K
-// multiply the scores, scales of V the weights; zeros are added outside. A lane copies just the
-// words that it will use itself (rows 2g, 2g + 1 of K; 4q .. 4q + 3 of V, in the lane's own order
-// of columns) through a private ring in shared memory: cp.async is a deep queue of registers, and
-// the loop has neither barriers nor bank conflicts. Bytes moved: the live rows of the cache, once
-// for every chunk of up to 8 query heads.
+// multiply the scores, scales of V the weights; zeros are added outside. A warp's tiles come
+// through a ring of its own in shared memory, each by one bulk copy of rows of K and one of V, and
+// ldmatrix puts words or half words of codes where the mma wants their numbers: the loop has
+// neither barriers of the CTA nor bank conflicts. Bytes moved: the live rows of the cache (up to
+// 15 more of a sequence's last tile), once for every chunk of up to 8 query heads.
 #pragma once
 
 #include "cuda/attention.cuh"
@@ -15,6 +15,7 @@
 #include "cuda/attention_codes.cuh"
 #include "cuda/attention_ring.cuh"
 #include "cuda/check.h"
+#include "cuda/copy_maps.h"
 #include "cuda/pdl.cuh"
 
 namespace lowbit::cuda {
@@ -49,25 +50,28 @@ __device__ float query_factor(const float* queries, int32_t count) {
   return __uint_as_float((254 - exponent) << 23);
 }
 
-// B fragments of the queries in the order of columns in which a lane holds words of K.
+// Of 16-byte pieces 2 i and 2 i + 1 of a row, the lane's word of which (K: word `part`) has several
+// codes: the column of code `side` of pair number `pair`, counted over both pieces.
+template <class C>
+__device__ constexpr int column_of(int i, int part, int pair, int side) {
+  constexpr int kPairs = 16 / C::kBits;  // of a word
+  return (2 * i + pair / kPairs) * (128 / C::kBits) + part * (32 / C::kBits) +
+         C::column(pair % kPairs, side);
+}
+
+// B fragments of the queries in the order of columns in which a lane gets words of K.
 template <class C, int kDim, int kTiles>
 __device__ void make_fragments(Shared<kDim, kTiles>& shared, int32_t heads, float factor) {
-  using S = Shape<C, kDim>;
-  constexpr int kRun = S::kKBytes * 8 / C::kBits;  // columns of a chunk
-  constexpr int kWord = 32 / C::kBits, kPairs = kWord / 2;
-  for (int i = threadIdx.x; i < S::kSteps * kTiles * 32; i += kDecodeThreads) {
+  constexpr int kPairs = 16 / C::kBits;
+  for (int i = threadIdx.x; i < kDim / 16 * kTiles * 32; i += kDecodeThreads) {
     const int lane = i % 32, tile = i / 32 % kTiles, step = i / 32 / kTiles;
     const int g = lane / 4, q = lane % 4, head = tile * 4 + g / 2;
     uint32_t pair[2];
     for (int n = 0; n < 2; ++n) {
-      const int index = 2 * step + n;  // of the lane's pairs of a row
-      const int chunk = index / (kRun / 2), rest = index % (kRun / 2);
-      const int at = (4 * chunk + q) * kRun + rest / kPairs * kWord;
       float x[2];
       for (int side = 0; side < 2; ++side) {
-        x[side] = head < heads
-                      ? shared.queries[head * kDim + at + C::column(rest % kPairs, side)] * factor
-                      : 0.0f;
+        const int column = column_of<C>(step / kPairs, q, 2 * (step % kPairs) + n, side);
+        x[side] = head < heads ? shared.queries[head * kDim + column] * factor : 0.0f;
       }
       pair[n] = part_of<C::kHalf>(x[0], x[1], g % 2 == 1);
     }
@@ -92,12 +96,13 @@ __device__ void sum_queries(Shared<kDim, kTiles>& shared, int32_t heads) {
 
 // ---- the kernel ---------------------------------------------------------------------------------
 
-// One warp's softmax and sums over the tiles of a split. Lane 4g + q: tokens 2g and 2g + 1, head q
-// of every tile of four.
+#if LB_BULK_COPIES
+// One warp's softmax and sums over the tiles of a split. Lane 4g + q: tokens g and g + 8, head q of
+// every four.
 template <class C, int kDim, int kTiles>
 class Attend {
   using S = Shape<C, kDim>;
-  static constexpr int kPairsOfWord = 16 / C::kBits;
+  static constexpr int kPairs = 16 / C::kBits;  // of a word
   // Weights of at most 1 as f16: far from its subnormals.
   static constexpr float kWeight = C::kHalf ? 32768.0f : 1.0f;
 
@@ -140,13 +145,13 @@ class Attend {
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
       float p[2];
-      soften(t, score[t], live - 2 * g, p);
+      soften(t, score[t], live - g, p);
 #pragma unroll
       for (int b = 0; b < S::kBlocks; ++b) {
         float w[2];
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          const bool counts = 2 * g + e < live;
+          const bool counts = g + 8 * e < live;
           w[e] = p[e] * kWeight;
           if constexpr (S::kScales) w[e] = counts ? p[e] * value_scale[e][b] : 0.0f;
           if constexpr (C::kZeros) {
@@ -161,7 +166,6 @@ class Attend {
 
   // The sums of tile `t` of heads to shared memory.
   __device__ void store(int t, Shared<kDim, kTiles>& shared) {
-    constexpr int kRun = S::kVBytes * 8 / C::kBits;
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
     float total = total_[t];
     for (int lanes = 4; lanes < 32; lanes *= 2) {
@@ -175,40 +179,36 @@ class Attend {
     float* row = shared.sums + (warp * kMergedHeads + q) * kDim;
 #pragma unroll
     for (int m = 0; m < S::kSteps; ++m) {
-      const int chunk = 2 * m / kRun, column = (8 * chunk + g) * kRun + 2 * m % kRun;
-      const float zero = C::kZeros ? zero_sum_[t][S::kBlocks == 1 ? 0 : chunk] : 0.0f;
+      const int i = m / kPairs, pair = 2 * (m % kPairs);
+      const float zero = C::kZeros ? zero_sum_[t][S::kBlocks == 1 ? 0 : i] : 0.0f;
       const float(&s)[4] = sum_[t][m];
-      row[column] = (s[0] + s[1]) * (1 / kWeight) + zero;
-      row[column + 1] = (s[2] + s[3]) * (1 / kWeight) + zero;
+      row[value_column(i, pair)] = (s[0] + s[1]) * (1 / kWeight) + zero;
+      row[value_column(i, pair + 1)] = (s[2] + s[3]) * (1 / kWeight) + zero;
     }
   }
 
  private:
+  // The column of V of pair number `pair` of pieces 2 i and 2 i + 1: of the lane's half word.
+  __device__ static int value_column(int i, int pair) {
+    const int g = threadIdx.x % 32 / 4;
+    return (2 * i + pair / kPairs) * (128 / C::kBits) + g * kPairs + pair % kPairs;
+  }
+
   // Blocks of K have sums of their own; where a row is one block, two sums make the chain shorter.
   __device__ void multiply_k(const Ring<C, kDim>& ring, float (&score)[kTiles][2]) {
-    constexpr int kPairs = S::kKBytes * 4 / C::kBits, kSums = 2;
+    constexpr int kSums = 2;
     const int lane = threadIdx.x % 32, q = lane % 4;
     float sum[kTiles][kSums][4] = {};
 #pragma unroll
-    for (int c = 0; c < S::kKChunks; ++c) {
-      uint32_t pairs[2][kPairs];
+    for (int i = 0; i < S::kLoads; ++i) {
+      uint32_t words[4], low[2 * kPairs], high[2 * kPairs];  // of rows g, of rows g + 8
+      ring.read_k(i, words);
+      pairs_of(words[0], words[2], low);
+      pairs_of(words[1], words[3], high);
 #pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        uint32_t words[S::kKBytes / 4];
-        ring.read_k(c, e, words);
-#pragma unroll
-        for (int w = 0; w < S::kKBytes / 4; ++w) {
-          uint32_t some[kPairsOfWord];
-          C::pairs(words[w], flip_, some);
-#pragma unroll
-          for (int i = 0; i < kPairsOfWord; ++i) pairs[e][w * kPairsOfWord + i] = some[i];
-        }
-      }
-#pragma unroll
-      for (int u = 0; u < kPairs / 2; ++u) {
-        const uint32_t a[4] = {pairs[0][2 * u], pairs[1][2 * u], pairs[0][2 * u + 1],
-                               pairs[1][2 * u + 1]};
-        const int step = c * (kPairs / 2) + u, part = S::kBlocks == 1 ? step % 2 : c;
+      for (int u = 0; u < kPairs; ++u) {
+        const uint32_t a[4] = {low[2 * u], high[2 * u], low[2 * u + 1], high[2 * u + 1]};
+        const int step = i * kPairs + u, part = S::kBlocks == 1 ? step % 2 : i;
 #pragma unroll
         for (int t = 0; t < kTiles; ++t) {
           multiply<C::kHalf>(sum[t][part], a, shared_.fragments[step][t][lane]);
@@ -249,7 +249,7 @@ class Attend {
     float top = top_[t];
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      scaled[e] = e < live ? score[e] * scale_ : -INFINITY;
+      scaled[e] = 8 * e < live ? score[e] * scale_ : -INFINITY;
       top = fmaxf(top, scaled[e]);
     }
 #pragma unroll
@@ -270,16 +270,15 @@ class Attend {
     }
 #pragma unroll
     for (int e = 0; e < 2; ++e) {
-      p[e] = e < live ? exp2f(scaled[e] - top) : 0.0f;  // NaN and masked must not meet
+      p[e] = 8 * e < live ? exp2f(scaled[e] - top) : 0.0f;  // NaN and masked must not meet
       total_[t] += p[e];
     }
   }
 
-  // The B fragment of weights of tokens 2g, 2g + 1 and head q: column n is part n % 2 of head n
-  // / 2.
+  // The B fragment of weights of tokens g, g + 8 and head q: column n is part n % 2 of head n / 2.
   __device__ static uint2 transposed(const float (&w)[2]) {
     const int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
-    const int first = 8 * q + g / 2, second = first + 4;
+    const int first = 8 * q + g / 2, second = first + 4;  // tokens 2q and 2q + 1, and 8 more
     uint2 out;
     const float a = __shfl_sync(kAllLanes, w[0], first), b = __shfl_sync(kAllLanes, w[0], second);
     out.x = part_of<C::kHalf>(a, b, g % 2 == 1);
@@ -290,29 +289,31 @@ class Attend {
 
   __device__ void multiply_v(const Ring<C, kDim>& ring,
                              const uint2 (&weights)[kTiles][S::kBlocks]) {
-    constexpr int kWords = S::kVBytes / 4, kColumns = 2 * kPairsOfWord;  // of a word
 #pragma unroll
-    for (int c = 0; c < S::kVChunks; ++c) {
-      uint32_t words[4][kWords];
+    for (int i = 0; i < S::kLoads; ++i) {
+      uint32_t words[4], low[2 * kPairs], high[2 * kPairs];  // of tokens 2q, 2q + 1 and 8 more
+      ring.read_v(i, words);
+      pairs_of(words[0], words[2], low);
+      pairs_of(words[1], words[3], high);
 #pragma unroll
-      for (int e = 0; e < 4; ++e) ring.read_v(c, e, words[e]);
+      for (int u = 0; u < kPairs; ++u) {
+        const uint32_t a[4] = {low[2 * u], low[2 * u + 1], high[2 * u], high[2 * u + 1]};
 #pragma unroll
-      for (int w = 0; w < kWords; ++w) {
-        // Rows 4q, 4q + 2 are k = 2q, 2q + 1 of the mma; rows 4q + 1, 4q + 3 are k = 2q + 8, + 9.
-        uint32_t low[kColumns], high[kColumns];
-        C::pairs_of_tokens(words[0][w], words[2][w], flip_, low);
-        C::pairs_of_tokens(words[1][w], words[3][w], flip_, high);
-#pragma unroll
-        for (int i = 0; i < kColumns; i += 2) {
-          const uint32_t a[4] = {low[i], low[i + 1], high[i], high[i + 1]};
-          const int m = (c * kWords + w) * (kColumns / 2) + i / 2;
-#pragma unroll
-          for (int t = 0; t < kTiles; ++t) {
-            multiply<C::kHalf>(sum_[t][m], a, weights[t][S::kBlocks == 1 ? 0 : c]);
-          }
+        for (int t = 0; t < kTiles; ++t) {
+          multiply<C::kHalf>(sum_[t][i * kPairs + u], a, weights[t][S::kBlocks == 1 ? 0 : i]);
         }
       }
     }
+  }
+
+  __device__ void pairs_of(uint32_t first, uint32_t second, uint32_t (&out)[2 * kPairs]) const {
+    uint32_t some[kPairs];
+    C::pairs(first, flip_, some);
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) out[i] = some[i];
+    C::pairs(second, flip_, some);
+#pragma unroll
+    for (int i = 0; i < kPairs; ++i) out[kPairs + i] = some[i];
   }
 
   const Shared<kDim, kTiles>& shared_;
@@ -323,24 +324,34 @@ class Attend {
   float sum_[kTiles][S::kSteps][4];
 };
 
+#endif
+
+template <class C, int kDim, int kTiles>
+struct Memory {
+  RingMemory<C, kDim> ring;
+  Shared<kDim, kTiles> shared;
+};
+
 template <class C, int kDim, int kTiles>
 __global__ void __launch_bounds__(kDecodeThreads, 1)
-    attention_decode_kernel(const __grid_constant__ DecodeArgs args) {
-  extern __shared__ __align__(16) std::byte memory[];
-  auto& shared = *reinterpret_cast<Shared<kDim, kTiles>*>(memory);
+    attention_decode_kernel(const __grid_constant__ DecodeArgs args,
+                            const __grid_constant__ CacheMaps maps) {
+#if LB_BULK_COPIES  // else attention.cu does not take this kernel
+  extern __shared__ __align__(1024) std::byte memory_bytes[];
+  auto& memory = *reinterpret_cast<Memory<C, kDim, kTiles>*>(memory_bytes);
+  auto& shared = memory.shared;
   const DecodeItem item(args);
   if (static_cast<int32_t>(blockIdx.x) >= item.splits.count) return pdl_wait();
 
-  Ring<C, kDim> ring(args, item, memory + sizeof(Shared<kDim, kTiles>));
-  int fetched = 0;
-  if (args.cos_sin) {  // only this kernel appends: earlier tokens are there since the last step
-    for (; fetched < Shape<C, kDim>::kStages && !ring.newest_is_next(); ++fetched) ring.fetch();
-  }
+  Ring<C, kDim> ring(args, item, maps, memory.ring);
+  // Where only this kernel appends, earlier tokens are there since the last step.
+  if (args.cos_sin) ring.fill(false);
   pdl_wait();
+  if (!args.cos_sin) ring.fill(true);
   const Newest newest(args, item);
   load_queries(args, item, shared.queries);
   newest.append(shared.newest);
-  for (; fetched < Shape<C, kDim>::kStages; ++fetched) ring.fetch();
+  if (args.cos_sin) ring.fill(true);
   __syncthreads();
   const float factor = query_factor<C::kHalf>(shared.queries, item.heads * kDim);
   make_fragments<C>(shared, item.heads, factor);
@@ -353,11 +364,11 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
   for (int32_t split = blockIdx.x; split < item.splits.count; split += gridDim.x) {
     const int32_t end = min((split + 1) * item.splits.units, units);
     for (int32_t unit = split * item.splits.units; unit < end; ++unit) {
-      ring.await();
       const int32_t live = item.context - unit * kUnitTokens - mine;
-      if (live > 0) attend.add(ring, live);
-      ring.pop();
-      ring.fetch();
+      if (live <= 0) break;
+      ring.await(live);
+      attend.add(ring, live);
+      ring.give_back();
     }
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
@@ -370,19 +381,22 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
     attend.start();
   }
   finish_item(args, item);
+#endif
 }
 
 // ---- launch -------------------------------------------------------------------------------------
 
 template <class C, int kDim, int kTiles>
 void launch(const DecodeArgs& args, dim3 grid, cudaStream_t stream) {
-  using S = Shape<C, kDim>;
-  constexpr int kBytes =
-      static_cast<int>(sizeof(Shared<kDim, kTiles>)) + S::kStages * S::kLaneBytes * kDecodeThreads;
-  static_assert(kBytes <= 227 * 1024 && S::kStages >= 2);
+  constexpr int kBytes = sizeof(Memory<C, kDim, kTiles>);
+  static_assert(kBytes <= 227 * 1024 && Shape<C, kDim>::kStages >= 2);
   constexpr auto kKernel = attention_decode_kernel<C, kDim, kTiles>;
   allow_shared_memory<kKernel>(kBytes);
-  launch_pdl(kKernel, grid, dim3(kDecodeThreads), kBytes, stream, args);
+  const auto map = [](const Act& cache) {
+    return map_of_rows(cache.data, Shape<C, kDim>::kRowBytes, Shape<C, kDim>::kPitch, kTileTokens);
+  };
+  const CacheMaps maps = {map(args.a.kv.k), map(args.a.kv.v)};
+  launch_pdl(kKernel, grid, dim3(kDecodeThreads), kBytes, stream, args, maps);
 }
 
 template <class C>

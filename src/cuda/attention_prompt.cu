@@ -44,17 +44,6 @@ struct Run {
   }
 };
 
-__device__ __forceinline__ void load_matrices(uint32_t (&out)[4], const uint4* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
-               : "r"(shared_address(row)));
-}
-__device__ __forceinline__ void load_transposed(uint32_t (&out)[4], const uint4* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
-               : "r"(shared_address(row)));
-}
-
 // 2^x; what is below 2^-126 is 0.
 __device__ __forceinline__ float power_of_2(float x) {
   float y;
@@ -142,7 +131,8 @@ class Attend {
 #pragma unroll
       for (int j = 0; j < kTile / 8; j += 2) {
         uint32_t b[4];
-        load_matrices(b, tile.k + tile.place(8 * (j + matrix / 2) + i, 2 * step + matrix % 2));
+        load_matrices(b, shared_address(
+                             tile.k + tile.place(8 * (j + matrix / 2) + i, 2 * step + matrix % 2)));
         mma_bf16(scores[j], q_[step], b[0], b[1]);
         mma_bf16(scores[j + 1], q_[step], b[2], b[3]);
       }
@@ -158,7 +148,8 @@ class Attend {
 #pragma unroll
       for (int c = 0; c < kDim / 8; c += 2) {
         uint32_t b[4];
-        load_transposed(b, tile.v + tile.place(16 * step + 8 * (matrix % 2) + i, c + matrix / 2));
+        load_transposed(b, shared_address(tile.v + tile.place(16 * step + 8 * (matrix % 2) + i,
+                                                              c + matrix / 2)));
         mma_bf16(sum_[c], p, b[0], b[1]);
         mma_bf16(sum_[c + 1], p, b[2], b[3]);
       }

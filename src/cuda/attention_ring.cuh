@@ -1,8 +1,11 @@
-// A lane's private ring in shared memory for the words of a cache that it will multiply, and the
+// A warp's private ring in shared memory for the tiles of a cache that it will multiply, and the
 // instructions around it.
 #pragma once
 
+#include <cuda.h>
+
 #include "cuda/attention.cuh"
+#include "cuda/ptx.cuh"
 
 namespace lowbit::cuda {
 
@@ -10,24 +13,22 @@ constexpr int kRingBytes = 192 * 1024, kDeepest = 8;
 
 __host__ __device__ constexpr int smaller(int a, int b) { return a < b ? a : b; }
 
-// Sizes that follow from the cache's codes and the head size. A lane's words come in chunks: four
-// lanes (of K) or eight (of V) make one stretch of a row that shares a scale.
+// Sizes that follow from the cache's codes and the head size. In shared memory the rows of a tile
+// are cut into columns of at most 128 bytes, one below the other, and the 16-byte pieces of a row
+// are swapped so that the same piece of eight rows lies in different banks.
 template <class C, int kDim>
 struct Shape {
   static constexpr int kRowBytes = kDim * C::kBits / 8;
+  static constexpr int kPitch = smaller(kRowBytes, 128), kColumnBytes = kTileTokens * kPitch;
+  static constexpr int kTileBytes = kTileTokens * kRowBytes;
   static constexpr int kBlocks = C::kBlock == 0 || C::kBlock >= kDim ? 1 : kDim / C::kBlock;
-  static constexpr int kBlockBytes = kRowBytes / kBlocks;
   static constexpr bool kScales = C::kBlock != 0;
-  static constexpr int kKBytes = smaller(16, kBlockBytes / 4),
-                       kVBytes = smaller(16, kBlockBytes / 8);
-  static constexpr int kKChunks = kRowBytes / 4 / kKBytes;  // of one row
-  static constexpr int kVChunks = kRowBytes / 8 / kVBytes;
-  static constexpr int kScaleBytes = kScales ? 4 * kBlocks : 0;  // of two tokens
-  static constexpr int kPlanes = kScales ? (C::kZeros ? 4 : 2) : 0;
-  static constexpr int kVAt = 2 * kKChunks * kKBytes, kScalesAt = kVAt + 4 * kVChunks * kVBytes;
-  static constexpr int kLaneBytes = kScalesAt + kPlanes * kScaleBytes;  // of one tile
-  static constexpr int kStages = smaller(kDeepest, kRingBytes / (kLaneBytes * kDecodeThreads));
-  static constexpr int kSteps = kDim / 16;  // mma along the head
+  static constexpr int kPlanes = kScales ? (C::kZeros ? 4 : 2) : 0;  // of scales and zeros
+  static constexpr int kPlaneBytes = kScales ? kTileTokens * kBlocks * 2 : 0;
+  static constexpr int kStageBytes = 2 * kTileBytes + kPlanes * kPlaneBytes;  // of a warp
+  static constexpr int kStages = smaller(kDeepest, kRingBytes / kDecodeWarps / kStageBytes);
+  static constexpr int kSteps = kDim / 16;       // mma along the head
+  static constexpr int kLoads = kRowBytes / 32;  // of four matrices each, along a row
 };
 
 // ---- instructions -------------------------------------------------------------------------------
@@ -77,101 +78,94 @@ __device__ __forceinline__ uint32_t part_of(float x, float y, bool rest) {
   return rest ? rounded_pair<kHalf>(x - near.x, y - near.y) : pair;
 }
 
-// Copies to shared memory, or zeros where the token is past the context.
-template <int kBytes>
-__device__ __forceinline__ void copy(uint32_t to, const void* from, bool live) {
-  const int bytes = live ? kBytes : 0;
-  if constexpr (kBytes == 16) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "r"(bytes)
-                 : "memory");
-  } else {
-    asm volatile("cp.async.ca.shared.global [%0], [%1], %3, %2;" ::"r"(to), "l"(from), "r"(bytes),
-                 "n"(kBytes)
-                 : "memory");
-  }
-}
-__device__ __forceinline__ void commit() { asm volatile("cp.async.commit_group;" ::: "memory"); }
-template <int kPending>
-__device__ __forceinline__ void wait() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
-}
-
-template <int kBytes>
-__device__ __forceinline__ void read_words(const std::byte* at, uint32_t* words) {
-  if constexpr (kBytes == 16) {
-    const uint4 w = *reinterpret_cast<const uint4*>(at);
-    words[0] = w.x, words[1] = w.y, words[2] = w.z, words[3] = w.w;
-  } else if constexpr (kBytes == 8) {
-    const uint2 w = *reinterpret_cast<const uint2*>(at);
-    words[0] = w.x, words[1] = w.y;
-  } else {
-    words[0] = *reinterpret_cast<const uint32_t*>(at);
-  }
-}
-
 // ---- the ring -----------------------------------------------------------------------------------
 
+// How the tiles of K and V are copied: rows of all pages as a matrix of bytes [columns of a row,
+// rows, kPitch].
+struct CacheMaps {
+  CUtensorMap k, v;
+};
+
+template <class C, int kDim>
+struct RingMemory {
+  using S = Shape<C, kDim>;
+  alignas(1024) std::byte tiles[kDecodeWarps][S::kStages][2][S::kTileBytes];
+  alignas(16) std::byte planes[kDecodeWarps][S::kStages][S::kScales ? S::kPlanes : 1]
+                              [S::kScales ? S::kPlaneBytes : 1];
+  uint64_t barriers[kDecodeWarps][S::kStages];
+};
+
+#if LB_BULK_COPIES
 // A warp's way through the tiles of its CTA's splits, a few tiles ahead of the arithmetic.
 template <class C, int kDim>
 class Ring {
   using S = Shape<C, kDim>;
 
  public:
-  __device__ Ring(const DecodeArgs& args, const DecodeItem& item, std::byte* shared)
-      : kv_(args.a.kv), item_(item), memory_(shared), kv_heads_(args.a.kv_heads) {
-    const int lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
-    k_ = static_cast<const std::byte*>(kv_.k.data) + 2 * g * S::kRowBytes + q * S::kKBytes;
-    v_ = static_cast<const std::byte*>(kv_.v.data) + 4 * q * S::kRowBytes + g * S::kVBytes;
+  __device__ Ring(const DecodeArgs& args, const DecodeItem& item, const CacheMaps& maps,
+                  RingMemory<C, kDim>& memory)
+      : kv_(args.a.kv),
+        item_(item),
+        maps_(maps),
+        memory_(memory),
+        kv_heads_(args.a.kv_heads),
+        table_(kv_.page_table + int64_t{item.slot} * kv_.max_pages),
+        split_(static_cast<int32_t>(blockIdx.x)),
+        unit_(split_ * item.splits.units) {
     page_shift_ = 31 - __clz(kv_.page_tokens);
-    k_token_ = 2 * g;
-    v_token_ = 4 * q;
-    table_ = kv_.page_table + int64_t{item.slot} * kv_.max_pages;
-    split_ = static_cast<int32_t>(blockIdx.x);
-    unit_ = split_ * item.splits.units;
+    const int lane = threadIdx.x % 32, row = lane % 16;
+    const int swap = row * S::kPitch / 128 % (S::kPitch / 16);
+    lane_offset_ = static_cast<uint32_t>(row * S::kPitch + (lane / 16 ^ swap) * 16);
+    if (lane == 0) {
+      for (int i = 0; i < S::kStages; ++i) barrier_init(barrier(i), 1);
+      fence_barrier_init();
+    }
+    __syncwarp();
     find_page();
   }
 
-  // Starts the copy of the next tile into the stage that was read last.
-  __device__ void fetch() {
-    const int32_t token = first_token();
-    if (split_ < item_.splits.count && token < item_.context) {
-      const int32_t live = item_.context - token;
-      const int64_t row = (int64_t{page_} * kv_heads_ + item_.kv_head) * kv_.page_tokens +
-                          (token & (kv_.page_tokens - 1));
-      copy_rows(row, live);
-      if constexpr (S::kScales) copy_scales(row, live);
+  // Starts copying the first tiles: all that there is room for or, before the newest token is in
+  // the cache, those without it.
+  __device__ void fill(bool with_newest) {
+    for (; started_ < S::kStages && more(); ++started_) {
+      if (!with_newest && item_.context - first_token() <= kTileTokens) return;
+      start(started_);
     }
-    commit();
-    if (++unit_ == (split_ + 1) * item_.splits.units) {
-      split_ += static_cast<int32_t>(gridDim.x);
-      unit_ = split_ * item_.splits.units;
+  }
+  // The oldest tile, of which `live` tokens count, has arrived.
+  __device__ void await(int32_t live) {
+    barrier_wait(barrier(stage_), phase_);
+    // Its other values, whatever they are, meet weights of 0.
+    if (live >= kTileTokens) return;
+    const int pieces = (kTileTokens - live) * (S::kPitch / 16);
+    for (int i = threadIdx.x % 32; i < pieces * (S::kRowBytes / S::kPitch); i += 32) {
+      const int at = i / pieces * S::kColumnBytes + live * S::kPitch + i % pieces * 16;
+      *reinterpret_cast<uint4*>(tile(stage_, 1) + at) = {};
     }
-    find_page();
-    to_ = to_ + 1 == S::kStages ? 0 : to_ + 1;
+    __syncwarp();
+  }
+  // It is used up.
+  __device__ void give_back() {
+    __syncwarp();
+    if (more()) start(stage_);
+    if (++stage_ == S::kStages) stage_ = 0, phase_ ^= 1;
   }
 
-  __device__ bool newest_is_next() const {
-    return split_ < item_.splits.count && item_.context - 1 - first_token() < kTileTokens;
+  // Words of 16-byte pieces 2 i and 2 i + 1 of a row of the oldest tile. Lane 4g + q: words q of
+  // rows g and g + 8 of the first, then of the second.
+  __device__ void read_k(int i, uint32_t (&words)[4]) const { load_matrices(words, address(0, i)); }
+  // Half words g of rows 2q and 2q + 1, as a word, of rows 2q + 8 and 2q + 9; then of the second.
+  __device__ void read_v(int i, uint32_t (&words)[4]) const {
+    load_transposed(words, address(1, i));
   }
-  __device__ void await() { wait<S::kStages - 1>(); }
-  __device__ void pop() { from_ = from_ + 1 == S::kStages ? 0 : from_ + 1; }
-
-  // The lane's words of the oldest tile.
-  __device__ void read_k(int chunk, int row, uint32_t* words) const {
-    read_words<S::kKBytes>(at(from_, 0, 2 * chunk + row, S::kKBytes), words);
-  }
-  __device__ void read_v(int chunk, int row, uint32_t* words) const {
-    read_words<S::kVBytes>(at(from_, S::kVAt, 4 * chunk + row, S::kVBytes), words);
-  }
-  // Scales and zeros of tokens 2g and 2g + 1: planes K, V, zeros of K, of V.
+  // Scales and zeros of tokens g and g + 8: planes K, V, zeros of K, of V.
   __device__ void read_scales(int plane, float (&out)[2][S::kBlocks]) const {
-    uint32_t words[S::kBlocks];
-    read_words<S::kScaleBytes>(at(from_, S::kScalesAt, plane, S::kScaleBytes), words);
+    const auto* from = reinterpret_cast<const uint16_t*>(planes(stage_, plane));
+    const int g = threadIdx.x % 32 / 4;
 #pragma unroll
     for (int i = 0; i < 2 * S::kBlocks; ++i) {
-      const uint32_t word = words[i / 2];
-      out[i / S::kBlocks][i % S::kBlocks] =
-          __uint_as_float(i % 2 == 0 ? word << 16 : word & 0xffff0000u);
+      const int e = i / S::kBlocks, b = i % S::kBlocks;
+      out[e][b] = __uint_as_float(uint32_t{from[(g + 8 * e) * S::kBlocks + b]} << 16);
     }
   }
 
@@ -179,64 +173,68 @@ class Ring {
   __device__ int32_t first_token() const {
     return unit_ * kUnitTokens + static_cast<int32_t>(threadIdx.x / 32) * kTileTokens;
   }
+  __device__ bool more() const {
+    return split_ < item_.splits.count && first_token() < item_.context;
+  }
   __device__ void find_page() {  // ahead of its use: a load that the copies depend on
-    const int32_t token = first_token();
-    if (split_ < item_.splits.count && token < item_.context) {
-      page_ = table_[token >> page_shift_];
-    }
+    if (more()) page_ = table_[first_token() >> page_shift_];
   }
-  // Pieces of one kind lie thread by thread, so that a warp's accesses have no bank conflicts.
-  __device__ std::byte* at(int stage, int region, int piece, int bytes) const {
-    return memory_ + stage * S::kLaneBytes * kDecodeThreads + region * kDecodeThreads +
-           (piece * kDecodeThreads + static_cast<int>(threadIdx.x)) * bytes;
-  }
-  __device__ uint32_t target(int region, int piece, int bytes) const {
-    return static_cast<uint32_t>(__cvta_generic_to_shared(at(to_, region, piece, bytes)));
-  }
-  __device__ void copy_rows(int64_t row, int32_t live) {
-    const std::byte* k = k_ + row * S::kRowBytes;
-    const std::byte* v = v_ + row * S::kRowBytes;
-#pragma unroll
-    for (int c = 0; c < S::kKChunks; ++c) {
-#pragma unroll
-      for (int e = 0; e < 2; ++e) {
-        copy<S::kKBytes>(target(0, 2 * c + e, S::kKBytes),
-                         k + e * S::kRowBytes + c * 4 * S::kKBytes, k_token_ + e < live);
+  __device__ void start(int stage) {
+    if (threadIdx.x % 32 == 0) {
+      const int32_t row = (page_ * kv_heads_ + item_.kv_head) * kv_.page_tokens +
+                          (first_token() & (kv_.page_tokens - 1));
+      const bool zeros = C::kZeros && kv_.k.zeros;
+      constexpr int kUnzeroed = S::kStageBytes - (C::kZeros ? 2 * S::kPlaneBytes : 0);
+      barrier_expect(barrier(stage), zeros ? S::kStageBytes : kUnzeroed);
+      bulk_copy(shared_address(tile(stage, 0)), maps_.k, row, barrier(stage));
+      bulk_copy(shared_address(tile(stage, 1)), maps_.v, row, barrier(stage));
+      const auto plane = [&](int index, const void* from) {
+        bulk_copy(shared_address(planes(stage, index)),
+                  static_cast<const std::byte*>(from) + int64_t{row} * S::kBlocks * 2,
+                  S::kPlaneBytes, barrier(stage));
+      };
+      if constexpr (S::kScales) {
+        plane(0, kv_.k.scales);
+        plane(1, kv_.v.scales);
+      }
+      if (zeros) {
+        plane(2, kv_.k.zeros);
+        plane(3, kv_.v.zeros);
       }
     }
-#pragma unroll
-    for (int c = 0; c < S::kVChunks; ++c) {
-#pragma unroll
-      for (int e = 0; e < 4; ++e) {
-        copy<S::kVBytes>(target(S::kVAt, 4 * c + e, S::kVBytes),
-                         v + e * S::kRowBytes + c * 8 * S::kVBytes, v_token_ + e < live);
-      }
+    if (++unit_ == (split_ + 1) * item_.splits.units) {
+      split_ += static_cast<int32_t>(gridDim.x);
+      unit_ = split_ * item_.splits.units;
     }
+    find_page();
   }
-  __device__ void copy_scales(int64_t row, int32_t live) {
-    const int64_t offset = (row + k_token_) * S::kBlocks * 2;
-    const bool some = k_token_ < live;
-    const auto plane = [&](int index, const void* from) {
-      copy<S::kScaleBytes>(target(S::kScalesAt, index, S::kScaleBytes),
-                           static_cast<const std::byte*>(from) + offset, some);
-    };
-    plane(0, kv_.k.scales);
-    plane(1, kv_.v.scales);
-    if constexpr (C::kZeros) {
-      if (kv_.k.zeros) plane(2, kv_.k.zeros);
-      if (kv_.v.zeros) plane(3, kv_.v.zeros);
-    }
+
+  __device__ std::byte* tile(int stage, int which) const {
+    return memory_.tiles[threadIdx.x / 32][stage][which];
+  }
+  __device__ std::byte* planes(int stage, int which) const {
+    return memory_.planes[threadIdx.x / 32][stage][which];
+  }
+  __device__ uint32_t barrier(int stage) const {
+    return shared_address(&memory_.barriers[threadIdx.x / 32][stage]);
+  }
+  __device__ uint32_t address(int which, int i) const {
+    const int at = 32 * i;  // in a row
+    return shared_address(tile(stage_, which)) + at / S::kPitch * S::kColumnBytes +
+           (lane_offset_ ^ (at % S::kPitch));
   }
 
   const KvView& kv_;
   const DecodeItem& item_;
-  std::byte* memory_;
-  int32_t kv_heads_;
-  const std::byte *k_, *v_;  // of row 0, where the lane's words begin
-  int32_t k_token_, v_token_, page_shift_;
+  const CacheMaps& maps_;
+  RingMemory<C, kDim>& memory_;
+  int32_t kv_heads_, page_shift_;
   const int32_t* table_;
   int32_t split_, unit_, page_ = 0;  // of the next tile
-  int from_ = 0, to_ = 0;
+  uint32_t lane_offset_;             // of a lane's row and piece of a column
+  int started_ = 0, stage_ = 0;
+  uint32_t phase_ = 0;
 };
+#endif
 
 }  // namespace lowbit::cuda

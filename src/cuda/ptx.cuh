@@ -1,6 +1,7 @@
 // One instruction each.
 #pragma once
 
+#include <cuda.h>
 #include <stdint.h>
 
 namespace lowbit::cuda {
@@ -115,6 +116,20 @@ __device__ __forceinline__ void store_shared(uint32_t to, uint32_t word, bool st
       : "memory");
 }
 
+// Four matrices of 8 rows of 16 bytes: of matrix i lane 8 i + r says where row r is. Lane 4g + q
+// gets word q of row g.
+__device__ __forceinline__ void load_matrices(uint32_t (&out)[4], uint32_t row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(row));
+}
+// Half words g of rows 2q and 2q + 1.
+__device__ __forceinline__ void load_transposed(uint32_t (&out)[4], uint32_t row) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(out[0]), "=r"(out[1]), "=r"(out[2]), "=r"(out[3])
+               : "r"(row));
+}
+
 #if LB_BULK_COPIES
 __device__ __forceinline__ void barrier_init(uint32_t barrier, uint32_t arrivals) {
   asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals));
@@ -153,6 +168,19 @@ __device__ __forceinline__ void bulk_copy(uint32_t to, const void* from, uint32_
       "[%3];" ::"r"(to),
       "l"(from), "r"(bytes), "r"(barrier)
       : "memory");
+}
+// Rows from `row` on, as map_of_rows() (copy_maps.h) says.
+__device__ __forceinline__ void bulk_copy(uint32_t to, const CUtensorMap& map, int32_t row,
+                                          uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.3d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], "
+      "[%1, {%2, %3, %2}], [%4];" ::"r"(to),
+      "l"(&map), "r"(0), "r"(row), "r"(barrier)
+      : "memory");
+}
+// What this thread wrote to memory can be read by bulk copies that begin after a barrier.
+__device__ __forceinline__ void fence_before_copies() {
+  asm volatile("fence.proxy.async;" ::: "memory");
 }
 __device__ __forceinline__ uint64_t evict_first() {
   uint64_t policy;
