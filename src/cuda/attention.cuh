@@ -9,6 +9,7 @@
 #include <cuda_runtime.h>
 
 #include "cuda/codes.cuh"
+#include "cuda/ptx.cuh"
 #include "ops/args.h"
 
 namespace lowbit::cuda {
@@ -80,7 +81,7 @@ __device__ inline void load_queries(const DecodeArgs& args, const DecodeItem& it
   const int64_t width = int64_t{args.a.heads + 2 * args.a.kv_heads} * d;
   const float* from = args.a.qkv + item.token * width + int64_t{item.first_head} * d;
   const float* cos_sin = args.cos_sin + int64_t{item.token} * d;
-  for (int32_t i = threadIdx.x; i < item.heads * half; i += kDecodeThreads) {
+  for (int32_t i = threadIdx.x; i < item.heads * half; i += blockDim.x) {
     const int32_t head = i / half, at = head * d + i % half;
     float2 x = {from[at], from[at + half]};
     if (args.cos_sin) x = rotated(x.x, x.y, cos_sin[i % half], cos_sin[half + i % half]);
@@ -113,17 +114,18 @@ __device__ inline void store_out(const DecodeArgs& args, const DecodeItem& item,
 
 // Merges the warps: into the output where the split is the only one, else into the workspace. All
 // threads, after a barrier behind the writes of *merge; a barrier follows before it is used again.
-__device__ inline void merge_warps(const DecodeArgs& args, const DecodeItem& item, int32_t split,
-                                   const Merge& merge) {
+template <int kWarps>
+__device__ void merge_warps(const DecodeArgs& args, const DecodeItem& item, int32_t split,
+                            const Merge& merge) {
   const int32_t d = args.a.head_dim;
-  for (int32_t i = threadIdx.x; i < merge.count * d; i += kDecodeThreads) {
+  for (int32_t i = threadIdx.x; i < merge.count * d; i += blockDim.x) {
     const int32_t head = i / d, column = i % d;
     float top = -INFINITY;
-    for (int w = 0; w < kDecodeWarps; ++w) {
+    for (int w = 0; w < kWarps; ++w) {
       top = fmaxf(top, merge.tops[w * kMergedHeads + head].x);
     }
     float sum = 0, total = 0;
-    for (int w = 0; w < kDecodeWarps; ++w) {
+    for (int w = 0; w < kWarps; ++w) {
       const float2 warp = merge.tops[w * kMergedHeads + head];
       const float factor = exp2f(warp.x - top);
       sum += factor * merge.sums[(w * kMergedHeads + head) * d + column];
@@ -148,7 +150,7 @@ __device__ inline void merge_splits(const DecodeArgs& args, const DecodeItem& it
   constexpr int kAtOnce = 16;
   const int32_t d = args.a.head_dim;
   const int64_t stride = int64_t{args.chunk_heads} * (d + 2);
-  for (int32_t i = threadIdx.x; i < item.heads * d / 2; i += kDecodeThreads) {
+  for (int32_t i = threadIdx.x; i < item.heads * d / 2; i += blockDim.x) {
     const int32_t head = i / (d / 2), column = i % (d / 2) * 2;
     float top = -INFINITY, total = 0;
     float2 sum = {};
@@ -189,20 +191,17 @@ __device__ inline void merge_splits(const DecodeArgs& args, const DecodeItem& it
 __device__ inline void finish_item(const DecodeArgs& args, const DecodeItem& item) {
   if (item.splits.count == 1) return;
   __shared__ bool last;
-  __threadfence();
   __syncthreads();
   if (threadIdx.x == 0) {
     const auto first = static_cast<int32_t>(blockIdx.x), step = static_cast<int32_t>(gridDim.x);
-    const int32_t mine = (item.splits.count - first + step - 1) / step;
+    const auto mine = static_cast<unsigned>((item.splits.count - first + step - 1) / step);
+    // One thread's release covers what all wrote before the barrier, its acquire what all read.
     unsigned* ticket = args.tickets + item.index;
-    last = atomicAdd(ticket, static_cast<unsigned>(mine)) + static_cast<unsigned>(mine) ==
-           static_cast<unsigned>(item.splits.count);
+    last = add_ordered(ticket, mine) + mine == static_cast<unsigned>(item.splits.count);
     if (last) *ticket = 0;  // for the next launch
   }
   __syncthreads();
-  if (!last) return;
-  __threadfence();
-  merge_splits(args, item);
+  if (last) merge_splits(args, item);
 }
 
 // The kernels: of some caches each (false: not of this one), and one of all.

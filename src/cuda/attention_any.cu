@@ -222,7 +222,7 @@ __global__ void __launch_bounds__(kDecodeThreads)
     }
     attend.store(shared, d);
     __syncthreads();
-    merge_warps(args, item, split, {shared.sums, shared.tops, 0, item.heads});
+    merge_warps<kDecodeWarps>(args, item, split, {shared.sums, shared.tops, 0, item.heads});
     __syncthreads();
   }
   finish_item(args, item);

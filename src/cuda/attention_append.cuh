@@ -18,7 +18,7 @@ static __device__ __noinline__ void store_newest(const Act& cache, int64_t row, 
   if (cache.scale != Scale::kNone) return encode_row(view_of(cache), row, x);
   const int64_t d = cache.ld;
   std::byte* to = static_cast<std::byte*>(cache.data) + row * d * view_of(cache).format.bits / 8;
-  for (int32_t i = threadIdx.x; i < d; i += kDecodeThreads) store_plain(cache.format, to, i, x[i]);
+  for (int32_t i = threadIdx.x; i < d; i += blockDim.x) store_plain(cache.format, to, i, x[i]);
 }
 
 // By the whole CTA: begun when qkv can be read, so that the numbers are on their way while the

@@ -20,17 +20,24 @@
 
 namespace lowbit::cuda {
 
+// Teams of eight warps of a CTA, which take units in turn. Codes need more arithmetic for fewer
+// bytes, so more warps to hide its latency; with eight query heads their registers are not there.
+template <class C>
+constexpr int teams(int tiles) {
+  return C::kBits < 16 && tiles == 1 ? 2 : 1;
+}
+
 // Shared memory beside the ring.
-template <int kDim, int kTiles>
+template <int kDim, int kTiles, int kTeams>
 struct Shared {
   union {
     struct {
       float queries[kTiles * 4 * kDim], newest[2 * kDim];
     };
-    float sums[kDecodeWarps * kMergedHeads * kDim];
+    float sums[kTeams * kDecodeWarps * kMergedHeads * kDim];
   };
   uint2 fragments[kDim / 16][kTiles][32];
-  float2 tops[kDecodeWarps * kMergedHeads];
+  float2 tops[kTeams * kDecodeWarps * kMergedHeads];
   float query_sums[kTiles * 4][2];  // of the columns of each block
 };
 
@@ -60,10 +67,10 @@ __device__ constexpr int column_of(int i, int part, int pair, int side) {
 }
 
 // B fragments of the queries in the order of columns in which a lane gets words of K.
-template <class C, int kDim, int kTiles>
-__device__ void make_fragments(Shared<kDim, kTiles>& shared, int32_t heads, float factor) {
+template <class C, int kDim, int kTiles, int kTeams>
+__device__ void make_fragments(Shared<kDim, kTiles, kTeams>& shared, int32_t heads, float factor) {
   constexpr int kPairs = 16 / C::kBits;
-  for (int i = threadIdx.x; i < kDim / 16 * kTiles * 32; i += kDecodeThreads) {
+  for (int i = threadIdx.x; i < kDim / 16 * kTiles * 32; i += blockDim.x) {
     const int lane = i % 32, tile = i / 32 % kTiles, step = i / 32 / kTiles;
     const int g = lane / 4, q = lane % 4, head = tile * 4 + g / 2;
     uint32_t pair[2];
@@ -79,8 +86,8 @@ __device__ void make_fragments(Shared<kDim, kTiles>& shared, int32_t heads, floa
   }
 }
 
-template <class C, int kDim, int kTiles>
-__device__ void sum_queries(Shared<kDim, kTiles>& shared, int32_t heads) {
+template <class C, int kDim, int kTiles, int kTeams>
+__device__ void sum_queries(Shared<kDim, kTiles, kTeams>& shared, int32_t heads) {
   constexpr int kBlocks = Shape<C, kDim>::kBlocks, kBlock = kDim / kBlocks;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   if (warp >= kTiles * 4) return;
@@ -102,16 +109,23 @@ __device__ void sum_queries(Shared<kDim, kTiles>& shared, int32_t heads) {
 template <class C, int kDim, int kTiles>
 class Attend {
   using S = Shape<C, kDim>;
+  static constexpr int kTeams = teams<C>(kTiles);
   static constexpr int kPairs = 16 / C::kBits;  // of a word
   // Weights of at most 1 as f16: far from its subnormals.
   static constexpr float kWeight = C::kHalf ? 32768.0f : 1.0f;
 
  public:
-  __device__ Attend(const Shared<kDim, kTiles>& shared, const DecodeArgs& args, float factor)
+  __device__ Attend(const Shared<kDim, kTiles, kTeams>& shared, const DecodeArgs& args,
+                    float factor)
       : shared_(shared), scale_(args.a.scale * kLog2E / factor) {
     if constexpr (C::kZeros) {
       flip_ = args.a.kv.k.code == Code::kInt ? 0x88888888u : 0u;
       zeros_ = args.a.kv.k.zero != Zero::kNone;
+    }
+    const int lane = threadIdx.x % 32;
+#pragma unroll
+    for (int i = 0; i < S::kSteps * kTiles; ++i) {
+      queries_[i / kTiles][i % kTiles] = shared.fragments[i / kTiles][i % kTiles][lane];
     }
     start();
   }
@@ -132,7 +146,8 @@ class Attend {
   }
 
   // The oldest tile of the ring, of which `live` tokens count.
-  __device__ void add(const Ring<C, kDim>& ring, int32_t live) {
+  __device__ void add(const Ring<C, kDim, kTeams>& ring, int32_t live) {
+    live -= threadIdx.x % 32 / 4;  // counted from g
     float score[kTiles][2];
     multiply_k(ring, score);
     float value_scale[2][S::kBlocks], value_zero[2][S::kBlocks] = {};
@@ -140,18 +155,17 @@ class Attend {
     if constexpr (C::kZeros) {
       if (zeros_) ring.read_scales(3, value_zero);
     }
-    const int g = threadIdx.x % 32 / 4;
     uint2 weights[kTiles][S::kBlocks];
 #pragma unroll
     for (int t = 0; t < kTiles; ++t) {
       float p[2];
-      soften(t, score[t], live - g, p);
+      soften(t, score[t], live, p);
 #pragma unroll
       for (int b = 0; b < S::kBlocks; ++b) {
         float w[2];
 #pragma unroll
         for (int e = 0; e < 2; ++e) {
-          const bool counts = g + 8 * e < live;
+          const bool counts = 8 * e < live;
           w[e] = p[e] * kWeight;
           if constexpr (S::kScales) w[e] = counts ? p[e] * value_scale[e][b] : 0.0f;
           if constexpr (C::kZeros) {
@@ -165,7 +179,7 @@ class Attend {
   }
 
   // The sums of tile `t` of heads to shared memory.
-  __device__ void store(int t, Shared<kDim, kTiles>& shared) {
+  __device__ void store(int t, Shared<kDim, kTiles, kTeams>& shared) {
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32, g = lane / 4, q = lane % 4;
     float total = total_[t];
     for (int lanes = 4; lanes < 32; lanes *= 2) {
@@ -195,9 +209,9 @@ class Attend {
   }
 
   // Blocks of K have sums of their own; where a row is one block, two sums make the chain shorter.
-  __device__ void multiply_k(const Ring<C, kDim>& ring, float (&score)[kTiles][2]) {
+  __device__ void multiply_k(const Ring<C, kDim, kTeams>& ring, float (&score)[kTiles][2]) {
     constexpr int kSums = 2;
-    const int lane = threadIdx.x % 32, q = lane % 4;
+    const int q = threadIdx.x % 4;
     float sum[kTiles][kSums][4] = {};
 #pragma unroll
     for (int i = 0; i < S::kLoads; ++i) {
@@ -211,7 +225,7 @@ class Attend {
         const int step = i * kPairs + u, part = S::kBlocks == 1 ? step % 2 : i;
 #pragma unroll
         for (int t = 0; t < kTiles; ++t) {
-          multiply<C::kHalf>(sum[t][part], a, shared_.fragments[step][t][lane]);
+          multiply<C::kHalf>(sum[t][part], a, queries_[step][t]);
         }
       }
     }
@@ -287,7 +301,7 @@ class Attend {
     return out;
   }
 
-  __device__ void multiply_v(const Ring<C, kDim>& ring,
+  __device__ void multiply_v(const Ring<C, kDim, kTeams>& ring,
                              const uint2 (&weights)[kTiles][S::kBlocks]) {
 #pragma unroll
     for (int i = 0; i < S::kLoads; ++i) {
@@ -316,42 +330,43 @@ class Attend {
     for (int i = 0; i < kPairs; ++i) out[kPairs + i] = some[i];
   }
 
-  const Shared<kDim, kTiles>& shared_;
+  const Shared<kDim, kTiles, kTeams>& shared_;
   const float scale_;
   uint32_t flip_ = 0;
   bool zeros_ = false;
   float top_[kTiles], total_[kTiles], zero_sum_[kTiles][S::kBlocks];
   float sum_[kTiles][S::kSteps][4];
+  uint2 queries_[S::kSteps][kTiles];
 };
 
 #endif
 
 template <class C, int kDim, int kTiles>
 struct Memory {
-  RingMemory<C, kDim> ring;
-  Shared<kDim, kTiles> shared;
+  RingMemory<C, kDim, teams<C>(kTiles)> ring;
+  Shared<kDim, kTiles, teams<C>(kTiles)> shared;
 };
 
 template <class C, int kDim, int kTiles>
-__global__ void __launch_bounds__(kDecodeThreads, 1)
+__global__ void __launch_bounds__(teams<C>(kTiles) * kDecodeThreads, 1)
     attention_decode_kernel(const __grid_constant__ DecodeArgs args,
                             const __grid_constant__ CacheMaps maps) {
 #if LB_BULK_COPIES  // else attention.cu does not take this kernel
   extern __shared__ __align__(1024) std::byte memory_bytes[];
   auto& memory = *reinterpret_cast<Memory<C, kDim, kTiles>*>(memory_bytes);
   auto& shared = memory.shared;
+  constexpr int kTeams = teams<C>(kTiles);
   const DecodeItem item(args);
   if (static_cast<int32_t>(blockIdx.x) >= item.splits.count) return pdl_wait();
 
-  Ring<C, kDim> ring(args, item, maps, memory.ring);
+  Ring<C, kDim, kTeams> ring(args, item, maps, memory.ring);
   // Where only this kernel appends, earlier tokens are there since the last step.
   if (args.cos_sin) ring.fill(false);
   pdl_wait();
   if (!args.cos_sin) ring.fill(true);
-  const Newest newest(args, item);
-  load_queries(args, item, shared.queries);
-  newest.append(shared.newest);
+  Newest(args, item).append(shared.newest);
   if (args.cos_sin) ring.fill(true);
+  load_queries(args, item, shared.queries);
   __syncthreads();
   const float factor = query_factor<C::kHalf>(shared.queries, item.heads * kDim);
   make_fragments<C>(shared, item.heads, factor);
@@ -360,10 +375,11 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
 
   Attend<C, kDim, kTiles> attend(shared, args, factor);
   const int32_t units = (item.context + kUnitTokens - 1) / kUnitTokens;
-  const int32_t mine = static_cast<int32_t>(threadIdx.x / 32) * kTileTokens;
+  const auto warp = static_cast<int32_t>(threadIdx.x / 32);
+  const int32_t team = warp / kDecodeWarps, mine = warp % kDecodeWarps * kTileTokens;
   for (int32_t split = blockIdx.x; split < item.splits.count; split += gridDim.x) {
-    const int32_t end = min((split + 1) * item.splits.units, units);
-    for (int32_t unit = split * item.splits.units; unit < end; ++unit) {
+    const int32_t first = split * item.splits.units, end = min(first + item.splits.units, units);
+    for (int32_t unit = first + team; unit < end; unit += kTeams) {
       const int32_t live = item.context - unit * kUnitTokens - mine;
       if (live <= 0) break;
       ring.await(live);
@@ -375,7 +391,8 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
       attend.store(t, shared);
       __syncthreads();
       const int32_t first = t * kMergedHeads, count = min(item.heads - first, kMergedHeads);
-      merge_warps(args, item, split, {shared.sums, shared.tops, first, count});
+      merge_warps<kTeams * kDecodeWarps>(args, item, split,
+                                         {shared.sums, shared.tops, first, count});
       __syncthreads();
     }
     attend.start();
@@ -389,14 +406,14 @@ __global__ void __launch_bounds__(kDecodeThreads, 1)
 template <class C, int kDim, int kTiles>
 void launch(const DecodeArgs& args, dim3 grid, cudaStream_t stream) {
   constexpr int kBytes = sizeof(Memory<C, kDim, kTiles>);
-  static_assert(kBytes <= 227 * 1024 && Shape<C, kDim>::kStages >= 2);
+  static_assert(kBytes <= 227 * 1024 && Shape<C, kDim>::stages(teams<C>(kTiles)) >= 2);
   constexpr auto kKernel = attention_decode_kernel<C, kDim, kTiles>;
   allow_shared_memory<kKernel>(kBytes);
   const auto map = [](const Act& cache) {
     return map_of_rows(cache.data, Shape<C, kDim>::kRowBytes, Shape<C, kDim>::kPitch, kTileTokens);
   };
   const CacheMaps maps = {map(args.a.kv.k), map(args.a.kv.v)};
-  launch_pdl(kKernel, grid, dim3(kDecodeThreads), kBytes, stream, args, maps);
+  launch_pdl(kKernel, grid, dim3(teams<C>(kTiles) * kDecodeThreads), kBytes, stream, args, maps);
 }
 
 template <class C>

@@ -26,7 +26,9 @@ struct Shape {
   static constexpr int kPlanes = kScales ? (C::kZeros ? 4 : 2) : 0;  // of scales and zeros
   static constexpr int kPlaneBytes = kScales ? kTileTokens * kBlocks * 2 : 0;
   static constexpr int kStageBytes = 2 * kTileBytes + kPlanes * kPlaneBytes;  // of a warp
-  static constexpr int kStages = smaller(kDeepest, kRingBytes / kDecodeWarps / kStageBytes);
+  static constexpr int stages(int teams) {
+    return smaller(kDeepest, kRingBytes / (teams * kDecodeWarps) / kStageBytes);
+  }
   static constexpr int kSteps = kDim / 16;       // mma along the head
   static constexpr int kLoads = kRowBytes / 32;  // of four matrices each, along a row
 };
@@ -86,24 +88,26 @@ struct CacheMaps {
   CUtensorMap k, v;
 };
 
-template <class C, int kDim>
+template <class C, int kDim, int kTeams>
 struct RingMemory {
   using S = Shape<C, kDim>;
-  alignas(1024) std::byte tiles[kDecodeWarps][S::kStages][2][S::kTileBytes];
-  alignas(16) std::byte planes[kDecodeWarps][S::kStages][S::kScales ? S::kPlanes : 1]
-                              [S::kScales ? S::kPlaneBytes : 1];
-  uint64_t barriers[kDecodeWarps][S::kStages];
+  static constexpr int kWarps = kTeams * kDecodeWarps, kStages = S::stages(kTeams);
+  alignas(1024) std::byte tiles[kWarps][kStages][2][S::kTileBytes];
+  alignas(16) std::byte
+      planes[kWarps][kStages][S::kScales ? S::kPlanes : 1][S::kScales ? S::kPlaneBytes : 1];
+  uint64_t barriers[kWarps][kStages];
 };
 
 #if LB_BULK_COPIES
 // A warp's way through the tiles of its CTA's splits, a few tiles ahead of the arithmetic.
-template <class C, int kDim>
+template <class C, int kDim, int kTeams>
 class Ring {
   using S = Shape<C, kDim>;
+  using Memory = RingMemory<C, kDim, kTeams>;
 
  public:
   __device__ Ring(const DecodeArgs& args, const DecodeItem& item, const CacheMaps& maps,
-                  RingMemory<C, kDim>& memory)
+                  Memory& memory)
       : kv_(args.a.kv),
         item_(item),
         maps_(maps),
@@ -111,13 +115,13 @@ class Ring {
         kv_heads_(args.a.kv_heads),
         table_(kv_.page_table + int64_t{item.slot} * kv_.max_pages),
         split_(static_cast<int32_t>(blockIdx.x)),
-        unit_(split_ * item.splits.units) {
+        unit_(first_unit()) {
     page_shift_ = 31 - __clz(kv_.page_tokens);
     const int lane = threadIdx.x % 32, row = lane % 16;
     const int swap = row * S::kPitch / 128 % (S::kPitch / 16);
     lane_offset_ = static_cast<uint32_t>(row * S::kPitch + (lane / 16 ^ swap) * 16);
     if (lane == 0) {
-      for (int i = 0; i < S::kStages; ++i) barrier_init(barrier(i), 1);
+      for (int i = 0; i < Memory::kStages; ++i) barrier_init(barrier(i), 1);
       fence_barrier_init();
     }
     __syncwarp();
@@ -127,7 +131,7 @@ class Ring {
   // Starts copying the first tiles: all that there is room for or, before the newest token is in
   // the cache, those without it.
   __device__ void fill(bool with_newest) {
-    for (; started_ < S::kStages && more(); ++started_) {
+    for (; started_ < Memory::kStages && more(); ++started_) {
       if (!with_newest && item_.context - first_token() <= kTileTokens) return;
       start(started_);
     }
@@ -148,11 +152,11 @@ class Ring {
   __device__ void give_back() {
     __syncwarp();
     if (more()) start(stage_);
-    if (++stage_ == S::kStages) stage_ = 0, phase_ ^= 1;
+    if (++stage_ == Memory::kStages) stage_ = 0, phase_ ^= 1;
   }
 
-  // Words of 16-byte pieces 2 i and 2 i + 1 of a row of the oldest tile. Lane 4g + q: words q of
-  // rows g and g + 8 of the first, then of the second.
+  // Words of 16-byte pieces 2 i and 2 i + 1 of a row of the oldest tile. Lane 4g + q:
+  // words q of rows g and g + 8 of the first, then of the second.
   __device__ void read_k(int i, uint32_t (&words)[4]) const { load_matrices(words, address(0, i)); }
   // Half words g of rows 2q and 2q + 1, as a word, of rows 2q + 8 and 2q + 9; then of the second.
   __device__ void read_v(int i, uint32_t (&words)[4]) const {
@@ -170,8 +174,12 @@ class Ring {
   }
 
  private:
+  __device__ int32_t first_unit() const {
+    return split_ * item_.splits.units + static_cast<int32_t>(threadIdx.x) / kDecodeThreads;
+  }
   __device__ int32_t first_token() const {
-    return unit_ * kUnitTokens + static_cast<int32_t>(threadIdx.x / 32) * kTileTokens;
+    return unit_ * kUnitTokens +
+           static_cast<int32_t>(threadIdx.x) % kDecodeThreads / 32 * kTileTokens;
   }
   __device__ bool more() const {
     return split_ < item_.splits.count && first_token() < item_.context;
@@ -202,9 +210,10 @@ class Ring {
         plane(3, kv_.v.zeros);
       }
     }
-    if (++unit_ == (split_ + 1) * item_.splits.units) {
+    unit_ += kTeams;
+    if (unit_ >= (split_ + 1) * item_.splits.units) {
       split_ += static_cast<int32_t>(gridDim.x);
-      unit_ = split_ * item_.splits.units;
+      unit_ = first_unit();
     }
     find_page();
   }
@@ -227,7 +236,7 @@ class Ring {
   const KvView& kv_;
   const DecodeItem& item_;
   const CacheMaps& maps_;
-  RingMemory<C, kDim>& memory_;
+  Memory& memory_;
   int32_t kv_heads_, page_shift_;
   const int32_t* table_;
   int32_t split_, unit_, page_ = 0;  // of the next tile

@@ -96,16 +96,6 @@ __device__ inline bool store_scales(const PlanesView& to, int64_t row, const flo
   return __syncthreads_and(good) != 0;
 }
 
-// Up to 8 codes of one block, packed; the first is the lowest.
-__device__ inline uint64_t pack_block(const Format& f, const BlockParams& block, const float* x,
-                                      int count) {
-  uint64_t packed = 0;
-  for (int j = 0; j < count; ++j) {
-    packed |= uint64_t{nearest_code(f, block, static_cast<double>(x[j]))} << (j * f.bits);
-  }
-  return packed;
-}
-
 // Up to 5 trits of any blocks.
 __device__ inline uint64_t pack_trits(const PlanesView& to, int64_t row, const float* x, int first,
                                       int count) {
@@ -118,25 +108,37 @@ __device__ inline uint64_t pack_trits(const PlanesView& to, int64_t row, const f
   return packed;
 }
 
-// The codes of a row under scales that are stored, as many to a thread as fill whole bytes: blocks
-// are of a multiple of 8 codes. Without numbers (`good` is false) they are 0.
+// The codes of a row under scales that are stored, five trits to a thread.
+__device__ inline void store_trits(const PlanesView& to, int64_t row, const float* x, bool good) {
+  std::byte* bytes = const_cast<std::byte*>(to.codes) + row * to.row_bytes;
+  for (int u = static_cast<int>(threadIdx.x); u < (to.k + 4) / 5;
+       u += static_cast<int>(blockDim.x)) {
+    const uint64_t packed = good ? pack_trits(to, row, x, u * 5, min(5, to.k - u * 5)) : 0;
+    bytes[u] = static_cast<std::byte>(packed);
+  }
+}
+
+// One code to a thread; eight neighbours put theirs together and store whole bytes: blocks are of a
+// multiple of 8 codes. Without numbers (`good` is false) they are 0.
 __device__ inline void store_codes(const PlanesView& to, int64_t row, const float* x, bool good) {
   const Format& f = to.format;
-  const bool trits = f.code == Code::kTrit;
-  const int unit = trits ? 5 : 8, unit_bytes = trits ? 1 : f.bits;
+  if (f.code == Code::kTrit) return store_trits(to, row, x, good);
   std::byte* bytes = const_cast<std::byte*>(to.codes) + row * to.row_bytes;
-  const int units = (to.k + unit - 1) / unit;
-  for (int u = static_cast<int>(threadIdx.x); u < units; u += static_cast<int>(blockDim.x)) {
-    const int first = u * unit, count = min(unit, to.k - first);
+  const int mine = static_cast<int>(threadIdx.x) % 8;
+  const int end = (to.k + 31) / 32 * 32;  // whole warps come to the shuffles
+  for (int i = static_cast<int>(threadIdx.x); i < end; i += static_cast<int>(blockDim.x)) {
     uint64_t packed = 0;
-    if (good && trits) packed = pack_trits(to, row, x, first, count);
-    if (good && !trits) {
-      const BlockParams block = load_block(to, row, f.block.k == 0 ? 0 : first / f.block.k);
-      packed = pack_block(f, block, x + first, count);
+    if (good && i < to.k) {
+      const BlockParams block = load_block(to, row, f.block.k == 0 ? 0 : i / f.block.k);
+      const uint64_t code = nearest_code(f, block, static_cast<double>(x[i]));
+      packed = code << (mine * f.bits);
     }
-    const int64_t at = int64_t{u} * unit_bytes;
-    for (int byte = 0; byte < unit_bytes && at + byte < to.row_bytes; ++byte) {
-      bytes[at + byte] = static_cast<std::byte>((packed >> (8 * byte)) & 0xff);
+    for (int lanes = 1; lanes < 8; lanes *= 2) {
+      packed |= __shfl_xor_sync(0xffffffffu, packed, lanes);
+    }
+    const int64_t at = int64_t{i / 8} * f.bits + mine;
+    if (mine < f.bits && at < to.row_bytes) {
+      bytes[at] = static_cast<std::byte>(packed >> (8 * mine) & 0xff);
     }
   }
 }

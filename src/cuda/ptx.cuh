@@ -245,6 +245,15 @@ __device__ __forceinline__ void bulk_copy_to_all(uint32_t to, const void* from, 
 __device__ __forceinline__ void add_released(uint64_t* word) {
   asm volatile("red.release.gpu.global.add.u64 [%0], 1;" ::"l"(word) : "memory");
 }
+// The word before; after all that this thread has seen written, before all that it reads then.
+__device__ __forceinline__ unsigned add_ordered(unsigned* word, unsigned value) {
+  unsigned before;
+  asm volatile("atom.acq_rel.gpu.global.add.u32 %0, [%1], %2;"
+               : "=r"(before)
+               : "l"(word), "r"(value)
+               : "memory");
+  return before;
+}
 __device__ __forceinline__ uint64_t load_acquired(const uint64_t* word) {
   uint64_t value;
   asm volatile("ld.acquire.gpu.global.u64 %0, [%1];" : "=l"(value) : "l"(word) : "memory");
