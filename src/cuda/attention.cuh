@@ -1,5 +1,5 @@
 // What the kernels of decode attention share. A context is cut into splits of whole units, a unit
-// being what the eight warps of a CTA read at once: 16 tokens each. Splits depend on the context
+// being what eight warps of a CTA read at once: 16 tokens each. Splits depend on the context
 // and the model alone, never on the batch. A CTA handles some splits of one token and of the query
 // heads
 // ("chunk") of one kv head; warps merge in shared memory, splits through the workspace, both in a

@@ -1,5 +1,6 @@
 // cuda.attention.decode: one token against its own context, caches of f16, bf16, int8, fp8, int4.
-//   grid (splits, kv heads x chunks, tokens), eight warps; each warp streams tiles of 16 tokens.
+//   grid (splits, kv heads x chunks, tokens), eight warps or two teams of eight; each warp streams
+//   tiles of 16 tokens.
 // Scores S^T[16 tokens, 8] = K[16, d] Q^T and the output O^T[d, 8] += V^T[d, 16] P^T are
 // mma.m16n8k16 with the cache as A, so that no row is padding: the 8 columns are 4 query heads,
 // each as the sum of two 16-bit numbers (2^-17 of it is lost; weights P likewise). Scales of K
@@ -57,12 +58,12 @@ __device__ float query_factor(const float* queries, int32_t count) {
   return __uint_as_float((254 - exponent) << 23);
 }
 
-// Of 16-byte pieces 2 i and 2 i + 1 of a row, the lane's word of which (K: word `part`) has several
-// codes: the column of code `side` of pair number `pair`, counted over both pieces.
+// The column of K of code `side` of pair number `pair`, counted over word q of pieces 2 i and
+// 2 i + 1 of a row (Ring::read_k).
 template <class C>
-__device__ constexpr int column_of(int i, int part, int pair, int side) {
+__device__ constexpr int key_column(int i, int q, int pair, int side) {
   constexpr int kPairs = 16 / C::kBits;  // of a word
-  return (2 * i + pair / kPairs) * (128 / C::kBits) + part * (32 / C::kBits) +
+  return (2 * i + pair / kPairs) * (128 / C::kBits) + q * (32 / C::kBits) +
          C::column(pair % kPairs, side);
 }
 
@@ -77,7 +78,7 @@ __device__ void make_fragments(Shared<kDim, kTiles, kTeams>& shared, int32_t hea
     for (int n = 0; n < 2; ++n) {
       float x[2];
       for (int side = 0; side < 2; ++side) {
-        const int column = column_of<C>(step / kPairs, q, 2 * (step % kPairs) + n, side);
+        const int column = key_column<C>(step / kPairs, q, 2 * (step % kPairs) + n, side);
         x[side] = head < heads ? shared.queries[head * kDim + column] * factor : 0.0f;
       }
       pair[n] = part_of<C::kHalf>(x[0], x[1], g % 2 == 1);
@@ -202,7 +203,8 @@ class Attend {
   }
 
  private:
-  // The column of V of pair number `pair` of pieces 2 i and 2 i + 1: of the lane's half word.
+  // The column of V of pair number `pair`, counted over half word g of pieces 2 i and 2 i + 1
+  // (Ring::read_v).
   __device__ static int value_column(int i, int pair) {
     const int g = threadIdx.x % 32 / 4;
     return (2 * i + pair / kPairs) * (128 / C::kBits) + g * kPairs + pair % kPairs;

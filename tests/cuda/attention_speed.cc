@@ -116,7 +116,7 @@ void measure(const char* format, int32_t context, int32_t sequences) {
 }  // namespace
 }  // namespace lowbit
 
-// Usage: cuda_attention_speed [format context]
+// Usage: cuda_attention_speed [format context | short]
 int main(int argc, char** argv) {
   using lowbit::measure;
   if (lowbit::cuda_devices().empty()) return 0;
@@ -126,7 +126,7 @@ int main(int argc, char** argv) {
   }
   for (const char* format : {"bf16", "int8", "fp8", "int4", "f16", "f32"}) {
     for (const int context : {256, 1024, 8192, 65536}) {
-      if (argc > 1 && context > 8192) continue;  // any argument: the short ones
+      if (argc > 1 && context > 8192) continue;
       measure(format, context, 1);
     }
   }
