@@ -49,6 +49,9 @@ constexpr std::string_view kAutoquant =
     "autoquant is no format: it timed candidates and took the fastest for each layer (int8wo for "
     "all of them on most GPUs); `lowbit bench format=all` measures them, int8wo is the usual "
     "result";
+constexpr std::string_view kUnquantized =
+    "low-bit-inference's tables say activations/weights: nothing is quantized here, which is named "
+    "bf16 (or baseline)";
 constexpr std::string_view kGemliteBits =
     "torchao's gemlite has 4 bits in groups (gemlite-4-64-wo) and 8 with one scale a row "
     "(gemlite-8-None-wo); of other widths there are int1 to int7, as int2-g64";
@@ -193,6 +196,8 @@ constexpr MethodRow kTorchao[] = {
     {"nvfp4_emulated", "nvfp4+nvfp4", kAo18, kNvfp4Recipe},
     {"nvfp4_static", "", "", kNvfp4Static},
     {"autoquant{*}", "", "", kAutoquant},
+    {"bf16/auto", "", "", kAutoquant},
+    {"bf16/bf16", "", "", kUnquantized},
     {"awq-uint4-{g}", "int4-{g}", kAo9, kAwq, {}, kScaled},
     {"awq-uint8-{g}", "int8-{g}-asym-sbf16", kAo9, kAwq, {}, kScaled},
     {"awq-uint{n}-{g}", "int{n}-{g}-asym", kAo9, kAwq, {}, kScaled},

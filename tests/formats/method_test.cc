@@ -294,6 +294,8 @@ TEST(Methods, NamesWithoutAnImplementationSayWhy) {
       {"autoquant-all", {"timed candidates"}},
       {"autoquant_v2", {"timed candidates"}},
       {"autoquant_v2-int4", {"timed candidates"}},
+      {"bf16/auto", {"timed candidates"}},
+      {"bf16/bf16", {"nothing is quantized", "bf16 (or baseline)"}},
       {"autoquant_v2-all", {"timed candidates"}},
       {"awq-float8-64", {"awq-uint4-64", "awq-int4-128"}},
       {"awq-uint9-64", {"awq-uint4-64"}},
