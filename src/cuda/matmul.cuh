@@ -109,59 +109,65 @@ template <int kN>
 class TileStream {
  public:
   __device__ TileStream(const TileArgs& a, const MatmulMemory<kN>& memory, const Slice& slice,
-                        const Work<kN>& work)
+                        const Work<kN>& work, int warp)
       : a_(a),
-        slots_(a.slots),
-        slot_bytes_(a.slot_bytes),
-        block_bytes_(a.shape.block_bytes),
+        warp_(warp),
+        ring_(warp * memory.ring_bytes),
+        to_(shared_address(memory.rings) + ring_),
+        barriers_(memory.pieces + 8 * kMaxSlots * warp),
         slice_(slice),
         work_(work) {
-    const int warp = threadIdx.x / 32;
-    memory_ = memory.ring(warp);
-    barriers_ = memory.pieces + 8 * kMaxSlots * warp;
     locate();
     if (threadIdx.x % 32 == 0) {
-      for (int slot = 0; slot < slots_; ++slot) barrier_init(barriers_ + 8 * slot, 1);
+#pragma unroll 1
+      for (int slot = 0; slot < a.slots; ++slot) barrier_init(barriers_ + 8 * slot, 1);
       fence_barrier_init();
-      for (int slot = 0; slot < slots_; ++slot) start(slot);
+#pragma unroll 1
+      for (int slot = 0; slot < a.slots; ++slot) start(slot);
     }
     __syncwarp();
   }
-  // The next block, once it has arrived; the one before it is used up. `first`: of a tile.
-  __device__ const uint8_t* next(bool first) {
-    if (first) unread_ = slice_.blocks;
-    if (in_piece_ > 0) {
-      --in_piece_;
-      return block_ += block_bytes_;
-    }
-    if (block_) {
-      __syncwarp();
-      if (threadIdx.x % 32 == 0) start(slot_);
-      if (++slot_ == slots_) slot_ = 0, phase_ ^= 1;
-    }
-    barrier_wait(barriers_ + 8 * slot_, phase_);
-    in_piece_ = min(a_.piece_blocks, unread_);
-    unread_ -= in_piece_--;
-    return block_ = memory_ + slot_ * slot_bytes_;
+  // From here on blocks of another tile.
+  __device__ void begin() { unread_ = slice_.blocks; }
+  // Where the next block lies from memory.rings on, once it has arrived; the one before it is used
+  // up.
+  __device__ __forceinline__ int next() {
+    if (in_piece_ == 0) take();
+    --in_piece_;
+    const int at = at_;
+    at_ += a_.shape.block_bytes;
+    return at;
   }
 
  private:
+  __device__ __forceinline__ void take() {
+    if (taken_) {
+      __syncwarp();
+      if (threadIdx.x % 32 == 0) start(slot_);
+      if (++slot_ == a_.slots) slot_ = 0, phase_ ^= 1;
+    }
+    taken_ = true;
+    barrier_wait(barriers_ + 8 * slot_, phase_);
+    in_piece_ = min(a_.piece_blocks, unread_);
+    unread_ -= in_piece_;
+    at_ = ring_ + slot_ * a_.slot_bytes;
+  }
   // Where the warp's tile of an item is that is still to be fetched, or of one after it.
   __device__ void locate() {
     for (; work_.exists(); work_.next()) {
-      const int tile = work_.first_tile() + static_cast<int>(threadIdx.x / 32);
+      const int tile = work_.first_tile() + warp_;
       if (tile >= a_.shape.tiles) continue;
       from_ = static_cast<const uint8_t*>(a_.linear.w.codes) +
-              (int64_t{tile} * a_.shape.blocks + slice_.first) * block_bytes_;
-      left_ = slice_.blocks * block_bytes_;
+              (int64_t{tile} * a_.shape.blocks + slice_.first) * a_.shape.block_bytes;
+      left_ = slice_.blocks * a_.shape.block_bytes;
       return;
     }
   }
   __device__ void start(int slot) {
     if (left_ == 0) return;
-    const int bytes = min(slot_bytes_, left_);
+    const int bytes = min(a_.slot_bytes, left_);
     barrier_expect(barriers_ + 8 * slot, bytes);
-    bulk_copy(shared_address(memory_) + slot * slot_bytes_, from_, bytes, barriers_ + 8 * slot);
+    bulk_copy(to_ + slot * a_.slot_bytes, from_, bytes, barriers_ + 8 * slot);
     from_ += bytes;
     left_ -= bytes;
     if (left_ == 0) {
@@ -171,14 +177,14 @@ class TileStream {
   }
 
   const TileArgs& a_;
-  const int slots_, slot_bytes_, block_bytes_;
+  const int warp_, ring_;
+  const uint32_t to_, barriers_;
   const Slice slice_;
   Work<kN> work_;  // of what is fetched
-  uint8_t* memory_;
-  uint32_t barriers_;
-  const uint8_t *from_ = nullptr, *block_ = nullptr;
-  int left_ = 0, unread_ = 0, in_piece_ = 0, slot_ = 0;
+  const uint8_t* from_ = nullptr;
+  int left_ = 0, unread_ = 0, in_piece_ = 0, at_ = 0, slot_ = 0;
   uint32_t phase_ = 0;
+  bool taken_ = false;
 };
 
 // Whether codes are decoded to bf16 and scaled there.
@@ -211,31 +217,32 @@ __device__ __forceinline__ void scale_pairs(const S& scales, uint32_t (&lo)[8], 
   }
 }
 
-// The A fragments of a warp's tiles, unit after unit; zeros where there is no tile.
+// The A fragments of a warp's tiles, unit after unit; anything where there is no tile.
 template <class W, class S, int kN>
 class Fragments {
+  static constexpr bool kOneUnit = S::kGroups != 1 && !std::is_same_v<S, AnyScales>;
+
  public:
   __device__ Fragments(const TileArgs& a, const MatmulMemory<kN>& memory, const Slice& slice,
-                       const Work<kN>& work)
-      : a_(a), stream_(a, memory, slice, work) {}
+                       const Work<kN>& work, int warp)
+      : a_(a), rings_(memory.rings), stream_(a, memory, slice, work, warp) {}
 
-  __device__ void begin(bool exists) { first_ = true, exists_ = exists; }
+  __device__ void begin(bool exists) {
+    exists_ = held(static_cast<int>(exists));
+    stream_.begin();
+  }
   // Of each 16 columns j: a[4 j ..].
   __device__ __forceinline__ void next(uint32_t (&a)[16]) {
-    uint32_t lo[8] = {}, hi[8] = {};
-    if (exists_) {
-      const int lane = threadIdx.x % 32, units = a_.shape.units;
-      if (unit_ == 0) block_ = stream_.next(first_);
-      first_ = false;
-      W::decode(block_ + unit_ * a_.shape.unit_bytes, lane, lo, hi);
-      if constexpr (S::kGroups > 0 && !kDecodesToBf16<S>) {
-        scale_pairs(S(a_, block_ + units * a_.shape.unit_bytes, lane / 4), lo, hi);
-      }
-      if constexpr (kDecodesToBf16<S>) {
-        S(a_, block_ + units * a_.shape.unit_bytes, lane / 4).scale(lo, hi);
-      }
-      if (++unit_ == units) unit_ = 0;
-    }
+    if (exists_ == 0) return;
+    const int lane = threadIdx.x % 32, unit_bytes = a_.shape.unit_bytes;
+    const int units = kOneUnit ? 1 : a_.shape.units;
+    if (kOneUnit || unit_ == 0) block_ = stream_.next();
+    uint32_t lo[8], hi[8];
+    W::decode(rings_ + (block_ + (kOneUnit ? 0 : unit_ * unit_bytes)), lane, lo, hi);
+    const uint8_t* scales = rings_ + (block_ + units * unit_bytes);
+    if constexpr (S::kGroups > 0 && !kDecodesToBf16<S>) scale_pairs(S(a_, scales, lane / 4), lo, hi);
+    if constexpr (kDecodesToBf16<S>) S(a_, scales, lane / 4).scale(lo, hi);
+    if (!kOneUnit && ++unit_ == units) unit_ = 0;
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
       a[4 * j] = lo[2 * j], a[4 * j + 1] = hi[2 * j];
@@ -245,10 +252,9 @@ class Fragments {
 
  private:
   const TileArgs& a_;
+  const uint8_t* rings_;
   TileStream<kN> stream_;
-  const uint8_t* block_ = nullptr;
-  int unit_ = 0;
-  bool first_ = true, exists_ = false;
+  int block_ = 0, unit_ = 0, exists_ = 0;
 };
 
 // The panels of one item after the other: half of each for both CTAs of the cluster, or all of it.
@@ -393,11 +399,11 @@ __device__ __forceinline__ void multiply(const MatmulMemory<kN>& memory, Weights
                                          int units, PanelTurn& turn, float (&sums)[kN / 2]) {
   using P = Panels<kN>;
   constexpr int kCtas = P::kShared ? 2 : 1;  // that wait for a panel to be read
+  const uint32_t rank = P::kShared ? threadIdx.x % 32 : cluster_rank();
   const auto give_back = [&](int panel) {
-    if (threadIdx.x % 32 >= kCtas) return;
-    barrier_arrive(memory.empty + 8 * panel, P::kShared ? threadIdx.x % 32 : cluster_rank());
+    if (threadIdx.x % 32 < kCtas) barrier_arrive(memory.empty + 8 * panel, rank);
   };
-  uint32_t fragments[2][16];
+  uint32_t fragments[2][16] = {};
   int before = -1;  // the panel that is still read
   weights.next(fragments[0]);
   const auto step = [&](bool last, const uint32_t(&now)[16], uint32_t(&then)[16]) {
@@ -429,10 +435,10 @@ __device__ __forceinline__ void sync_multipliers() {
 
 template <class W, class S, XTerms kX, int kN>
 __device__ __forceinline__ void multiply_all(const TileArgs& a, const MatmulMemory<kN>& memory,
-                                             const Slice& slice, Work<kN> work) {
-  Fragments<W, S, kN> weights(a, memory, slice, work);
+                                             const Slice& slice, Work<kN> work, int warp) {
+  Fragments<W, S, kN> weights(a, memory, slice, work, warp);
   pdl_wait();
-  const int warp = threadIdx.x / 32, t = threadIdx.x;
+  const int t = threadIdx.x;
   PanelTurn turn;
 #pragma unroll 1
   for (int i = 0; work.exists(); work.next(), ++i) {
@@ -462,10 +468,11 @@ __global__ void __launch_bounds__(Panels<kN>::kThreads, Panels<kN>::kCtas)
     matmul_kernel(const __grid_constant__ TileArgs a) {
   using P = Panels<kN>;
   const MatmulMemory<kN> memory(a);
-  const int warp = threadIdx.x / 32;
+  const int warp = uniform_warp();
   const Work<kN> work(a);
   const Slice slice(a, P::kShared ? 0 : work.rank);
   if (threadIdx.x == 0) {
+#pragma unroll 1
     for (int panel = 0; panel < memory.panel_count; ++panel) {
       barrier_init(memory.full + 8 * panel, 1);
       barrier_init(memory.empty + 8 * panel, kMatmulWarps * (P::kShared ? 2 : 1));
@@ -479,7 +486,7 @@ __global__ void __launch_bounds__(Panels<kN>::kThreads, Panels<kN>::kCtas)
     if (threadIdx.x == 32 * kMatmulWarps) fetch_panels(a, memory, slice, work);
   } else {
     if constexpr (P::kShared) more_registers<kMultiplyRegisters>();
-    multiply_all<W, S, kX, kN>(a, memory, slice, work);
+    multiply_all<W, S, kX, kN>(a, memory, slice, work, warp);
   }
   __syncwarp();
   if (P::kShared || a.slices == 1) {

@@ -6,6 +6,12 @@
 
 namespace lowbit::cuda {
 
+// The warp of this thread, which the compiler then knows to be one for all of its lanes: what
+// follows from it lies in uniform registers, where wgmma wants its descriptors.
+__device__ __forceinline__ int uniform_warp() {
+  return __shfl_sync(0xffffffffu, static_cast<int>(threadIdx.x / 32), 0);
+}
+
 // B [columns, 64] of 16-bit numbers, rows of 128 bytes in the 128-byte swizzle: the 16-byte piece p
 // of row r lies at 128 r + 16 (p ^ r % 8). Steps of 16 columns lie 32 bytes apart.
 __device__ __forceinline__ uint64_t wgmma_panel(uint32_t address) {
