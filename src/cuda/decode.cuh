@@ -71,8 +71,10 @@ struct Half16 {
   static constexpr XTerms kX = XTerms::kF16;
   __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
                                 uint32_t (&hi)[8]) {
-    load_words<8>(unit, lane, lo);
-    load_words<8>(unit + 1024, lane, hi);
+    uint32_t words[16];
+    load_words<16>(unit, lane, words);
+#pragma unroll
+    for (int i = 0; i < 8; ++i) lo[i] = words[2 * i], hi[i] = words[2 * i + 1];
   }
 };
 struct Bf16 : Half16 {

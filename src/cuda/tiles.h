@@ -87,7 +87,8 @@ struct CodePart {
 
 // Codes lie in bytes as mma.m16n8k32 wants them, word c / 4 of a lane's eight holding four, split
 // into planes of 8, 4, 2 and 1 bits; those of four-bit floats one after the other, so that they
-// select bytes of a table. 16-bit numbers lie in pairs.
+// select bytes of a table. 16-bit numbers lie in pairs of a row, in the order of the four registers
+// that mma.m16n8k16 takes: rows g, g + 8, g, g + 8.
 LB_HOST_DEVICE constexpr int code_parts(const WeightView& w, int c, CodePart* out) {
   const int bits = w.bits;
   const auto set = [](int b, int from, int word, int at, int words, int plane) {
@@ -98,7 +99,7 @@ LB_HOST_DEVICE constexpr int code_parts(const WeightView& w, int c, CodePart* ou
   const int word = c / 4, byte = 8 * (c % 4);
   const int share = w.sparse24 ? 2 : 1;  // of the words of a dense unit
   if (bits == 16) {
-    out[0] = set(16, 0, c / 2, 16 * (c % 2), 16, 0);
+    out[0] = set(16, 0, 2 * (c % 16 / 2) + c / 16, 16 * (c % 2), 16, 0);
     return 1;
   }
   if (bits == 8) {
