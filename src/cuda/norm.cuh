@@ -3,6 +3,7 @@
 // neighbours of every 2048 elements; then lanes of a warp, then warps.
 #pragma once
 
+#include "cuda/ptx.cuh"
 #include "ops/args.h"
 
 namespace lowbit::cuda {
@@ -38,8 +39,8 @@ __device__ inline float inverse_rms(const float* warp_sums, int d, float eps) {
 
 // x / (1 + exp(-x)), with an exponential that does not overflow.
 __device__ inline float silu(float x) {
-  const float e = expf(-fabsf(x));
-  return x >= 0 ? x / (1.0f + e) : x * e / (1.0f + e);
+  const float e = expf(-fabsf(x)), part = reciprocal(1.0f + e);
+  return x >= 0 ? x * part : x * e * part;
 }
 
 }  // namespace lowbit::cuda
