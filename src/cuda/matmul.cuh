@@ -26,12 +26,13 @@ constexpr int kFetchRegisters = 40, kMultiplyRegisters = 232;
 // Of N tokens.
 template <int kN>
 struct Panels {
-  static constexpr bool kShared = kN == 256;  // by the CTAs of a cluster, which else share out k
-  static constexpr int kBytes = kN * kUnit * 2;
+  static constexpr bool kShared = kN == 256;     // by the CTAs of a cluster, which else share out k
+  static constexpr int kBytes = kN * kUnit * 2;  // of a unit
+  static constexpr int kUnits = kShared ? 1 : 2;        // of a panel
   static constexpr int kFetchers = kShared ? 128 : 32;  // threads; registers go by warpgroups
   static constexpr int kThreads = 32 * kMatmulWarps + kFetchers;
   static constexpr int kCtas = kShared ? 1 : 2;  // of a multiprocessor
-  static constexpr int kMost = kShared ? 6 : 4;  // in shared memory; the rest holds weights
+  static constexpr int kMost = 6;                // in shared memory; the rest holds weights
   static constexpr int kSums = kN / 2;           // of a thread
 };
 constexpr int kMostPanels = Panels<256>::kMost;
@@ -44,18 +45,25 @@ struct MatmulMemory {
   static constexpr int kScaleBytes = 2 * kN * 4;
 
   __device__ explicit MatmulMemory(const TileArgs& a)
-      : panel_count(a.panels), ring_bytes(a.slots * a.slot_bytes) {
+      : panel_count(a.panels),
+        unit_bytes(bytes_of_unit(a.linear.m)),
+        ring_bytes(a.slots * a.slot_bytes) {
     extern __shared__ __align__(1024) uint8_t memory[];
     panels = shared_address(memory);
-    rings = memory + panel_count * P::kBytes;
+    rings = memory + panel_count * P::kUnits * unit_bytes;
     scales = reinterpret_cast<float*>(rings + kMatmulWarps * ring_bytes);
     full = shared_address(scales) + kScaleBytes;
     empty = full + 8 * kMostPanels;
     pieces = empty + 8 * kMostPanels;
   }
+  // Of x of m tokens: of those that there are, eight at a time. (wgmma reads on to the end of kN.)
+  LB_HOST_DEVICE static constexpr int bytes_of_unit(int m) {
+    return P::kShared ? P::kBytes : (m + 7) / 8 * 8 * kUnit * 2;
+  }
   __device__ uint8_t* ring(int warp) const { return rings + warp * ring_bytes; }
+  __device__ uint32_t panel(int index) const { return panels + index * P::kUnits * unit_bytes; }
 
-  int panel_count, ring_bytes;
+  int panel_count, unit_bytes, ring_bytes;
   uint32_t panels;
   uint8_t* rings;
   float* scales;         // [2, kN]: of tokens, of this block and the one before
@@ -240,7 +248,8 @@ class Fragments {
     uint32_t lo[8], hi[8];
     W::decode(rings_ + (block_ + (kOneUnit ? 0 : unit_ * unit_bytes)), lane, lo, hi);
     const uint8_t* scales = rings_ + (block_ + units * unit_bytes);
-    if constexpr (S::kGroups > 0 && !kDecodesToBf16<S>) scale_pairs(S(a_, scales, lane / 4), lo, hi);
+    if constexpr (S::kGroups > 0 && !kDecodesToBf16<S>)
+      scale_pairs(S(a_, scales, lane / 4), lo, hi);
     if constexpr (kDecodesToBf16<S>) S(a_, scales, lane / 4).scale(lo, hi);
     if (!kOneUnit && ++unit_ == units) unit_ = 0;
 #pragma unroll
@@ -266,7 +275,6 @@ __device__ void fetch_panels(const TileArgs& a, const MatmulMemory<kN>& memory, 
   constexpr int kShare = P::kBytes / 2;
   const int units = slice.blocks * a.shape.units, all_units = a.shape.blocks * a.shape.units;
   const uint32_t offset = P::kShared ? work.rank * kShare : 0;
-  const uint32_t bytes = P::kShared ? P::kBytes : (a.linear.m + 7) / 8 * 8 * kUnit * 2;
   PanelTurn turn;
 #pragma unroll 1
   for (; work.exists(); work.next()) {
@@ -274,15 +282,19 @@ __device__ void fetch_panels(const TileArgs& a, const MatmulMemory<kN>& memory, 
         reinterpret_cast<const uint8_t*>(a.prepared.x) + offset +
         (int64_t{work.token_block()} * all_units + slice.first * a.shape.units) * P::kBytes;
 #pragma unroll 1
-    for (int unit = 0; unit < units; ++unit, from += P::kBytes) {
+    for (int left = units; left > 0; left -= P::kUnits) {
+      const int count = min(left, P::kUnits);
       const uint32_t full = memory.full + 8 * turn.panel;
-      const uint32_t to = memory.panels + turn.panel * P::kBytes + offset;
+      uint32_t to = memory.panel(turn.panel) + offset;
       barrier_wait(memory.empty + 8 * turn.panel, turn.phase ^ 1);
-      barrier_expect(full, bytes);
-      if constexpr (P::kShared) {
-        bulk_copy_to_all(to, from, kShare, full, 3);
-      } else {
-        bulk_copy(to, from, bytes, full);
+      barrier_expect(full, count * memory.unit_bytes);
+#pragma unroll 1
+      for (int i = 0; i < count; ++i, from += P::kBytes, to += memory.unit_bytes) {
+        if constexpr (P::kShared) {
+          bulk_copy_to_all(to, from, kShare, full, 3);
+        } else {
+          bulk_copy(to, from, memory.unit_bytes, full);
+        }
       }
       turn.next(memory.panel_count);
     }
@@ -405,24 +417,36 @@ __device__ __forceinline__ void multiply(const MatmulMemory<kN>& memory, Weights
   };
   uint32_t fragments[2][16] = {};
   int before = -1;  // the panel that is still read
+  uint32_t panel = 0;
   weights.next(fragments[0]);
-  const auto step = [&](bool last, const uint32_t(&now)[16], uint32_t(&then)[16]) {
-    barrier_wait(memory.full + 8 * turn.panel, turn.phase);
-    const uint64_t x = wgmma_panel(memory.panels + turn.panel * P::kBytes);
+  // The first or second unit of two.
+  const auto step = [&]<bool kSecond>(bool last, const uint32_t(&now)[16], uint32_t(&then)[16]) {
+    constexpr bool kOpens = !kSecond || P::kUnits == 1;
+    if constexpr (kOpens) {
+      panel = memory.panel(turn.panel);
+      barrier_wait(memory.full + 8 * turn.panel, turn.phase);
+    } else {
+      panel += memory.unit_bytes;
+    }
+    const uint64_t x = wgmma_panel(panel);
     wgmma_fence();
 #pragma unroll
     for (int j = 0; j < 4; ++j) wgmma<kX == XTerms::kPanelBf16>(sums, now + 4 * j, x + 2 * j);
     wgmma_commit();
     wgmma_wait<1>();
-    if (before >= 0) give_back(before);
-    before = turn.panel;
-    turn.next(memory.panel_count);
+    if constexpr (kOpens) {
+      if (before >= 0) give_back(before);
+      before = turn.panel;
+      turn.next(memory.panel_count);
+    }
     if (!last) weights.next(then);
   };
 #pragma unroll 1
   for (int unit = 0; unit < units; unit += 2) {
-    step(unit + 1 == units, fragments[0], fragments[1]);
-    if (unit + 1 < units) step(unit + 2 == units, fragments[1], fragments[0]);
+    step.template operator()<false>(unit + 1 == units, fragments[0], fragments[1]);
+    if (unit + 1 < units) {
+      step.template operator()<true>(unit + 2 == units, fragments[1], fragments[0]);
+    }
   }
   wgmma_wait<0>();
   give_back(before);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <iterator>
 
 #include "cuda/chain.h"
 #include "cuda/limits.h"
@@ -17,14 +18,23 @@ int matmul_shared_bytes() {
   return dynamic_shared_bytes() / Panels<kN>::kCtas / 128 * 128;
 }
 
+// Of a CTA with so many panels: all but the rings.
+template <int kN>
+int bytes_beside_rings(int panels, int m) {
+  using Memory = MatmulMemory<kN>;
+  return panels * Panels<kN>::kUnits * Memory::bytes_of_unit(m) + Memory::kBarrierBytes +
+         Memory::kScaleBytes;
+}
+
 // As many panels as leave the ring of a warp room for a few units.
 template <int kN>
 void share_memory(TileArgs& a) {
-  constexpr int kLeastUnits = 3, kLeastSlots = 2;
-  using Memory = MatmulMemory<kN>;
+  constexpr int kLeastUnits = 4, kLeastSlots = 2;
   const TileShape& shape = a.shape;
-  for (a.panels = Panels<kN>::kMost; a.panels > 1; --a.panels) {
-    const int beside = a.panels * Panels<kN>::kBytes + Memory::kBarrierBytes + Memory::kScaleBytes;
+  a.panels = Panels<kN>::kMost;
+  if (!Panels<kN>::kShared && a.linear.m > kSmallPanelTokens / 2) a.panels /= 2;
+  for (; a.panels > 1; --a.panels) {
+    const int beside = bytes_beside_rings<kN>(a.panels, a.linear.m);
     const int ring = (matmul_shared_bytes<kN>() - beside) / kMatmulWarps / 16 * 16;
     a.piece_blocks = std::max(1, ring / 4 / shape.block_bytes);
     a.slot_bytes = a.piece_blocks * shape.block_bytes;
@@ -34,12 +44,19 @@ void share_memory(TileArgs& a) {
   check_ring(0, a.slot_bytes);
 }
 
-// Into how many slices k is cut: what fills the GPU, whose size results must not depend on.
+// Into how many slices k is cut: as many as leave all clusters room at once. Results must not
+// depend on which multiprocessors a GPU has, so how many clusters of 1, 2... CTAs there is room for
+// is what an H200 answered (cudaOccupancyMaxActiveClusters, two CTAs to a multiprocessor): of 8
+// fewer than its 264 CTAs would be.
 inline int slices_of(const TileShape& shape, int row_blocks) {
-  constexpr int kCtas = 2 * 132, kMost = 8, kLeastUnits = 4;
+  constexpr int kClusters[] = {264, 132, 79, 62, 47, 39, 32, 30}, kLeastUnits = 4;
   const int units = shape.blocks * shape.units;
-  return std::clamp(std::min(kCtas / row_blocks, units / kLeastUnits), 1,
-                    std::min(kMost, shape.blocks));
+  int slices = static_cast<int>(std::size(kClusters));
+  while (slices > 1 && (row_blocks > kClusters[slices - 1] || slices > shape.blocks ||
+                        units / slices < kLeastUnits)) {
+    --slices;
+  }
+  return slices;
 }
 
 template <class W, class S, XTerms kX, int kN>
@@ -60,16 +77,19 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
       reinterpret_cast<float*>(a.prepared.x + token_blocks * units * (P::kBytes / 2));
   end_chain(stream_);
   const auto stream = static_cast<cudaStream_t>(stream_);
-  launch_pdl(prepare_kernel<kX>, l.m, kTileThreads, 0, stream, a);
+  const int rounds = rounds_of_x(a);
+  const auto prepare = rounds == kFewRounds    ? prepare_kernel<kX, kFewRounds>
+                       : rounds == kMostRounds ? prepare_kernel<kX, kMostRounds>
+                                               : prepare_kernel<kX, 0>;
+  launch_pdl(prepare, l.m, kTileThreads, 0, stream, a);
   constexpr auto kKernel = matmul_kernel<W, S, kX, kN>;
   allow_shared_memory<kKernel>(matmul_shared_bytes<kN>());
   const int cluster = P::kShared ? 2 : a.slices;
   const int items = token_blocks * ((row_blocks + 1) / 2);
   const dim3 grid =
       P::kShared ? dim3(2 * std::min(items, sm_count() / 2)) : dim3(a.slices, row_blocks);
-  const size_t bytes = size_t(a.panels) * P::kBytes +
-                       size_t(kMatmulWarps) * a.slots * a.slot_bytes +
-                       MatmulMemory<kN>::kBarrierBytes + MatmulMemory<kN>::kScaleBytes;
+  const size_t bytes = static_cast<size_t>(bytes_beside_rings<kN>(a.panels, l.m) +
+                                           kMatmulWarps * a.slots * a.slot_bytes);
   launch_pdl(kKernel, LaunchShape{grid, P::kThreads, bytes, static_cast<unsigned>(cluster)}, stream,
              a);
 }

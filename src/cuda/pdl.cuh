@@ -1,7 +1,8 @@
 // Programmatic dependent launch: a kernel may start while the one before it in the stream still
 // runs, when that one has gone on from its own pdl_wait() in all CTAs. So every kernel may read at
 // once what was written before the kernel before it began, and calls pdl_wait() before it touches
-// what that one wrote, and before it ends.
+// what that one wrote, and before it ends. Kernels that let the next start earlier say so: that one
+// then reads nothing but weights before its own pdl_wait().
 #pragma once
 
 #include <cuda_runtime.h>
@@ -15,6 +16,14 @@ namespace lowbit::cuda {
 __device__ __forceinline__ void pdl_wait() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
+// In a kernel whose next one reads only weights before it waits: that one may start as soon as
+// there is room for it.
+__device__ __forceinline__ void pdl_start_next() {
+#if __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }

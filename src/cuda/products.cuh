@@ -49,8 +49,8 @@ class FloatProducts {
     } while (--count > 0);
   }
 
-  // The sums to out[m, kTileRows].
-  __device__ void store(float* out) const {
+  // The sums, times `unit`, to out[m, kTileRows].
+  __device__ void store(float* out, float unit = 1) const {
     const int g = lane_ / 4, q = lane_ % 4;
 #pragma unroll
     for (int tile = 0; tile < kN; ++tile) {
@@ -58,8 +58,8 @@ class FloatProducts {
       for (int e = 0; e < 2; ++e) {
         const int t = tile * 8 + 2 * q + e;
         if (t >= m_) continue;
-        out[t * kTileRows + g] = y_[tile][e];
-        out[t * kTileRows + g + 8] = y_[tile][2 + e];
+        out[t * kTileRows + g] = y_[tile][e] * unit;
+        out[t * kTileRows + g + 8] = y_[tile][2 + e] * unit;
       }
     }
   }

@@ -115,6 +115,14 @@ __device__ __forceinline__ void store_shared(uint32_t to, uint32_t word, bool st
       "r"(word), "r"(static_cast<uint32_t>(store))
       : "memory");
 }
+__device__ __forceinline__ void store_shared(uint32_t to, uint2 words, bool store) {
+  asm volatile(
+      "{\n.reg .pred p;\n"
+      "setp.ne.u32 p, %3, 0;\n"
+      "@p st.shared.v2.u32 [%0], {%1, %2};\n}" ::"r"(to),
+      "r"(words.x), "r"(words.y), "r"(static_cast<uint32_t>(store))
+      : "memory");
+}
 
 // Four matrices of 8 rows of 16 bytes: of matrix i lane 8 i + r says where row r is. Lane 4g + q
 // gets word q of row g.

@@ -51,6 +51,23 @@ __device__ __forceinline__ uint32_t pack_bf16(float a, float b) {
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
 
+// Four numbers as sums of two bf16, high and rest.
+__device__ __forceinline__ void split_bf16(const float (&v)[4], uint2& high, uint2& rest) {
+  float left[4];
+#pragma unroll
+  for (int e = 0; e < 4; ++e) {
+    left[e] = isfinite(v[e]) ? v[e] - __bfloat162float(__float2bfloat16_rn(v[e])) : 0;
+  }
+  high = {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])};
+  rest = {pack_bf16(left[0], left[1]), pack_bf16(left[2], left[3])};
+}
+// Four numbers in f16, and their sum.
+__device__ __forceinline__ uint2 round_f16(const float (&v)[4], float& sum) {
+#pragma unroll
+  for (int e = 0; e < 4; ++e) sum += __half2float(__float2half_rn(v[e]));
+  return {pack_halves(v[0], v[1]), pack_halves(v[2], v[3])};
+}
+
 // Where the numbers of a token go.
 struct TokenOut {
   uint16_t* x;     // its row
@@ -102,17 +119,12 @@ static __device__ __noinline__ void put(TokenOut to, int column, float4 number) 
   const float v[4] = {number.x * f, number.y * f, number.z * f, number.w * f};
   float sum = 0;
   if constexpr (kX == XTerms::kTwoBf16) {
-    float rest[4];
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      const float high = __bfloat162float(__float2bfloat16_rn(v[e]));
-      rest[e] = isfinite(v[e]) ? v[e] - high : 0;
-    }
+    uint2 high, rest;
+    split_bf16(v, high, rest);
     if (!exists) return;
     uint16_t* at = row + i % 4 * 16 + i / 4 * 4;
-    *reinterpret_cast<uint2*>(at) = {pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3])};
-    *reinterpret_cast<uint2*>(at + to.stride) = {pack_bf16(rest[0], rest[1]),
-                                                 pack_bf16(rest[2], rest[3])};
+    *reinterpret_cast<uint2*>(at) = high;
+    *reinterpret_cast<uint2*>(at + to.stride) = rest;
     return;
   } else if constexpr (kX == XTerms::kFixed) {
     uint32_t bits[4], carried[4];
@@ -140,12 +152,8 @@ static __device__ __noinline__ void put(TokenOut to, int column, float4 number) 
     *reinterpret_cast<uint32_t*>(panel + (at + 16 ^ to.swizzle)) = pair(v[2], v[3]);
     return;
   } else {
-#pragma unroll
-    for (int e = 0; e < 4; ++e) sum += __half2float(__float2half_rn(v[e]));
-    if (exists) {
-      *reinterpret_cast<uint2*>(row + i % 4 * 16 + i / 4 * 4) = {pack_halves(v[0], v[1]),
-                                                                 pack_halves(v[2], v[3])};
-    }
+    const uint2 halves = round_f16(v, sum);
+    if (exists) *reinterpret_cast<uint2*>(row + i % 4 * 16 + i / 4 * 4) = halves;
   }
   if (to.log_sum_lanes >= 0) put_sum(to, column, sum);
 }
@@ -331,31 +339,57 @@ __device__ __forceinline__ TokenOut token_out(const TileArgs& tiles, int t, cons
           0};
 }
 
+__device__ __forceinline__ TokenIn token_in(const TileArgs& tiles, int t, const float* mail) {
+  const LinearArgs& a = tiles.linear;
+  return {static_cast<const float*>(a.x.data) + t * a.x.ld,
+          mail,
+          a.norm_weight,
+          a.norm_eps,
+          a.k,
+          tiles.shape.blocks * tiles.shape.units * kUnit,
+          a.x.scale != Scale::kNone};
+}
+
+// Rounds of all threads that take all columns of a token, of which there are functions; 0: others.
+constexpr int kFewRounds = 2, kMostRounds = 7;
+LB_HOST_DEVICE inline int rounds_of_x(const TileArgs& tiles) {
+  if (!tiles.plain_x) return 0;
+  const int columns = tiles.shape.blocks * tiles.shape.units * kUnit;
+  return columns <= kFewRounds * kColumnsAtOnce ? kFewRounds : kMostRounds;
+}
+
 // Token t by all threads of the CTA, each taking four neighbours of every 2048 columns; returned:
 // what its sums have to be multiplied with. `mail`: where the token is posted, if it is (only plain
 // numbers are). Not synchronised afterwards.
 template <XTerms kX>
 __device__ float stage_token(const TileArgs& tiles, int t, StageMemory& shared, const StagedX& out,
                              const float* mail) {
-  const LinearArgs& a = tiles.linear;
-  const int units = tiles.shape.blocks * tiles.shape.units;
-  const float* row = static_cast<const float*>(a.x.data) + t * a.x.ld;
-  const TokenIn in = {
-      row, mail, a.norm_weight, a.norm_eps, a.k, units * kUnit, a.x.scale != Scale::kNone};
+  const TokenIn in = token_in(tiles, t, mail);
   const TokenOut to = token_out<kX>(tiles, t, out);
-  if (tiles.plain_x && in.columns <= 2 * kColumnsAtOnce) return stage_plain<kX, 2>(in, to, &shared);
-  if (tiles.plain_x) return stage_plain<kX, 7>(in, to, &shared);
-  return stage_any<kX>(a, t, in, to, &shared);
+  const int rounds = rounds_of_x(tiles);
+  if (rounds == kFewRounds) return stage_plain<kX, kFewRounds>(in, to, &shared);
+  if (rounds == kMostRounds) return stage_plain<kX, kMostRounds>(in, to, &shared);
+  return stage_any<kX>(tiles.linear, t, in, to, &shared);
 }
 
-// x of a launch in global memory: one CTA for each token.
-template <XTerms kX>
-__global__ void __launch_bounds__(kTileThreads) prepare_kernel(const __grid_constant__ TileArgs a) {
+// x of a launch in global memory: one CTA for each token, as many at once as registers allow.
+// kRounds: rounds_of_x().
+template <XTerms kX, int kRounds>
+__global__ void __launch_bounds__(kTileThreads, kRounds == kFewRounds ? 3 : 2)
+    prepare_kernel(const __grid_constant__ TileArgs a) {
   __shared__ StageMemory memory;
+  pdl_start_next();
   prefetch_constants(a, threadIdx.x, kTileThreads);
   pdl_wait();
   const int t = blockIdx.x;
-  const float scale = stage_token<kX>(a, t, memory, a.prepared, nullptr);
+  const TokenIn in = token_in(a, t, nullptr);
+  const TokenOut to = token_out<kX>(a, t, a.prepared);
+  float scale;
+  if constexpr (kRounds == 0) {
+    scale = stage_any<kX>(a.linear, t, in, to, &memory);
+  } else {
+    scale = stage_plain<kX, kRounds>(in, to, &memory);
+  }
   if (threadIdx.x == 0) a.prepared_scale[t] = scale;
 }
 

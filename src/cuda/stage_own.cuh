@@ -1,5 +1,5 @@
-// x of one token on its way to the tensor cores, in fixed point: a warp stages the columns that it
-// multiplies, in units of its own, and waits for no other. The norm's factor comes after the sums
+// x of one token on its way to the tensor cores: a warp stages the columns that it multiplies, in
+// units of its own, and waits for no other. The norm's factor comes after the sums
 // of products: all it needs here is the sum of squares.
 #pragma once
 
@@ -20,6 +20,7 @@ struct OwnColumns {
   int first, end;     // of x; past `end` there are zeros
   int columns;        // whole units
   uint32_t x, sums;   // in shared memory, as StagedX has them
+  int row_bytes;      // there, to the second term of bf16
   bool whole_numbers;
 };
 
@@ -28,32 +29,56 @@ struct OwnScale {
   float unit, squares;
 };
 
-// Four columns of each lane, step after step: products_fixed.cuh's order of a unit's bytes.
-template <int kSumsPerUnit>
+// Four columns of each lane, step after step, in the order of a unit's lanes.
+template <XTerms kX, int kSumsPerUnit>
 class OwnWriter {
  public:
-  __device__ OwnWriter(const OwnColumns& c, float top)
-      : factor_(kFixedMost * reciprocal(top)), left_(c.columns - lane_column()) {
+  // `factor`: of the numbers, before they are rounded.
+  __device__ OwnWriter(const OwnColumns& c, float factor)
+      : factor_(factor), left_(c.columns - lane_column()), row_bytes_(c.row_bytes) {
     const int lane = threadIdx.x % 32, i = lane % kLanesPerUnit;
-    x_ = c.x + lane / kLanesPerUnit * 2 * kUnit + (i % 4 * 4 + i / 4) * 4;
+    const int in_unit = kX == XTerms::kFixed ? (i % 4 * 4 + i / 4) * 4 : (i % 4 * 4 + i / 4) * 8;
+    x_ = c.x + lane / kLanesPerUnit * 2 * kUnit + in_unit;
     const int sum = lane * kSumsPerUnit / kLanesPerUnit;  // of two units
     sums_ = c.sums + sum * kSumBytes;
     sums_left_ = (lane & (kLanesPerSum - 1)) == 0 ? left_ : 0;
   }
   __device__ __forceinline__ void put(int step, const float4& v) const {
-    uint32_t bits[4], carried[4];
-    const float number[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-    for (int e = 0; e < 4; ++e) {
-      bits[e] = __float_as_uint(fmaf(number[e], factor_, kRounding));
-      carried[e] = bits[e] + 128;
-    }
     const bool exists = left_ > step * kOwnStep;
     const uint32_t at = x_ + step * (2 * kOwnStep);
-    store_shared(at, fixed_bytes(bits, 0x0040), exists);
-    store_shared(at + kUnit, fixed_bytes(carried, 0x0051), exists);
+    if constexpr (kX == XTerms::kFixed) {
+      uint32_t bits[4], carried[4];
+      const float number[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+      for (int e = 0; e < 4; ++e) {
+        bits[e] = __float_as_uint(fmaf(number[e], factor_, kRounding));
+        carried[e] = bits[e] + 128;
+      }
+      store_shared(at, fixed_bytes(bits, 0x0040), exists);
+      store_shared(at + kUnit, fixed_bytes(carried, 0x0051), exists);
+      put_sum(step, static_cast<int>(bits[0] + bits[1] + bits[2] + bits[3] - 4 * kRoundingBits));
+      return;
+    }
+    const float number[4] = {v.x * factor_, v.y * factor_, v.z * factor_, v.w * factor_};
+    if constexpr (kX == XTerms::kTwoBf16) {
+      uint2 high, rest;
+      split_bf16(number, high, rest);
+      store_shared(at, high, exists);
+      store_shared(at + row_bytes_, rest, exists);
+    } else {
+      float sum = 0;
+      store_shared(at, round_f16(number, sum), exists);
+      put_sum(step, sum);
+    }
+  }
+
+ private:
+  static constexpr int kLanesPerSum = kSumsPerUnit > 0 ? kLanesPerUnit / kSumsPerUnit : 1;
+  static constexpr int kSumBytes = tokens_of_mma(kX) * static_cast<int>(sizeof(float));
+
+  template <class Sum>
+  __device__ __forceinline__ void put_sum(int step, Sum sum) const {
     if constexpr (kSumsPerUnit > 0) {
-      int sum = static_cast<int>(bits[0] + bits[1] + bits[2] + bits[3] - 4 * kRoundingBits);
 #pragma unroll
       for (int lanes = 1; lanes < kLanesPerSum; lanes *= 2) {
         sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
@@ -63,31 +88,38 @@ class OwnWriter {
     }
   }
 
- private:
-  static constexpr int kLanesPerSum = kSumsPerUnit > 0 ? kLanesPerUnit / kSumsPerUnit : 1;
-  static constexpr int kSumBytes = tokens_of_mma(XTerms::kFixed) * static_cast<int>(sizeof(float));
   const float factor_;
-  const int left_;
+  const int left_, row_bytes_;
   int sums_left_;
   uint32_t x_, sums_;
 };
 
-// The squares of all lanes' columns and the unit that the largest of them asks for, of which
-// kFixedMost are `top`.
-__device__ __forceinline__ OwnScale own_scale(Look look, const OwnColumns& c, float& top) {
+// The squares of all lanes' columns, the unit that the largest of them asks for, and what numbers
+// are multiplied with for it.
+template <XTerms kX>
+__device__ __forceinline__ OwnScale own_scale(Look look, const OwnColumns& c, float& factor) {
   if (c.norm) {
 #pragma unroll
     for (int lanes = 16; lanes > 0; lanes /= 2) {
       look.squares += __shfl_xor_sync(0xffffffffu, look.squares, lanes);
     }
   }
-  top = fixed_top(__reduce_max_sync(0xffffffffu, look.top), c.whole_numbers);
-  return {top * (1.0f / kFixedMost), look.squares};
+  factor = 1;
+  if constexpr (kX == XTerms::kTwoBf16) return {1, look.squares};
+  const uint32_t top = __reduce_max_sync(0xffffffffu, look.top);
+  if constexpr (kX == XTerms::kFixed) {
+    const float fixed = fixed_top(top, c.whole_numbers);
+    factor = kFixedMost * reciprocal(fixed);
+    return {fixed * (1.0f / kFixedMost), look.squares};
+  }
+  const float unit = power_scale(__uint_as_float(top));
+  factor = inverse_power(unit);
+  return {unit, look.squares};
 }
 
 // Plain numbers, kSteps steps at most, all on their way at once. A function of its own, so that its
 // code is there once.
-template <int kSteps, int kSumsPerUnit>
+template <XTerms kX, int kSteps, int kSumsPerUnit>
 static __device__ __noinline__ OwnScale stage_own_plain(OwnColumns c) {
   const int first = c.first + lane_column();
   float4 v[kSteps], w[kSteps];
@@ -110,9 +142,9 @@ static __device__ __noinline__ OwnScale stage_own_plain(OwnColumns c) {
   Look look;
 #pragma unroll
   for (int i = 0; i < kSteps; ++i) v[i] = look.add(v[i], w[i]);
-  float top;
-  const OwnScale scale = own_scale(look, c, top);
-  const OwnWriter<kSumsPerUnit> writer(c, top);
+  float factor;
+  const OwnScale scale = own_scale<kX>(look, c, factor);
+  const OwnWriter<kX, kSumsPerUnit> writer(c, factor);
 #pragma unroll
   for (int i = 0; i < kSteps; ++i) {
     if (i * kOwnStep < c.columns) writer.put(i, v[i]);
@@ -121,7 +153,7 @@ static __device__ __noinline__ OwnScale stage_own_plain(OwnColumns c) {
 }
 
 // Of any numbers.
-template <int kSumsPerUnit>
+template <XTerms kX, int kSumsPerUnit>
 static __device__ __noinline__ OwnScale stage_own_any(const Act& x, OwnColumns c) {
   const auto weight = [&](int column) { return c.norm && column < c.end ? c.norm[column] : 1.0f; };
   float x_factor = 1;
@@ -136,9 +168,9 @@ static __device__ __noinline__ OwnScale stage_own_any(const Act& x, OwnColumns c
   const int steps = (c.columns + kOwnStep - 1) / kOwnStep;
 #pragma unroll 1
   for (int i = 0; i < steps; ++i) number(i);
-  float top;
-  OwnScale scale = own_scale(look, c, top);
-  const OwnWriter<kSumsPerUnit> writer(c, top);
+  float factor;
+  OwnScale scale = own_scale<kX>(look, c, factor);
+  const OwnWriter<kX, kSumsPerUnit> writer(c, factor);
 #pragma unroll 1
   for (int i = 0; i < steps; ++i) writer.put(i, number(i));
   scale.unit *= x_factor;
@@ -146,7 +178,7 @@ static __device__ __noinline__ OwnScale stage_own_any(const Act& x, OwnColumns c
 }
 
 // The columns of the blocks that are the warp's part of every tile.
-template <int kSumsPerUnit>
+template <XTerms kX, int kSumsPerUnit>
 __device__ __forceinline__ OwnScale stage_own(const TileArgs& tiles, int2 blocks,
                                               const StagedX& out, const float* mail) {
   const LinearArgs& a = tiles.linear;
@@ -160,10 +192,11 @@ __device__ __forceinline__ OwnScale stage_own(const TileArgs& tiles, int2 blocks
                         columns,
                         shared_address(out.x),
                         shared_address(out.sums),
+                        out.row_halves * 2,
                         a.x.scale != Scale::kNone};
-  if (!tiles.plain_x) return stage_own_any<kSumsPerUnit>(a.x, c);
-  if (columns <= 4 * kOwnStep) return stage_own_plain<4, kSumsPerUnit>(c);
-  return stage_own_plain<kMostOwnSteps, kSumsPerUnit>(c);
+  if (!tiles.plain_x) return stage_own_any<kX, kSumsPerUnit>(a.x, c);
+  if (columns <= 4 * kOwnStep) return stage_own_plain<kX, 4, kSumsPerUnit>(c);
+  return stage_own_plain<kX, kMostOwnSteps, kSumsPerUnit>(c);
 }
 
 }  // namespace lowbit::cuda

@@ -1,6 +1,6 @@
 // y[m, n] (+)= x[m, k] w[n, k]^T for up to 32 tokens, w in layout kTiles: one kernel for all
 // formats, of one Linear or several that follow each other; token_kernel (tiles_token.cuh) is its
-// like for one token in fixed point.
+// like for one token.
 //
 // Weights are the A operand (16 rows) and tokens the 8 columns of B, so that one token costs what
 // eight do. Each warp streams its share of a tile (all of k, or one of `parts` parts of it) through

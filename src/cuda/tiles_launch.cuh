@@ -19,16 +19,13 @@ int sums_per_unit(const TileShape& shape) {
   return S::kGroups == 0 ? 1 : S::kGroups;
 }
 
-// Whether a kernel is for one token alone, of which each warp stages what it multiplies.
-template <class W, int kN>
-constexpr bool kOneToken = W::kX == XTerms::kFixed&& kN == 1;
-
-// The plan of a Linear, x of several tokens being prepared in the workspace.
-template <class W, class S, int kN>
+// The plan of a Linear, x of several tokens being prepared in the workspace. kOne: of one token, of
+// which each warp stages what it multiplies.
+template <class W, class S, int kN, bool kOne>
 TileArgs plan_linear(const LinearArgs& l, const TileShape& shape) {
-  const int sums = sums_per_unit<W, S>(shape), pitch = kN * tokens_of_mma(W::kX);
-  if constexpr (kOneToken<W, kN>) return plan_token(l, shape, kSumsPerUnit<W, S>);
-  const int rows = rows_of_token(W::kX) * l.m;
+  const int pitch = kN * tokens_of_mma(W::kX), rows = rows_of_token(W::kX) * l.m;
+  if constexpr (kOne) return plan_token(l, shape, kSumsPerUnit<W, S>, rows, pitch);
+  const int sums = sums_per_unit<W, S>(shape);
   TileArgs a = plan_tiles(l, shape, sums, rows, pitch);
   if (a.chunks > 1 || l.m > 1) {
     const int units = shape.blocks * shape.units;
@@ -41,43 +38,43 @@ TileArgs plan_linear(const LinearArgs& l, const TileShape& shape) {
   return a;
 }
 
-template <class W, class S, int kN>
+template <class W, class S, int kN, bool kOne>
 void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
   ChainArgs chain{};
   for (const LinearArgs& l : linears) {
-    chain.ops[chain.count++].tile = plan_linear<W, S, kN>(l, tile_shape(l.w, l.n, l.k));
+    chain.ops[chain.count++].tile = plan_linear<W, S, kN, kOne>(l, tile_shape(l.w, l.n, l.k));
   }
-  const int shared_bytes = share_memory(chain, kOneToken<W, kN>);
+  const int shared_bytes = share_memory(chain, kOne);
   plan_chain(chain);
   const auto launch = [&]<auto kKernel>() {
     allow_shared_memory<kKernel>(dynamic_shared_bytes());
     launch_pdl(kKernel, sm_count(), kTileThreads, shared_bytes, static_cast<cudaStream_t>(stream),
                chain);
   };
-  if constexpr (kOneToken<W, kN>) {
+  if constexpr (kOne) {
     launch.template operator()<token_kernel<W, S>>();
   } else {
     launch.template operator()<tiles_kernel<W, S, kN>>();
   }
 }
 
-template <class W, class S, int kN>
+template <class W, class S, int kN, bool kOne>
 void launch_kernel(const LinearArgs& l, Stream stream) {
   // Scales that are looked at as they come are slow whatever lies between launches.
   constexpr bool kChains = kN * tokens_of_mma(W::kX) <= 8 && !std::is_same_v<S, AnyScales>;
   if constexpr (kChains) {
-    if (add_to_chain(launch_chain<W, S, kN>, l, stream)) return;
+    if (add_to_chain(launch_chain<W, S, kN, kOne>, l, stream)) return;
   }
   end_chain(stream);
-  launch_chain<W, S, kN>({&l, 1}, stream);
+  launch_chain<W, S, kN, kOne>({&l, 1}, stream);
 }
 
 // The first of several Scales that takes the stream; one of them does.
 template <class... Ss>
 struct Among {
-  template <class W, int kN>
+  template <class W, int kN, bool kOne = false>
   static void launch(const LinearArgs& l, const TileShape& shape, Stream stream) {
-    (void)((Ss::fits(shape) && (launch_kernel<W, Ss, kN>(l, stream), true)) || ...);
+    (void)((Ss::fits(shape) && (launch_kernel<W, Ss, kN, kOne>(l, stream), true)) || ...);
   }
 };
 
@@ -87,7 +84,9 @@ void launch_tiles(const LinearArgs& args, Stream stream) {
   const TileShape shape = tile_shape(args.w, args.n, args.k);
   for (int32_t t = 0; t < args.m; t += kMaxTokens) {
     const LinearArgs l = rows_of(args, t, args.m - t < kMaxTokens ? args.m - t : kMaxTokens);
-    if (l.m <= 8) {
+    if (l.m == 1 && token_fits(shape)) {
+      Few::template launch<W, 1, true>(l, shape, stream);
+    } else if (l.m <= 8) {
       Few::template launch<W, 1>(l, shape, stream);
     } else {
       Many::template launch<W, 4>(l, shape, stream);
@@ -103,7 +102,7 @@ void launch_fixed(const LinearArgs& args, Stream stream) {
   for (int32_t t = 0; t < args.m; t += kMaxTokens) {
     const LinearArgs l = rows_of(args, t, args.m - t < kMaxTokens ? args.m - t : kMaxTokens);
     if (l.m == 1 && token_fits(shape)) {
-      Few::template launch<W, 1>(l, shape, stream);
+      Few::template launch<W, 1, true>(l, shape, stream);
     } else if (l.m <= 8) {
       Many::template launch<W, 2>(l, shape, stream);
     } else {

@@ -104,12 +104,11 @@ TileArgs plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_un
   return a;
 }
 
-TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit) {
+TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
+                    int pitch) {
   TileArgs a = begin_plan(l, shape, sums_per_unit);
   a.chunks = 1;
-  const auto own_bytes = [&](int units) {
-    return staged_bytes(units, sums_per_unit, 1, tokens_of_mma(XTerms::kFixed));
-  };
+  const auto own_bytes = [&](int units) { return staged_bytes(units, sums_per_unit, rows, pitch); };
   // Staging a unit's columns costs about what multiplying it does; memory is wanted for the ring.
   cut(a, best_log_parts(shape, shape.blocks, false, [&](int units) {
         return own_bytes(units) <= kMostOwnBytes && units * kUnit <= kMostPosted / kTileWarps

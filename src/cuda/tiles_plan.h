@@ -8,8 +8,9 @@ namespace lowbit::cuda {
 // All but the ring. `rows` and `pitch`: of the x that is staged (StagedX).
 TileArgs plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
                     int pitch);
-// Of one token in fixed point, of which each warp stages the columns that it multiplies.
-TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit);
+// Of one token, of which each warp stages the columns that it multiplies.
+TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
+                    int pitch);
 // Whether a token is so narrow that the ring keeps most of shared memory.
 bool token_fits(const TileShape& shape);
 

@@ -1,4 +1,4 @@
-// y[n] (+)= w[n, k] x[k] of one token in fixed point, w in layout kTiles: one Linear or several
+// y[n] (+)= w[n, k] x[k] of one token, w in layout kTiles: one Linear or several
 // that follow each other.
 //
 // As tiles_kernel (tiles.cuh), but every warp has the same columns in all tiles of a Linear and
@@ -74,11 +74,13 @@ struct TokenOutput {
   }
 };
 
-// Of x, in fixed point, that products need: 0, 1, 2 or 4.
+// Sums of x that products of a unit need: 0, 1, 2 or 4.
 template <class W, class S>
-constexpr int kSumsPerUnit = !S::kZeros && W::kOffset == 0 ? 0
-                             : S::kGroups == 0             ? 1
-                                                           : S::kGroups;
+constexpr int kSumsPerUnit = [] {
+  bool needed = S::kZeros;
+  if constexpr (W::kX == XTerms::kFixed) needed = needed || W::kOffset != 0;
+  return !needed ? 0 : S::kGroups == 0 ? 1 : S::kGroups;
+}();
 
 template <class W, class S>
 __device__ void multiply_token(const ChainedLinear& op, Ring<false>& ring, uint8_t* own_memory,
@@ -88,14 +90,15 @@ __device__ void multiply_token(const ChainedLinear& op, Ring<false>& ring, uint8
   const int2 blocks = Share::blocks(a, 0);
   const int count = blocks.y - blocks.x;
   StagedX own{};
+  own.row_halves = count * a.shape.units * kUnit;
   own.x = reinterpret_cast<uint16_t*>(own_memory);
-  own.sums = reinterpret_cast<float*>(own.x + count * a.shape.units * kUnit);
-  own.pitch = tokens_of_mma(XTerms::kFixed);
+  own.sums = reinterpret_cast<float*>(own.x + rows_of_token(W::kX) * own.row_halves);
+  own.pitch = tokens_of_mma(W::kX);
   OwnScale scale = {0, 0};
   __syncwarp();  // the columns of the Linear before have been read
   if (Share::tile(a, 0) < a.shape.tiles) {
-    scale = stage_own<kSumsPerUnit<W, S>>(a, blocks, own,
-                                          op.wait == Wait::kMail ? mail.at(op.x_place) : nullptr);
+    scale = stage_own<W::kX, kSumsPerUnit<W, S>>(
+        a, blocks, own, op.wait == Wait::kMail ? mail.at(op.x_place) : nullptr);
   }
   if (warp >> a.log_parts != 0) scale.squares = 0;  // another warp has these columns too
   __syncwarp();

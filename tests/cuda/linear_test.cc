@@ -227,8 +227,8 @@ TEST_F(LinearOnGpu, LargeShapesAgreeWithTheReference) {
 // than are under way at once, or more than there is memory for.
 TEST_F(LinearOnGpu, OneTokenAgreesWithTheReferenceAtExtremeShapes) {
   constexpr int32_t kTokens[] = {1};
-  for (const char* name :
-       {"bf16", "int8", "int4", "int4-sym", "int2", "ternary", "mxfp4", "nvfp4"}) {
+  for (const char* name : {"bf16", "f16", "int8", "int4", "int4-sym", "int2", "ternary", "mxfp4",
+                           "nvfp4", "fp8", "fp6", "mxfp8", "fp8-g128"}) {
     for (const LinearShape& shape :
          {LinearShape{40000, 512, "many rounds"}, LinearShape{96, 20480, "wide parts"},
           LinearShape{48, 32768, "x too wide"}}) {
@@ -241,20 +241,22 @@ TEST_F(LinearOnGpu, OneTokenAgreesWithTheReferenceAtExtremeShapes) {
   }
 }
 
-// More tokens than one panel holds, and fewer; rows that leave a cluster's second CTA none.
+// More tokens than one panel holds, and fewer, k being an odd number of units for a CTA or an even
+// one; rows that leave a cluster's second CTA none.
 TEST_F(LinearOnGpu, ManyTokensAgreeWithTheReference) {
-  constexpr int32_t kTokens[] = {64, 256, 300, 513};
+  constexpr int32_t kTokens[] = {17, 40, 64, 256, 300, 513};
   const auto check_pair = [&](const char* weights, const char* act, const LinearShape& shape) {
     const Format a = std::string_view(act) == "f32" ? format_of(FormatId::kF32)
                                                     : activation_format(parse_format(act));
-    Problem p(parse_format(weights), a, kTokens[3], shape);
+    Problem p(parse_format(weights), a, kTokens[5], shape);
     for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
       if (kernel.m.lo > 1 && takes(kernel, p)) check(kernel, p, kTokens);
       if (HasFatalFailure()) return;
     }
   };
   for (const LinearShape& shape :
-       {LinearShape{260, 1024, "three blocks of rows"}, LinearShape{40, 320, "one"}}) {
+       {LinearShape{260, 1024, "three blocks of rows"}, LinearShape{40, 320, "one"},
+        LinearShape{24, 1600, "slices of odd and even length"}}) {
     for (const char* weights : {"bf16",
                                 "f16",
                                 "int8",
@@ -292,10 +294,10 @@ TEST_F(LinearOnGpu, ManyTokensAgreeWithTheReference) {
 }
 
 // Normalising x and multiplying gate with up inside the kernel gives the bits that ops of their own
-// give; of one token in fixed point, whose sums are normalised instead of its numbers, nearly.
+// give; of one token, whose sums are normalised instead of its numbers, nearly.
 TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
   const Backend& gpu = cuda_backend();
-  for (const char* name : {"bf16", "int4", "int8", "mxfp4"}) {
+  for (const char* name : {"bf16", "int4", "int8", "mxfp4", "fp8", "fp6"}) {
     for (const int32_t m : {1, 3, 9, 32, 300}) {
       constexpr int32_t kN = 96, kK = 14336;
       const Format f32 = format_of(FormatId::kF32);
@@ -337,7 +339,7 @@ TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
       kernel->launch(args, nullptr);
       LB_CUDA(cudaDeviceSynchronize());
       const std::vector<float> got = fused.read(), wanted = separate.read();
-      if (m > 1 || !std::string_view(kernel->name).starts_with("cuda.fixed")) {
+      if (m > 1) {
         EXPECT_EQ(got, wanted) << name << " m " << m;
         continue;
       }
