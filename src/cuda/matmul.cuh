@@ -36,6 +36,7 @@ struct Panels {
   static constexpr int kSums = kN / 2;           // of a thread
 };
 constexpr int kMostPanels = Panels<256>::kMost;
+constexpr int kMostSmallPanels = 4;  // of 64 tokens, where 256 would be too few clusters
 
 // How a CTA's dynamic shared memory is divided: panels, rings of warps, barriers, scales.
 template <int kN>
@@ -46,7 +47,7 @@ struct MatmulMemory {
 
   __device__ explicit MatmulMemory(const TileArgs& a)
       : panel_count(a.panels),
-        unit_bytes(bytes_of_unit(a.linear.m)),
+        unit_bytes(bytes_of_unit(min(kN, a.linear.m))),
         ring_bytes(a.slots * a.slot_bytes) {
     extern __shared__ __align__(1024) uint8_t memory[];
     panels = shared_address(memory);
@@ -92,11 +93,12 @@ struct Slice {
 // clusters of the grid take turns, tokens first; of 64, a CTA has just its blockIdx.y.
 template <int kN>
 struct Work {
+  using P = Panels<kN>;
   int item, step, end, token_blocks, rank;
 
   __device__ explicit Work(const TileArgs& a) : rank(static_cast<int>(cluster_rank())) {
     token_blocks = (a.linear.m + kN - 1) / kN;
-    if constexpr (Panels<kN>::kShared) {
+    if constexpr (P::kShared) {
       const int row_blocks = (a.shape.tiles + kMatmulTiles - 1) / kMatmulTiles;
       item = blockIdx.x / 2, step = gridDim.x / 2, end = token_blocks * ((row_blocks + 1) / 2);
     } else {
@@ -104,10 +106,11 @@ struct Work {
     }
   }
   __device__ bool exists() const { return item < end; }
-  __device__ void next() { item = Panels<kN>::kShared ? item + step : end; }
-  __device__ int token_block() const { return Panels<kN>::kShared ? item % token_blocks : 0; }
+  __device__ void next() { item = P::kShared ? item + step : end; }
+  __device__ int token_block() const { return item % token_blocks; }
+  __device__ int first_token() const { return token_block() * kN; }
   __device__ int first_tile() const {
-    const int row_block = Panels<kN>::kShared ? item / token_blocks * 2 + rank : item;
+    const int row_block = P::kShared ? item / token_blocks * 2 + rank : item / token_blocks;
     return row_block * kMatmulTiles;
   }
 };
@@ -388,7 +391,8 @@ template <int kN>
 __device__ void add_slices(const TileArgs& a, const MatmulMemory<kN>& memory,
                            const Work<kN>& work) {
   constexpr int kThreads = 32 * kMatmulWarps, kPairs = kTileRows / 2;
-  const int m = a.linear.m, count = kMatmulTiles * m * kPairs;
+  const int first_token = work.first_token(), m = min(kN, a.linear.m - first_token);
+  const int count = kMatmulTiles * m * kPairs;
   for (int i = work.rank * kThreads + threadIdx.x; i < count; i += a.slices * kThreads) {
     const int warp = i / (m * kPairs), t = i / kPairs % m, g = i % kPairs;
     const int tile = work.first_tile() + warp;
@@ -401,7 +405,7 @@ __device__ void add_slices(const TileArgs& a, const MatmulMemory<kN>& memory,
       high += load_from_cta(at + kPairs * static_cast<int>(sizeof(float)), slice);
     }
     const RowPair rows(a.linear, tile, g);
-    rows.put(t, memory.scales[t], rows.old(t), low, high);
+    rows.put(first_token + t, memory.scales[t], rows.old(first_token + t), low, high);
   }
 }
 
@@ -466,7 +470,7 @@ __device__ __forceinline__ void multiply_all(const TileArgs& a, const MatmulMemo
   PanelTurn turn;
 #pragma unroll 1
   for (int i = 0; work.exists(); work.next(), ++i) {
-    const int tile = work.first_tile() + warp, first_token = work.token_block() * kN;
+    const int tile = work.first_tile() + warp, first_token = work.first_token();
     const bool exists = tile < a.shape.tiles;
     float* scales = memory.scales + i % 2 * kN;
     if (t < kN && first_token + t < a.linear.m) {
@@ -480,7 +484,7 @@ __device__ __forceinline__ void multiply_all(const TileArgs& a, const MatmulMemo
       if (exists) store_tile<kN>(a, tile, first_token, scales, sums);
       __syncwarp();
     } else {
-      share_sums<kN>(reinterpret_cast<float*>(memory.ring(warp)), a.linear.m, sums);
+      share_sums<kN>(reinterpret_cast<float*>(memory.ring(warp)), a.linear.m - first_token, sums);
     }
   }
 }

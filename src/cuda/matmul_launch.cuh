@@ -34,7 +34,7 @@ void share_memory(TileArgs& a) {
   a.panels = Panels<kN>::kMost;
   if (!Panels<kN>::kShared && a.linear.m > kSmallPanelTokens / 2) a.panels /= 2;
   for (; a.panels > 1; --a.panels) {
-    const int beside = bytes_beside_rings<kN>(a.panels, a.linear.m);
+    const int beside = bytes_beside_rings<kN>(a.panels, std::min(kN, a.linear.m));
     const int ring = (matmul_shared_bytes<kN>() - beside) / kMatmulWarps / 16 * 16;
     a.piece_blocks = std::max(1, ring / 4 / shape.block_bytes);
     a.slot_bytes = a.piece_blocks * shape.block_bytes;
@@ -69,7 +69,7 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
   a.shape = shape;
   a.panel_tokens = kN;
   a.plain_x = is_plain_x(l, shape.blocks * shape.units * kUnit);
-  a.slices = P::kShared ? 1 : slices_of(shape, row_blocks);
+  a.slices = P::kShared ? 1 : slices_of(shape, row_blocks * token_blocks);
   share_memory<kN>(a);
   a.prepared.x = static_cast<uint16_t*>(l.workspace);
   const int64_t units = int64_t{shape.blocks} * shape.units;
@@ -87,8 +87,8 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
   const int cluster = P::kShared ? 2 : a.slices;
   const int items = token_blocks * ((row_blocks + 1) / 2);
   const dim3 grid =
-      P::kShared ? dim3(2 * std::min(items, sm_count() / 2)) : dim3(a.slices, row_blocks);
-  const size_t bytes = static_cast<size_t>(bytes_beside_rings<kN>(a.panels, l.m) +
+      P::kShared ? dim3(2 * std::min(items, sm_count() / 2)) : dim3(a.slices, row_blocks * token_blocks);
+  const size_t bytes = static_cast<size_t>(bytes_beside_rings<kN>(a.panels, std::min(kN, l.m)) +
                                            kMatmulWarps * a.slots * a.slot_bytes);
   launch_pdl(kKernel, LaunchShape{grid, P::kThreads, bytes, static_cast<unsigned>(cluster)}, stream,
              a);
@@ -96,7 +96,7 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
 
 template <class W, class S, XTerms kX>
 void launch_matmul_of(const LinearArgs& l, const TileShape& shape, Stream stream) {
-  if (l.m <= kSmallPanelTokens) {
+  if (l.m <= kMostSmallPanels * kSmallPanelTokens) {
     launch_matmul_kernel<W, S, kX, kSmallPanelTokens>(l, shape, stream);
   } else {
     launch_matmul_kernel<W, S, kX, kPanelTokens>(l, shape, stream);
