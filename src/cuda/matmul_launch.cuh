@@ -86,8 +86,8 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
   allow_shared_memory<kKernel>(matmul_shared_bytes<kN>());
   const int cluster = P::kShared ? 2 : a.slices;
   const int items = token_blocks * ((row_blocks + 1) / 2);
-  const dim3 grid =
-      P::kShared ? dim3(2 * std::min(items, sm_count() / 2)) : dim3(a.slices, row_blocks * token_blocks);
+  const dim3 grid = P::kShared ? dim3(2 * std::min(items, sm_count() / 2))
+                               : dim3(a.slices, row_blocks * token_blocks);
   const size_t bytes = static_cast<size_t>(bytes_beside_rings<kN>(a.panels, std::min(kN, l.m)) +
                                            kMatmulWarps * a.slots * a.slot_bytes);
   launch_pdl(kKernel, LaunchShape{grid, P::kThreads, bytes, static_cast<unsigned>(cluster)}, stream,

@@ -1,4 +1,4 @@
-// Integers of one and two bits, signs and ternary codes; x in fixed point.
+// Integers of one bit and signs; x in fixed point.
 #include "cuda/tiles_launch.cuh"
 #include "cuda/tiles_rows.h"
 
@@ -6,9 +6,6 @@ namespace lowbit::cuda {
 
 void fixed_int1(const LinearArgs& args, Stream stream) {
   launch_integers<FixedInt<1>>(args, stream);
-}
-void fixed_int2(const LinearArgs& args, Stream stream) {
-  launch_integers<FixedInt<2>>(args, stream);
 }
 void fixed_sign(const LinearArgs& args, Stream stream) { launch_integers<FixedSign>(args, stream); }
 
