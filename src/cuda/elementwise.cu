@@ -3,6 +3,7 @@
 #include "cuda/check.h"
 #include "cuda/norm.cuh"
 #include "cuda/ops.h"
+#include "cuda/pdl.cuh"
 #include "cuda/rows.cuh"
 
 namespace lowbit::cuda {
@@ -21,6 +22,7 @@ dim3 row_grid(int64_t rows, int d) {
 }
 
 __global__ void __launch_bounds__(kThreads) silu_mul_kernel(SiluMulArgs a, bool whole) {
+  pdl_wait();
   const int i = first_column();
   if (i >= a.d) return;
   for (int64_t r = blockIdx.y; r < a.rows; r += gridDim.y) {
@@ -33,6 +35,7 @@ __global__ void __launch_bounds__(kThreads) silu_mul_kernel(SiluMulArgs a, bool 
 }
 
 __global__ void __launch_bounds__(kThreads) gather_rows_kernel(GatherRowsArgs a, bool whole) {
+  pdl_wait();
   const int i = first_column();
   if (i >= a.d) return;
   for (int64_t r = blockIdx.y; r < a.rows; r += gridDim.y) {
@@ -44,6 +47,7 @@ __global__ void __launch_bounds__(kThreads) gather_rows_kernel(GatherRowsArgs a,
 // The angle is f32, as in transformers; its cosine is rounded from double, which is nearly always
 // what the host's library gives, so that keys round to the host's codes.
 __global__ void __launch_bounds__(kThreads) rotary_table_kernel(RotaryTableArgs a) {
+  pdl_wait();
   const int64_t at = int64_t{blockIdx.x} * kThreads + threadIdx.x;
   if (at >= int64_t{a.tokens_count} * a.half) return;
   const int64_t t = at / a.half, i = at % a.half;
@@ -56,6 +60,7 @@ __global__ void __launch_bounds__(kThreads) rotary_table_kernel(RotaryTableArgs 
 }
 
 __global__ void __launch_bounds__(kThreads) advance_kernel(AdvanceArgs a) {
+  pdl_wait();
   const int i = static_cast<int>(blockIdx.x * kThreads + threadIdx.x);
   if (i >= a.rows) return;
   const int32_t next = a.next[i];
@@ -69,30 +74,26 @@ __global__ void __launch_bounds__(kThreads) advance_kernel(AdvanceArgs a) {
 void silu_mul(const SiluMulArgs& a, Stream stream) {
   if (a.rows == 0) return;
   const bool whole = rows_aligned(a.gate_up, a.d) && rows_aligned(a.out);
-  silu_mul_kernel<<<row_grid(a.rows, a.d), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a,
-                                                                                             whole);
-  LB_CUDA(cudaGetLastError());
+  launch_pdl(silu_mul_kernel, row_grid(a.rows, a.d), kThreads, 0, static_cast<cudaStream_t>(stream),
+             a, whole);
 }
 
 void gather_rows(const GatherRowsArgs& a, Stream stream) {
   if (a.rows == 0) return;
   const bool whole = rows_aligned(a.x, a.d) && is_aligned16(a.out);
-  gather_rows_kernel<<<row_grid(a.rows, a.d), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-      a, whole);
-  LB_CUDA(cudaGetLastError());
+  launch_pdl(gather_rows_kernel, row_grid(a.rows, a.d), kThreads, 0,
+             static_cast<cudaStream_t>(stream), a, whole);
 }
 
 void rotary_table(const RotaryTableArgs& a, Stream stream) {
   if (a.tokens_count == 0) return;
-  rotary_table_kernel<<<blocks_for(int64_t{a.tokens_count} * a.half), kThreads, 0,
-                        static_cast<cudaStream_t>(stream)>>>(a);
-  LB_CUDA(cudaGetLastError());
+  launch_pdl(rotary_table_kernel, blocks_for(int64_t{a.tokens_count} * a.half), kThreads, 0,
+             static_cast<cudaStream_t>(stream), a);
 }
 
 void advance(const AdvanceArgs& a, Stream stream) {
   if (a.rows == 0) return;
-  advance_kernel<<<blocks_for(a.rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a);
-  LB_CUDA(cudaGetLastError());
+  launch_pdl(advance_kernel, blocks_for(a.rows), kThreads, 0, static_cast<cudaStream_t>(stream), a);
 }
 
 }  // namespace lowbit::cuda

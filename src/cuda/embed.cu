@@ -3,6 +3,7 @@
 #include "cuda/check.h"
 #include "cuda/codes.cuh"
 #include "cuda/ops.h"
+#include "cuda/pdl.cuh"
 
 namespace lowbit::cuda {
 namespace {
@@ -10,6 +11,7 @@ namespace {
 constexpr int kThreads = 256;
 
 __global__ void __launch_bounds__(kThreads) embed_kernel(EmbedArgs a) {
+  pdl_wait();
   const int i = static_cast<int>(blockIdx.y * kThreads + threadIdx.x);
   if (i >= a.d) return;
   const int64_t t = blockIdx.x;
@@ -22,8 +24,7 @@ void embed(const EmbedArgs& a, Stream stream) {
   if (a.tokens_count == 0) return;
   const dim3 grid(static_cast<unsigned>(a.tokens_count),
                   static_cast<unsigned>((a.d + kThreads - 1) / kThreads));
-  embed_kernel<<<grid, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(a);
-  LB_CUDA(cudaGetLastError());
+  launch_pdl(embed_kernel, grid, kThreads, 0, static_cast<cudaStream_t>(stream), a);
 }
 
 }  // namespace lowbit::cuda

@@ -1,5 +1,7 @@
 // cuda.sample: one block of threads per row of logits, which it reads as often as it must; nothing
-// is stored but in shared memory, and what changes from step to step is read on the device.
+// is stored but in shared memory, and what changes from step to step is read on the device. Where
+// there are clusters, the first look at a row, which is all that greedy needs, is shared out to
+// one.
 //
 // Tokens are ranked by falling logit, equal ones by id. Greedy takes the first. Top-k, top-p and
 // the draw each ask for the token at which a running sum along the ranking (of ones, or of
@@ -9,14 +11,17 @@
 #include "base/rng.h"
 #include "cuda/check.h"
 #include "cuda/ops.h"
+#include "cuda/pdl.cuh"
+#include "cuda/ptx.cuh"
 #include "cuda/rows.cuh"
 
 namespace lowbit::cuda {
 namespace {
 
 constexpr int kThreads = 1024;
-constexpr int kBins = 2048;  // also tokens that are sorted at once
-constexpr int kDigit = 11;   // bits of a key that kBins tell apart
+constexpr int kBins = 2048;     // also tokens that are sorted at once
+constexpr unsigned kParts = 8;  // CTAs of a cluster, that look at a row together
+constexpr int kDigit = 11;      // bits of a key that kBins tell apart
 constexpr unsigned kAll = 0xffffffffu;
 
 // ---- ranks --------------------------------------------------------------------------------------
@@ -49,12 +54,14 @@ struct Row {
 
   __device__ bool allowed(int id) const { return !mask || ((mask[id / 32] >> (id % 32)) & 1u); }
 
-  // body(id, logit) for the allowed tokens of this thread, in order of id.
+  // body(id, logit) for the allowed tokens of this thread, in order of id; of `parts` CTAs that
+  // share a row, those of part `part`.
   template <class Body>
-  __device__ void for_each(const Body& body) const {
+  __device__ void for_each(const Body& body, int part = 0, int parts = 1) const {
     constexpr int kStep = 4 * kThreads;
     constexpr int kAhead = 4;  // loads under way
-    for (int base = static_cast<int>(threadIdx.x) * 4; base < vocab; base += kAhead * kStep) {
+    const int first = (part * kAhead * kThreads + static_cast<int>(threadIdx.x)) * 4;
+    for (int base = first; base < vocab; base += parts * kAhead * kStep) {
       Four four[kAhead];
       for (int a = 0; a < kAhead; ++a) {
         four[a] = load_four(logits, base + a * kStep, vocab, whole);
@@ -81,6 +88,7 @@ struct Shared {
   uint32_t low[kBins], high[kBins], count[kBins];  // of sums, and tokens
   uint64_t sorted[kBins];
   uint64_t warps[kThreads / 32];
+  uint64_t first;  // the largest rank of the CTA's part of a row
   Found found;
   uint32_t listed;
 };
@@ -315,15 +323,39 @@ __device__ uint64_t first_rank(Shared& s, uint64_t rank) {
   return rank;
 }
 
-__device__ uint64_t greedy(Shared& s, const Row& row) {
+#if LB_BULK_COPIES
+__device__ uint64_t load_rank(uint32_t address, int cta) {
+  const uint32_t low = __float_as_uint(load_from_cta(address, cta));
+  return uint64_t{__float_as_uint(load_from_cta(address + 4, cta))} << 32 | low;
+}
+#endif
+
+// Of the row, in the first CTA of a cluster; of its part in others.
+__device__ uint64_t greedy(Shared& s, const Row& row, int part, int parts) {
   float best = -INFINITY;
   int best_id = -1;
-  row.for_each([&](int id, float logit) {
-    if (best_id >= 0 && !(logit > best)) return;
-    best = logit;
-    best_id = id;
-  });
-  return first_rank(s, best_id < 0 ? 0 : rank_of(key_of(best), best_id));
+  row.for_each(
+      [&](int id, float logit) {
+        if (best_id >= 0 && !(logit > best)) return;
+        best = logit;
+        best_id = id;
+      },
+      part, parts);
+  uint64_t rank = first_rank(s, best_id < 0 ? 0 : rank_of(key_of(best), best_id));
+#if LB_BULK_COPIES
+  if (parts > 1) {
+    if (threadIdx.x == 0) s.first = rank;
+    __syncwarp();
+    cluster_sync();
+    if (part == 0) {
+      const int lane = static_cast<int>(threadIdx.x) % 32;
+      rank = first_rank(s, lane < parts ? load_rank(shared_address(&s.first), lane) : 0);
+    }
+    __syncwarp();
+    cluster_meet();  // nobody's memory ends before it has been read
+  }
+#endif
+  return rank;
 }
 
 // A function of its own: greedy's registers are not spilled for it.
@@ -352,12 +384,15 @@ __device__ __noinline__ uint64_t draw(Shared& s, Candidates c, const SampleParam
 
 __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a, bool whole) {
   __shared__ Shared s;
-  const int64_t r = blockIdx.x;
+  const int part = static_cast<int>(blockIdx.x), parts = static_cast<int>(gridDim.x);
+  const int64_t r = blockIdx.y;
+  pdl_wait();
   const int64_t mask_words = (a.vocab + 31) / 32;
   const Row row = {a.logits + r * a.vocab, a.mask ? a.mask + r * mask_words : nullptr, a.vocab,
                    whole};
   const SampleParams params = a.params[r];
-  uint64_t rank = greedy(s, row);
+  uint64_t rank = greedy(s, row, part, parts);
+  if (part > 0) return;
   if (params.temperature > 0 && rank != 0) {
     const uint64_t one = uint64_t{1} << (30 + __clz(a.vocab));  // sums fit into 62 bits
     const Candidates all = {row,
@@ -371,13 +406,23 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a, bool who
   if (threadIdx.x == 0) a.out[r] = id_of(rank);
 }
 
+bool has_clusters() {
+  static const bool has = [] {
+    int device = 0, major = 0;
+    LB_CUDA(cudaGetDevice(&device));
+    LB_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
+    return major >= 9;
+  }();
+  return has;
+}
+
 }  // namespace
 
 void sample(const SampleArgs& a, Stream stream) {
   if (a.rows == 0) return;
-  sample_kernel<<<static_cast<unsigned>(a.rows), kThreads, 0, static_cast<cudaStream_t>(stream)>>>(
-      a, rows_aligned(a.logits, a.vocab));
-  LB_CUDA(cudaGetLastError());
+  const unsigned parts = has_clusters() ? kParts : 1;
+  launch_pdl(sample_kernel, {dim3(parts, static_cast<unsigned>(a.rows)), kThreads, 0, parts},
+             static_cast<cudaStream_t>(stream), a, rows_aligned(a.logits, a.vocab));
 }
 
 }  // namespace lowbit::cuda
