@@ -5,11 +5,11 @@
 // 128 columns of y for N tokens: each of the eight warps of two warpgroups streams a tile of its
 // own, as in tiles.cuh, and decodes a unit while the one before it is multiplied; one more warp
 // fetches panels of x. With N = 256 the two CTAs of a cluster have the same tokens: each fetches
-// half of every panel for both. With N = 64 they have the same rows and share out k; their sums are
-// added in order through each other's shared memory. Codes whose scales are of whole rows are
-// multiplied as they are, in f16; others times their scales and rounded to bf16.
+// half of every panel for both. With N = 64 they have the same rows and tokens and share out k;
+// their sums are added in order through each other's shared memory. Codes whose scales are of whole
+// rows are multiplied as they are, in f16; others times their scales and rounded to bf16.
 //   bytes   the stream once for every N tokens, x once for every 128 (256) rows; from L2, mostly
-//   limits  sm_90a; m is padded to N
+//   limits  sm_90a; m is padded to N, below 64 to a multiple of 8
 #pragma once
 
 #include "cuda/decode_bf16.cuh"
@@ -33,10 +33,9 @@ struct Panels {
   static constexpr int kThreads = 32 * kMatmulWarps + kFetchers;
   static constexpr int kCtas = kShared ? 1 : 2;  // of a multiprocessor
   static constexpr int kMost = 6;                // in shared memory; the rest holds weights
-  static constexpr int kSums = kN / 2;           // of a thread
 };
 constexpr int kMostPanels = Panels<256>::kMost;
-constexpr int kMostSmallPanels = 4;  // of 64 tokens, where 256 would be too few clusters
+constexpr int kMostSmallPanels = 4;  // blocks of 64 tokens; more tokens go by 256
 
 // How a CTA's dynamic shared memory is divided: panels, rings of warps, barriers, scales.
 template <int kN>
@@ -47,7 +46,7 @@ struct MatmulMemory {
 
   __device__ explicit MatmulMemory(const TileArgs& a)
       : panel_count(a.panels),
-        unit_bytes(bytes_of_unit(min(kN, a.linear.m))),
+        unit_bytes(bytes_of_unit(a.linear.m)),
         ring_bytes(a.slots * a.slot_bytes) {
     extern __shared__ __align__(1024) uint8_t memory[];
     panels = shared_address(memory);
@@ -59,7 +58,7 @@ struct MatmulMemory {
   }
   // Of x of m tokens: of those that there are, eight at a time. (wgmma reads on to the end of kN.)
   LB_HOST_DEVICE static constexpr int bytes_of_unit(int m) {
-    return P::kShared ? P::kBytes : (m + 7) / 8 * 8 * kUnit * 2;
+    return P::kShared || m > kN ? P::kBytes : (m + 7) / 8 * 8 * kUnit * 2;
   }
   __device__ uint8_t* ring(int warp) const { return rings + warp * ring_bytes; }
   __device__ uint32_t panel(int index) const { return panels + index * P::kUnits * unit_bytes; }
@@ -228,7 +227,7 @@ __device__ __forceinline__ void scale_pairs(const S& scales, uint32_t (&lo)[8], 
   }
 }
 
-// The A fragments of a warp's tiles, unit after unit; anything where there is no tile.
+// The A fragments of a warp's tiles, unit after unit; left as they are where there is no tile.
 template <class W, class S, int kN>
 class Fragments {
   static constexpr bool kOneUnit = S::kGroups != 1 && !std::is_same_v<S, AnyScales>;
@@ -251,9 +250,11 @@ class Fragments {
     uint32_t lo[8], hi[8];
     W::decode(rings_ + (block_ + (kOneUnit ? 0 : unit_ * unit_bytes)), lane, lo, hi);
     const uint8_t* scales = rings_ + (block_ + units * unit_bytes);
-    if constexpr (S::kGroups > 0 && !kDecodesToBf16<S>)
+    if constexpr (kDecodesToBf16<S>) {
+      S(a_, scales, lane / 4).scale(lo, hi);
+    } else if constexpr (S::kGroups > 0) {
       scale_pairs(S(a_, scales, lane / 4), lo, hi);
-    if constexpr (kDecodesToBf16<S>) S(a_, scales, lane / 4).scale(lo, hi);
+    }
     if (!kOneUnit && ++unit_ == units) unit_ = 0;
 #pragma unroll
     for (int j = 0; j < 4; ++j) {
@@ -490,7 +491,7 @@ __device__ __forceinline__ void multiply_all(const TileArgs& a, const MatmulMemo
 }
 
 // Of 256 tokens, a grid of clusters of two CTAs with the same tokens and neighbouring rows; of 64,
-// clusters of a.slices CTAs for each 128 rows (grid y).
+// clusters of a.slices CTAs for each 128 rows and 64 tokens (grid y, tokens first).
 template <class W, class S, XTerms kX, int kN>
 __global__ void __launch_bounds__(Panels<kN>::kThreads, Panels<kN>::kCtas)
     matmul_kernel(const __grid_constant__ TileArgs a) {

@@ -29,12 +29,12 @@ int bytes_beside_rings(int panels, int m) {
 // As many panels as leave the ring of a warp room for a few units.
 template <int kN>
 void share_memory(TileArgs& a) {
-  constexpr int kLeastUnits = 4, kLeastSlots = 2;
+  constexpr int kLeastUnits = Panels<kN>::kShared ? 3 : 4, kLeastSlots = 2;
   const TileShape& shape = a.shape;
   a.panels = Panels<kN>::kMost;
   if (!Panels<kN>::kShared && a.linear.m > kSmallPanelTokens / 2) a.panels /= 2;
   for (; a.panels > 1; --a.panels) {
-    const int beside = bytes_beside_rings<kN>(a.panels, std::min(kN, a.linear.m));
+    const int beside = bytes_beside_rings<kN>(a.panels, a.linear.m);
     const int ring = (matmul_shared_bytes<kN>() - beside) / kMatmulWarps / 16 * 16;
     a.piece_blocks = std::max(1, ring / 4 / shape.block_bytes);
     a.slot_bytes = a.piece_blocks * shape.block_bytes;
@@ -44,15 +44,15 @@ void share_memory(TileArgs& a) {
   check_ring(0, a.slot_bytes);
 }
 
-// Into how many slices k is cut: as many as leave all clusters room at once. Results must not
-// depend on which multiprocessors a GPU has, so how many clusters of 1, 2... CTAs there is room for
-// is what an H200 answered (cudaOccupancyMaxActiveClusters, two CTAs to a multiprocessor): of 8
-// fewer than its 264 CTAs would be.
-inline int slices_of(const TileShape& shape, int row_blocks) {
+// Into how many slices k is cut: as many as leave all clusters, of that many CTAs, room at once.
+// Results must not depend on which multiprocessors a GPU has, so how many clusters of 1, 2... CTAs
+// there is room for is what an H200 answered (cudaOccupancyMaxActiveClusters, two CTAs to a
+// multiprocessor): fewer than 264 CTAs would be, from clusters of 3 on.
+inline int slices_of(const TileShape& shape, int clusters) {
   constexpr int kClusters[] = {264, 132, 79, 62, 47, 39, 32, 30}, kLeastUnits = 4;
   const int units = shape.blocks * shape.units;
   int slices = static_cast<int>(std::size(kClusters));
-  while (slices > 1 && (row_blocks > kClusters[slices - 1] || slices > shape.blocks ||
+  while (slices > 1 && (clusters > kClusters[slices - 1] || slices > shape.blocks ||
                         units / slices < kLeastUnits)) {
     --slices;
   }
@@ -88,7 +88,7 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
   const int items = token_blocks * ((row_blocks + 1) / 2);
   const dim3 grid = P::kShared ? dim3(2 * std::min(items, sm_count() / 2))
                                : dim3(a.slices, row_blocks * token_blocks);
-  const size_t bytes = static_cast<size_t>(bytes_beside_rings<kN>(a.panels, std::min(kN, l.m)) +
+  const size_t bytes = static_cast<size_t>(bytes_beside_rings<kN>(a.panels, l.m) +
                                            kMatmulWarps * a.slots * a.slot_bytes);
   launch_pdl(kKernel, LaunchShape{grid, P::kThreads, bytes, static_cast<unsigned>(cluster)}, stream,
              a);

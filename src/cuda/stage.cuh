@@ -16,7 +16,9 @@ namespace lowbit::cuda {
 constexpr int kLogLanesPerUnit = 4, kLanesPerUnit = kUnit / 4;
 static_assert(kLanesPerUnit == 1 << kLogLanesPerUnit);
 constexpr int kColumnsAtOnce = 4 * kNormThreads;
-static_assert(kMostPosted == 7 * kColumnsAtOnce);
+// Rounds of all threads that take all columns of a token, of which there are functions.
+constexpr int kFewRounds = 2, kMostRounds = 7;
+static_assert(kMostPosted == kMostRounds * kColumnsAtOnce);
 
 // What a token's numbers are multiples of in fixed point: `top` (as bits, NaN above all) becomes at
 // most 127 * 256, whose high byte is 127. The unit depends on the first bits of `top` alone, so
@@ -350,8 +352,7 @@ __device__ __forceinline__ TokenIn token_in(const TileArgs& tiles, int t, const 
           a.x.scale != Scale::kNone};
 }
 
-// Rounds of all threads that take all columns of a token, of which there are functions; 0: others.
-constexpr int kFewRounds = 2, kMostRounds = 7;
+// kFewRounds, kMostRounds or, of any other x, 0.
 LB_HOST_DEVICE inline int rounds_of_x(const TileArgs& tiles) {
   if (!tiles.plain_x) return 0;
   const int columns = tiles.shape.blocks * tiles.shape.units * kUnit;
@@ -372,8 +373,8 @@ __device__ float stage_token(const TileArgs& tiles, int t, StageMemory& shared, 
   return stage_any<kX>(tiles.linear, t, in, to, &shared);
 }
 
-// x of a launch in global memory: one CTA for each token, as many at once as registers allow.
-// kRounds: rounds_of_x().
+// x of a launch in global memory: one CTA for each token, with so few registers that two or three
+// fit a multiprocessor. kRounds: rounds_of_x().
 template <XTerms kX, int kRounds>
 __global__ void __launch_bounds__(kTileThreads, kRounds == kFewRounds ? 3 : 2)
     prepare_kernel(const __grid_constant__ TileArgs a) {

@@ -1,6 +1,6 @@
 // x of one token on its way to the tensor cores: a warp stages the columns that it multiplies, in
-// units of its own, and waits for no other. The norm's factor comes after the sums
-// of products: all it needs here is the sum of squares.
+// units of its own, and waits for no other. The norm's factor comes after the sums of products: all
+// it needs here is the sum of squares.
 #pragma once
 
 #include "cuda/ptx.cuh"
@@ -57,16 +57,14 @@ class OwnWriter {
       store_shared(at, fixed_bytes(bits, 0x0040), exists);
       store_shared(at + kUnit, fixed_bytes(carried, 0x0051), exists);
       put_sum(step, static_cast<int>(bits[0] + bits[1] + bits[2] + bits[3] - 4 * kRoundingBits));
-      return;
-    }
-    const float number[4] = {v.x * factor_, v.y * factor_, v.z * factor_, v.w * factor_};
-    if constexpr (kX == XTerms::kTwoBf16) {
+    } else if constexpr (kX == XTerms::kTwoBf16) {
       uint2 high, rest;
-      split_bf16(number, high, rest);
+      split_bf16({v.x, v.y, v.z, v.w}, high, rest);
       store_shared(at, high, exists);
       store_shared(at + row_bytes_, rest, exists);
     } else {
       float sum = 0;
+      const float number[4] = {v.x * factor_, v.y * factor_, v.z * factor_, v.w * factor_};
       store_shared(at, round_f16(number, sum), exists);
       put_sum(step, sum);
     }

@@ -134,7 +134,7 @@ size_t workspace(const LinearSpec& spec) {
 // ---- rows ---------------------------------------------------------------------------------------
 
 // Products are exact, sums f32 with the tensor cores' truncation. x is rounded to f16 after the
-// token was brought to one power of two.
+// token, or of one token alone the columns of a warp, were brought to one power of two.
 constexpr LinearKernel tiles(std::string_view name, bool (*weights)(const Format&),
                              void (*launch)(const LinearArgs&, Stream)) {
   return {.name = name,

@@ -13,7 +13,8 @@ inline constexpr int kMaxSlots = 8;    // of a warp's ring
 
 // As what the tensor cores see a number of x.
 enum class XTerms : uint8_t {
-  kF16,        // of the number divided by a power of two of its token's
+  kF16,        // of the number divided by a power of two of its token's (of one token alone: of the
+               // columns of a warp)
   kTwoBf16,    // a sum of two bf16, the second in row m + t
   kFixed,      // 256 high + low, bytes with a sign, in units of its token's: of 64 columns the low
                // bytes, then the high ones
@@ -22,10 +23,10 @@ enum class XTerms : uint8_t {
 };
 constexpr bool in_panels(XTerms x) { return x == XTerms::kPanelF16 || x == XTerms::kPanelBf16; }
 
-// A panel is what matmul.cuh multiplies at once: a unit of so many tokens, each 128 bytes of it, in
-// the swizzle of wgmma_panel(). The panels of the units of as many tokens follow each other.
+// In panels x lies unit after unit for so many tokens at a time, each 128 bytes of a unit, in the
+// swizzle of wgmma_panel(). What matmul.cuh fetches at once is one or two such units.
 inline constexpr int kPanelTokens = 256;
-inline constexpr int kSmallPanelTokens = 64;  // where there are no more
+inline constexpr int kSmallPanelTokens = 64;  // where there are few
 
 constexpr int tokens_of_mma(XTerms x) { return x == XTerms::kFixed ? 4 : 8; }  // of 8 columns
 constexpr int rows_of_token(XTerms x) { return x == XTerms::kTwoBf16 ? 2 : 1; }

@@ -84,7 +84,7 @@ void launch_tiles(const LinearArgs& args, Stream stream) {
   const TileShape shape = tile_shape(args.w, args.n, args.k);
   for (int32_t t = 0; t < args.m; t += kMaxTokens) {
     const LinearArgs l = rows_of(args, t, args.m - t < kMaxTokens ? args.m - t : kMaxTokens);
-    if (l.m == 1 && token_fits(shape)) {
+    if (l.m == 1 && token_fits(l, shape, W::kX)) {
       Few::template launch<W, 1, true>(l, shape, stream);
     } else if (l.m <= 8) {
       Few::template launch<W, 1>(l, shape, stream);
@@ -101,7 +101,7 @@ void launch_fixed(const LinearArgs& args, Stream stream) {
   const TileShape shape = tile_shape(args.w, args.n, args.k);
   for (int32_t t = 0; t < args.m; t += kMaxTokens) {
     const LinearArgs l = rows_of(args, t, args.m - t < kMaxTokens ? args.m - t : kMaxTokens);
-    if (l.m == 1 && token_fits(shape)) {
+    if (l.m == 1 && token_fits(l, shape, W::kX)) {
       Few::template launch<W, 1, true>(l, shape, stream);
     } else if (l.m <= 8) {
       Many::template launch<W, 2>(l, shape, stream);

@@ -69,6 +69,14 @@ TileArgs begin_plan(const LinearArgs& l, const TileShape& shape, int sums_per_un
 int round_bytes(int m) { return kTileWarps * m * kTileRows * 4; }
 int partial_bytes(int m) { return std::max(8 * 1024, round_bytes(m)); }
 
+// Of a warp's columns; of all that a CTA has for one token but the rings; of a warp's ring where so
+// many bytes lie beside.
+int whole_own_bytes(int x_bytes) { return (x_bytes + 15) / 16 * 16; }
+int beside_token(int partial, int x_bytes) {
+  return 2 * partial + kTileWarps * whole_own_bytes(x_bytes);
+}
+int ring_bytes(int beside) { return (dynamic_shared_bytes() - beside) / kTileWarps / 128 * 128; }
+
 void cut(TileArgs& a, int log_parts) {
   const int tiles_per_cta = (a.shape.tiles + sm_count() - 1) / sm_count();
   a.log_parts = log_parts;
@@ -124,8 +132,11 @@ TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_un
   return a;
 }
 
-bool token_fits(const TileShape& shape) {
-  return shape.blocks * shape.units * kUnit <= 2 * kMostPosted;
+bool token_fits(const LinearArgs& l, const TileShape& shape, XTerms x) {
+  constexpr int kMostSums = 4;  // of a unit
+  if (shape.blocks * shape.units * kUnit > 2 * kMostPosted) return false;
+  const TileArgs a = plan_token(l, shape, kMostSums, rows_of_token(x), tokens_of_mma(x));
+  return ring_bytes(beside_token(partial_bytes(l.m), a.x_bytes)) >= shape.block_bytes;
 }
 
 int share_memory(ChainArgs& chain, bool own) {
@@ -136,12 +147,10 @@ int share_memory(ChainArgs& chain, bool own) {
     chain.partial_bytes = std::max(chain.partial_bytes, partial_bytes(a.linear.m));
     x_bytes = std::max(x_bytes, a.x_bytes * (a.chunks > 1 ? 2 : 1));
   }
-  int beside = chain.partial_bytes + x_bytes;  // of the ring
-  if (own) {
-    chain.own_bytes = (x_bytes + 15) / 16 * 16;
-    beside = 2 * chain.partial_bytes + kTileWarps * chain.own_bytes;
-  }
-  const int ring = (dynamic_shared_bytes() - beside) / kTileWarps / 128 * 128;
+  if (own) chain.own_bytes = whole_own_bytes(x_bytes);
+  const int beside = own ? beside_token(chain.partial_bytes, x_bytes)  // of the ring
+                         : chain.partial_bytes + x_bytes;
+  const int ring = ring_bytes(beside);
   for (int i = 0; i < chain.count; ++i) {
     share_ring(chain.ops[i].tile, ring);
     slot_bytes = std::max(slot_bytes, chain.ops[i].tile.slot_bytes);

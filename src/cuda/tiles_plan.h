@@ -11,8 +11,8 @@ TileArgs plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_un
 // Of one token, of which each warp stages the columns that it multiplies.
 TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
                     int pitch);
-// Whether a token is so narrow that the ring keeps most of shared memory.
-bool token_fits(const TileShape& shape);
+// Whether a token is so narrow that its columns leave the rings of warps room for a block.
+bool token_fits(const LinearArgs& l, const TileShape& shape, XTerms x);
 
 // Gives all Linears of a chain rings alike; returned: bytes of dynamic shared memory. `own`: they
 // are of plan_token().

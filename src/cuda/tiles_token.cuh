@@ -1,5 +1,5 @@
-// y[n] (+)= w[n, k] x[k] of one token, w in layout kTiles: one Linear or several
-// that follow each other.
+// y[n] (+)= w[n, k] x[k] of one token, w in layout kTiles: one Linear or several that follow each
+// other.
 //
 // As tiles_kernel (tiles.cuh), but every warp has the same columns in all tiles of a Linear and
 // stages them itself as soon as they are there: the threads of a CTA meet once in a Linear, when

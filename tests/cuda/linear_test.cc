@@ -244,11 +244,11 @@ TEST_F(LinearOnGpu, OneTokenAgreesWithTheReferenceAtExtremeShapes) {
 // More tokens than one panel holds, and fewer, k being an odd number of units for a CTA or an even
 // one; rows that leave a cluster's second CTA none.
 TEST_F(LinearOnGpu, ManyTokensAgreeWithTheReference) {
-  constexpr int32_t kTokens[] = {17, 40, 64, 256, 300, 513};
+  constexpr int32_t kTokens[] = {17, 40, 64, 100, 256, 300, 513};
   const auto check_pair = [&](const char* weights, const char* act, const LinearShape& shape) {
     const Format a = std::string_view(act) == "f32" ? format_of(FormatId::kF32)
                                                     : activation_format(parse_format(act));
-    Problem p(parse_format(weights), a, kTokens[5], shape);
+    Problem p(parse_format(weights), a, kTokens[6], shape);
     for (const LinearKernel& kernel : cuda_backend().linear_kernels) {
       if (kernel.m.lo > 1 && takes(kernel, p)) check(kernel, p, kTokens);
       if (HasFatalFailure()) return;
@@ -298,7 +298,7 @@ TEST_F(LinearOnGpu, ManyTokensAgreeWithTheReference) {
 TEST_F(LinearOnGpu, FusedOpsGiveTheBitsOfSeparateOnes) {
   const Backend& gpu = cuda_backend();
   for (const char* name : {"bf16", "int4", "int8", "mxfp4", "fp8", "fp6"}) {
-    for (const int32_t m : {1, 3, 9, 32, 300}) {
+    for (const int32_t m : {1, 3, 9, 32, 100, 300}) {
       constexpr int32_t kN = 96, kK = 14336;
       const Format f32 = format_of(FormatId::kF32);
       Problem p(parse_format(name), f32, m, {kN, kK, "fused"});
