@@ -1,6 +1,5 @@
 // cuda.silu_mul, cuda.gather_rows, cuda.rotary_table, cuda.advance: every number of the result from
 // a few others.
-#include "cuda/check.h"
 #include "cuda/norm.cuh"
 #include "cuda/ops.h"
 #include "cuda/pdl.cuh"

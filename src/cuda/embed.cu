@@ -1,6 +1,5 @@
 // cuda.embed: out[t, :] = table[tokens[t], :] for a table of any format.
 // One block of threads for 256 numbers of a token; the table's row is read once.
-#include "cuda/check.h"
 #include "cuda/codes.cuh"
 #include "cuda/ops.h"
 #include "cuda/pdl.cuh"

@@ -25,6 +25,11 @@ int shared_memory_bytes() {
   return bytes;
 }
 
+bool has_clusters() {
+  static const bool has = of_device(cudaDevAttrComputeCapabilityMajor) >= 9;
+  return has;
+}
+
 void check_ring(int slots, int slot_bytes) {
   LB_CHECK(slots > 0, "{} bytes of shared memory hold no ring of {} bytes for each warp",
            shared_memory_bytes(), slot_bytes);

@@ -8,6 +8,8 @@ namespace lowbit::cuda {
 int sm_count();
 // That a CTA may have, static and dynamic.
 int shared_memory_bytes();
+// Whether CTAs can form clusters (sm_90).
+bool has_clusters();
 // An error where a warp's ring in it has no slot.
 void check_ring(int slots, int slot_bytes);
 

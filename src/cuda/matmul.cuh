@@ -230,7 +230,7 @@ __device__ __forceinline__ void scale_pairs(const S& scales, uint32_t (&lo)[8], 
 // The A fragments of a warp's tiles, unit after unit; left as they are where there is no tile.
 template <class W, class S, int kN>
 class Fragments {
-  static constexpr bool kOneUnit = S::kGroups != 1 && !std::is_same_v<S, AnyScales>;
+  static constexpr bool kOneUnit = kOneUnitBlocks<S>;
 
  public:
   __device__ Fragments(const TileArgs& a, const MatmulMemory<kN>& memory, const Slice& slice,

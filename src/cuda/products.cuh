@@ -3,8 +3,6 @@
 // products_fixed.cuh. Lane 4g + q has rows g and g + 8.
 #pragma once
 
-#include <type_traits>
-
 #include "cuda/decode.cuh"
 #include "cuda/scales.cuh"
 
@@ -17,7 +15,7 @@ class Products;
 template <class W, class S, int kN>
 class FloatProducts {
   static constexpr bool kOfBlock = S::kGroups == 1;  // one scale for all of it
-  static constexpr bool kOneUnit = !kOfBlock && !std::is_same_v<S, AnyScales>;
+  static constexpr bool kOneUnit = kOneUnitBlocks<S>;
 
  public:
   // At the first unit of the warp's part.

@@ -16,7 +16,7 @@ class Products<W, S, kN, XTerms::kFixed> {
   static constexpr bool kGroupColumns = S::kGroupColumns && kN == 1;
   static constexpr bool kOfRow = S::kGroups == 0;    // whole numbers to the end
   static constexpr bool kOfBlock = S::kGroups == 1;  // one scale for all of it
-  static constexpr bool kOneUnit = !kOfBlock && !std::is_same_v<S, AnyScales>;
+  static constexpr bool kOneUnit = kOneUnitBlocks<S>;
   static constexpr bool kSums = S::kZeros || W::kOffset != 0;
   // Sums of whole rows of one tile that do not wait for each other.
   static constexpr int kChains = kOfRow && kN == 1 ? 2 : 1;

@@ -9,7 +9,7 @@
 // part a bin of too many tokens, and the few that are left are sorted. Probabilities are integers,
 // so that no sum depends on the order in which threads come.
 #include "base/rng.h"
-#include "cuda/check.h"
+#include "cuda/limits.h"
 #include "cuda/ops.h"
 #include "cuda/pdl.cuh"
 #include "cuda/ptx.cuh"
@@ -404,16 +404,6 @@ __global__ void __launch_bounds__(kThreads) sample_kernel(SampleArgs a, bool who
     rank = draw(s, all, params, a.pos[r]);
   }
   if (threadIdx.x == 0) a.out[r] = id_of(rank);
-}
-
-bool has_clusters() {
-  static const bool has = [] {
-    int device = 0, major = 0;
-    LB_CUDA(cudaGetDevice(&device));
-    LB_CUDA(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device));
-    return major >= 9;
-  }();
-  return has;
 }
 
 }  // namespace

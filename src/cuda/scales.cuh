@@ -11,6 +11,8 @@
 
 #include <cuda_fp8.h>
 
+#include <type_traits>
+
 #include "cuda/act.cuh"
 #include "cuda/tiles_args.h"
 
@@ -215,5 +217,9 @@ struct AnyScales {
     }
   }
 };
+
+// Whether a block is one unit, whatever the stream: its scales are of a unit or less, or not in it.
+template <class S>
+constexpr bool kOneUnitBlocks = S::kGroups != 1 && !std::is_same_v<S, AnyScales>;
 
 }  // namespace lowbit::cuda

@@ -10,13 +10,12 @@
 
 namespace lowbit::cuda {
 
-// How many sums of x the products of a unit need.
+// The same (kSumsPerUnit) of weights that are known: without zeros only an offset asks for sums.
 template <class W, class S>
 int sums_per_unit(const TileShape& shape) {
-  bool needed = S::kZeros && shape.zero != Zero::kNone;
+  bool needed = shape.zero != Zero::kNone;
   if constexpr (W::kX == XTerms::kFixed) needed = needed || W::kOffset != 0;
-  if (!needed) return 0;
-  return S::kGroups == 0 ? 1 : S::kGroups;
+  return needed ? kSumsPerUnit<W, S> : 0;
 }
 
 // The plan of a Linear, x of several tokens being prepared in the workspace. kOne: of one token, of
@@ -78,35 +77,20 @@ struct Among {
   }
 };
 
-// Any number of tokens, up to 32 at a time; few are up to 8.
-template <class W, class Few, class Many>
+// Any number of tokens, up to 32 at a time. `One` is for one token alone, where groups may be
+// columns (products_fixed.cuh).
+template <class W, class Kinds, class One = Kinds>
 void launch_tiles(const LinearArgs& args, Stream stream) {
+  constexpr int kOfMma = tokens_of_mma(W::kX);
   const TileShape shape = tile_shape(args.w, args.n, args.k);
   for (int32_t t = 0; t < args.m; t += kMaxTokens) {
-    const LinearArgs l = rows_of(args, t, args.m - t < kMaxTokens ? args.m - t : kMaxTokens);
+    const LinearArgs l = rows_of(args, t, std::min(args.m - t, kMaxTokens));
     if (l.m == 1 && token_fits(l, shape, W::kX)) {
-      Few::template launch<W, 1, true>(l, shape, stream);
+      One::template launch<W, 1, true>(l, shape, stream);
     } else if (l.m <= 8) {
-      Few::template launch<W, 1>(l, shape, stream);
+      Kinds::template launch<W, 8 / kOfMma>(l, shape, stream);
     } else {
-      Many::template launch<W, 4>(l, shape, stream);
-    }
-  }
-}
-
-// The same with x in fixed point: `Few` is for one token, where groups may be columns, `Many` for
-// all others.
-template <class W, class Few, class Many>
-void launch_fixed(const LinearArgs& args, Stream stream) {
-  const TileShape shape = tile_shape(args.w, args.n, args.k);
-  for (int32_t t = 0; t < args.m; t += kMaxTokens) {
-    const LinearArgs l = rows_of(args, t, args.m - t < kMaxTokens ? args.m - t : kMaxTokens);
-    if (l.m == 1 && token_fits(l, shape, W::kX)) {
-      Few::template launch<W, 1, true>(l, shape, stream);
-    } else if (l.m <= 8) {
-      Many::template launch<W, 2>(l, shape, stream);
-    } else {
-      Many::template launch<W, 8>(l, shape, stream);
+      Kinds::template launch<W, kMaxTokens / kOfMma>(l, shape, stream);
     }
   }
 }
@@ -118,20 +102,21 @@ using AnyZeros = GroupScales<In::k16, 1, With::kAnyZeros>;
 // Integers, whose scales and zeros come in many kinds.
 template <class W>
 void launch_integers(const LinearArgs& args, Stream stream) {
-  launch_fixed<
-      W, Among<RowScales, Symmetric, FloatZeros, AnyZeros, GroupScales<In::k16, 2>, AnyScales>,
-      Among<RowScales, Symmetric, FloatZeros, AnyScales>>(args, stream);
+  launch_tiles<
+      W, Among<RowScales, Symmetric, FloatZeros, AnyScales>,
+      Among<RowScales, Symmetric, FloatZeros, AnyZeros, GroupScales<In::k16, 2>, AnyScales>>(
+      args, stream);
 }
 // Floats, of which the mx formats have groups of 32.
 template <class W>
 void launch_floats(const LinearArgs& args, Stream stream) {
   using Kinds = Among<RowScales, GroupScales<In::kE8M0, 2>, AnyScales>;
-  launch_tiles<W, Kinds, Kinds>(args, stream);
+  launch_tiles<W, Kinds>(args, stream);
 }
 template <class W>
 void launch_rare(const LinearArgs& args, Stream stream) {
   using Kinds = Among<RowScales, AnyScales>;
-  launch_tiles<W, Kinds, Kinds>(args, stream);
+  launch_tiles<W, Kinds>(args, stream);
 }
 
 }  // namespace lowbit::cuda

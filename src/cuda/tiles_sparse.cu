@@ -8,10 +8,10 @@ namespace lowbit::cuda {
 using Kinds = Among<RowScales, Symmetric, AnyScales>;
 
 void fixed_int4_24(const LinearArgs& args, Stream stream) {
-  launch_fixed<FixedSparse<4>, Kinds, Kinds>(args, stream);
+  launch_tiles<FixedSparse<4>, Kinds>(args, stream);
 }
 void fixed_int8_24(const LinearArgs& args, Stream stream) {
-  launch_fixed<FixedSparse<8>, Kinds, Kinds>(args, stream);
+  launch_tiles<FixedSparse<8>, Kinds>(args, stream);
 }
 
 }  // namespace lowbit::cuda
