@@ -101,6 +101,16 @@ struct ByteWords {
       load_words<1>(unit + 128 * (kNibbles + kTwos), lane, words + kNibbles + kTwos);
     }
   }
+  // Turns the highest bit of every code over.
+  __device__ void flip() {
+    constexpr int kFirst = kOnes > 0 ? kNibbles + kTwos : kTwos > 0 ? kNibbles : 0;
+    constexpr uint32_t kBit = kOnes > 0      ? ~0u
+                              : kTwos > 0    ? 0xaaaaaaaau
+                              : kNibbles > 0 ? 0x88888888u
+                                             : 0x80808080u;
+#pragma unroll
+    for (int i = kFirst; i < kWords; ++i) words[i] ^= kBit;
+  }
   template <int kWord, int kLeft>
   __device__ uint32_t word() const {
     if constexpr (kBits == 8) return words[kWord];
@@ -127,17 +137,24 @@ __device__ __forceinline__ void word_pairs(uint32_t word, uint32_t& first, uint3
   first = Number::number(__byte_perm(word, in_bytes(Number::kAbove), 0x5150));
   second = Number::number(__byte_perm(word, in_bytes(Number::kAbove), 0x5352));
 }
-// Those of all words, of bytes with their middle added.
+// Those of all words.
 template <class Number, int kBits, int kWord = 0>
 __device__ __forceinline__ void byte_pairs(const ByteWords<kBits>& codes, uint32_t (&lo)[8],
                                            uint32_t (&hi)[8]) {
   if constexpr (kWord < 8) {
-    const uint32_t word = codes.template word<kWord, 0>() ^ in_bytes(1u << (kBits - 1));
     uint32_t(&out)[8] = kWord < 4 ? lo : hi;
     constexpr int kPair = kWord % 4 * 2;
-    word_pairs<Number>(word, out[kPair], out[kPair + 1]);
+    word_pairs<Number>(codes.template word<kWord, 0>(), out[kPair], out[kPair + 1]);
     byte_pairs<Number, kBits, kWord + 1>(codes, lo, hi);
   }
+}
+// Of the codes of a unit, in two's complement about their middle.
+template <class Number, int kBits>
+__device__ __forceinline__ void integer_pairs(const uint8_t* unit, int lane, uint32_t (&lo)[8],
+                                              uint32_t (&hi)[8]) {
+  ByteWords<kBits> codes(unit, lane);
+  codes.flip();
+  byte_pairs<Number>(codes, lo, hi);
 }
 
 // Two's complement about the middle, ternary codes about 0; of signs, a set bit is -1.
@@ -156,7 +173,7 @@ struct ByteInt {
   }
   __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
                                 uint32_t (&hi)[8]) {
-    byte_pairs<ByteInt>(ByteWords<kBits>(unit, lane), lo, hi);
+    integer_pairs<ByteInt, kBits>(unit, lane, lo, hi);
   }
 };
 

@@ -47,7 +47,7 @@ struct Bf16Int {
   }
   __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
                                 uint32_t (&hi)[8]) {
-    byte_pairs<Bf16Int>(ByteWords<kBits>(unit, lane), lo, hi);
+    integer_pairs<Bf16Int, kBits>(unit, lane, lo, hi);
   }
 };
 
