@@ -10,9 +10,6 @@
 namespace lowbit::cuda {
 namespace {
 
-constexpr int kMultiprocessors = 132;  // what splits are meant to fill; not asked for, since
-                                       // results must not depend on it
-
 constexpr int32_t ceil_div(int32_t a, int32_t b) { return (a + b - 1) / b; }
 
 // CTAs for each token and chunk: one round of all multiprocessors, if it comes near to filling

@@ -147,7 +147,8 @@ class Attend {
   }
 
   // The oldest tile of the ring, of which `live` tokens count.
-  __device__ void add(const Ring<C, kDim, kTeams>& ring, int32_t live) {
+  template <class Ring>
+  __device__ void add(const Ring& ring, int32_t live) {
     live -= threadIdx.x % 32 / 4;  // counted from g
     float score[kTiles][2];
     multiply_k(ring, score);
@@ -211,7 +212,8 @@ class Attend {
   }
 
   // Blocks of K have sums of their own; where a row is one block, two sums make the chain shorter.
-  __device__ void multiply_k(const Ring<C, kDim, kTeams>& ring, float (&score)[kTiles][2]) {
+  template <class Ring>
+  __device__ void multiply_k(const Ring& ring, float (&score)[kTiles][2]) {
     constexpr int kSums = 2;
     const int q = threadIdx.x % 4;
     float sum[kTiles][kSums][4] = {};
@@ -303,8 +305,8 @@ class Attend {
     return out;
   }
 
-  __device__ void multiply_v(const Ring<C, kDim, kTeams>& ring,
-                             const uint2 (&weights)[kTiles][S::kBlocks]) {
+  template <class Ring>
+  __device__ void multiply_v(const Ring& ring, const uint2 (&weights)[kTiles][S::kBlocks]) {
 #pragma unroll
     for (int i = 0; i < S::kLoads; ++i) {
       uint32_t words[4], low[2 * kPairs], high[2 * kPairs];  // of tokens 2q, 2q + 1 and 8 more
@@ -343,25 +345,27 @@ class Attend {
 
 #endif
 
-template <class C, int kDim, int kTiles>
+template <class C, int kDim, int kTiles, int kCtas>
 struct Memory {
-  RingMemory<C, kDim, teams<C>(kTiles)> ring;
+  RingMemory<C, kDim, teams<C>(kTiles), kCtas> ring;
   Shared<kDim, kTiles, teams<C>(kTiles)> shared;
 };
 
-template <class C, int kDim, int kTiles>
-__global__ void __launch_bounds__(teams<C>(kTiles) * kDecodeThreads, 1)
+// kCtas: of a multiprocessor, which is two where there are more items than multiprocessors; one
+// reads while the other computes, so that one tile of a warp will do there.
+template <class C, int kDim, int kTiles, int kCtas>
+__global__ void __launch_bounds__(teams<C>(kTiles) * kDecodeThreads, kCtas)
     attention_decode_kernel(const __grid_constant__ DecodeArgs args,
                             const __grid_constant__ CacheMaps maps) {
 #if LB_BULK_COPIES  // else attention.cu does not take this kernel
   extern __shared__ __align__(1024) std::byte memory_bytes[];
-  auto& memory = *reinterpret_cast<Memory<C, kDim, kTiles>*>(memory_bytes);
+  auto& memory = *reinterpret_cast<Memory<C, kDim, kTiles, kCtas>*>(memory_bytes);
   auto& shared = memory.shared;
   constexpr int kTeams = teams<C>(kTiles);
   const DecodeItem item(args);
   if (static_cast<int32_t>(blockIdx.x) >= item.splits.count) return pdl_wait();
 
-  Ring<C, kDim, kTeams> ring(args, item, maps, memory.ring);
+  Ring<C, kDim, kTeams, kCtas> ring(args, item, maps, memory.ring);
   // Where only this kernel appends, earlier tokens are there since the last step.
   if (args.cos_sin) ring.fill(false);
   pdl_wait();
@@ -405,11 +409,12 @@ __global__ void __launch_bounds__(teams<C>(kTiles) * kDecodeThreads, 1)
 
 // ---- launch -------------------------------------------------------------------------------------
 
-template <class C, int kDim, int kTiles>
+template <class C, int kDim, int kTiles, int kCtas = 1>
 void launch(const DecodeArgs& args, dim3 grid, cudaStream_t stream) {
-  constexpr int kBytes = sizeof(Memory<C, kDim, kTiles>);
-  static_assert(kBytes <= 227 * 1024 && Shape<C, kDim>::stages(teams<C>(kTiles)) >= 2);
-  constexpr auto kKernel = attention_decode_kernel<C, kDim, kTiles>;
+  constexpr int kBytes = sizeof(Memory<C, kDim, kTiles, kCtas>);
+  static_assert(kCtas * (kBytes + 1024) <= 228 * 1024 &&
+                Shape<C, kDim>::stages(teams<C>(kTiles), kCtas) >= 2 / kCtas);
+  constexpr auto kKernel = attention_decode_kernel<C, kDim, kTiles, kCtas>;
   allow_shared_memory<kKernel>(kBytes);
   const auto map = [](const Act& cache) {
     return map_of_rows(cache.data, Shape<C, kDim>::kRowBytes, Shape<C, kDim>::kPitch, kTileTokens);
@@ -422,6 +427,13 @@ template <class C>
 bool launch_if_taken(const DecodeArgs& args, dim3 grid, cudaStream_t stream) {
   const int32_t d = args.a.head_dim;
   if (!C::takes(args.a.kv.k, d)) return false;
+  // (Codes have twice the warps as it is.)
+  if constexpr (C::kBits == 16) {
+    if (args.chunk_heads <= 4 && grid.x * grid.y * grid.z > kMultiprocessors) {
+      d == 64 ? launch<C, 64, 1, 2>(args, grid, stream) : launch<C, 128, 1, 2>(args, grid, stream);
+      return true;
+    }
+  }
   if (args.chunk_heads <= 4) {
     d == 64 ? launch<C, 64, 1>(args, grid, stream) : launch<C, 128, 1>(args, grid, stream);
   } else {

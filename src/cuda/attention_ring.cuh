@@ -9,7 +9,8 @@
 
 namespace lowbit::cuda {
 
-constexpr int kRingBytes = 192 * 1024, kDeepest = 8;
+constexpr int kRingBytes = 192 * 1024;  // of a multiprocessor
+constexpr int kDeepest = 8;
 
 __host__ __device__ constexpr int smaller(int a, int b) { return a < b ? a : b; }
 
@@ -26,8 +27,9 @@ struct Shape {
   static constexpr int kPlanes = kScales ? (C::kZeros ? 4 : 2) : 0;  // of scales and zeros
   static constexpr int kPlaneBytes = kScales ? kTileTokens * kBlocks * 2 : 0;
   static constexpr int kStageBytes = 2 * kTileBytes + kPlanes * kPlaneBytes;  // of a warp
-  static constexpr int stages(int teams) {
-    return smaller(kDeepest, kRingBytes / (teams * kDecodeWarps) / kStageBytes);
+  // Of a CTA's ring, with so many CTAs to a multiprocessor.
+  static constexpr int stages(int teams, int ctas) {
+    return smaller(kDeepest, kRingBytes / (ctas * teams * kDecodeWarps) / kStageBytes);
   }
   static constexpr int kSteps = kDim / 16;       // mma along the head
   static constexpr int kLoads = kRowBytes / 32;  // of four matrices each, along a row
@@ -78,10 +80,10 @@ struct CacheMaps {
   CUtensorMap k, v;
 };
 
-template <class C, int kDim, int kTeams>
+template <class C, int kDim, int kTeams, int kCtas>
 struct RingMemory {
   using S = Shape<C, kDim>;
-  static constexpr int kWarps = kTeams * kDecodeWarps, kStages = S::stages(kTeams);
+  static constexpr int kWarps = kTeams * kDecodeWarps, kStages = S::stages(kTeams, kCtas);
   alignas(1024) std::byte tiles[kWarps][kStages][2][S::kTileBytes];
   alignas(16) std::byte
       planes[kWarps][kStages][S::kScales ? S::kPlanes : 1][S::kScales ? S::kPlaneBytes : 1];
@@ -89,11 +91,12 @@ struct RingMemory {
 };
 
 #if LB_BULK_COPIES
-// A warp's way through the tiles of its CTA's splits, a few tiles ahead of the arithmetic.
-template <class C, int kDim, int kTeams>
+// A warp's way through the tiles of its CTA's splits, as many tiles ahead of the arithmetic as its
+// part of the ring holds.
+template <class C, int kDim, int kTeams, int kCtas>
 class Ring {
   using S = Shape<C, kDim>;
-  using Memory = RingMemory<C, kDim, kTeams>;
+  using Memory = RingMemory<C, kDim, kTeams, kCtas>;
 
  public:
   __device__ Ring(const DecodeArgs& args, const DecodeItem& item, const CacheMaps& maps,

@@ -116,12 +116,12 @@ void measure(const char* format, int32_t context, int32_t sequences) {
 }  // namespace
 }  // namespace lowbit
 
-// Usage: cuda_attention_speed [format context | short]
+// Usage: cuda_attention_speed [format context [sequences] | short]
 int main(int argc, char** argv) {
   using lowbit::measure;
   if (lowbit::cuda_devices().empty()) return 0;
   if (argc > 2) {
-    measure(argv[1], std::atoi(argv[2]), 1);
+    measure(argv[1], std::atoi(argv[2]), argc > 3 ? std::atoi(argv[3]) : 1);
     return 0;
   }
   for (const char* format : {"bf16", "int8", "fp8", "int4", "f16", "f32"}) {
