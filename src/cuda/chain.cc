@@ -27,14 +27,12 @@ struct Range {
 bool overlap(const Range& a, const Range& b) { return a.first < b.last && b.first < a.last; }
 
 int32_t width_of_y(const LinearArgs& l) { return l.epilogue == Epilogue::kSiluMul ? l.n / 2 : l.n; }
-Range x_of(const ChainedLinear& op) {
-  const LinearArgs& l = op.tile.linear;
+Range x_of(const LinearArgs& l) {
   const auto first = reinterpret_cast<uintptr_t>(l.x.data);
   const auto numbers = static_cast<uintptr_t>((l.m - 1) * l.x.ld + l.k);
   return {first, first + (numbers * l.x.bits + 7) / 8};
 }
-Range y_of(const ChainedLinear& op) {
-  const LinearArgs& l = op.tile.linear;
+Range y_of(const LinearArgs& l) {
   const auto first = reinterpret_cast<uintptr_t>(l.y);
   return {first, first + static_cast<uintptr_t>((l.m - 1) * l.ldy + width_of_y(l)) * sizeof(float)};
 }
@@ -85,6 +83,8 @@ void end_chain(Stream stream) {
   pending.launch(linears, stream);
 }
 
+bool reads(const LinearArgs& l, const LinearArgs& writer) { return overlap(x_of(l), y_of(writer)); }
+
 void plan_waits(std::span<ChainedLinear> ops, int ctas) {
   int32_t places = static_cast<int32_t>(ops.size()) * kMailAlign;
   size_t since = 0;  // the ops before this one have been waited for
@@ -94,14 +94,15 @@ void plan_waits(std::span<ChainedLinear> ops, int ctas) {
     op.y_place = -1;
     ChainedLinear* writer = nullptr;  // of x, the last one
     for (size_t j = since; j < i; ++j) {
-      if (overlap(x_of(op), y_of(ops[j]))) writer = &ops[j];
+      if (reads(op.tile.linear, ops[j].tile.linear)) writer = &ops[j];
     }
     bool apart = true;  // from what the ops before read and write
     for (size_t j = since; j < i; ++j) {
       const bool finished =
           writer && (writer == &ops[j] || (writer > &ops[j] && writer->tile.shape.tiles >= ctas));
-      const bool read = ops[j].wait != Wait::kMail && !finished && overlap(y_of(op), x_of(ops[j]));
-      const bool written = !same_rows(op, ops[j]) && overlap(y_of(op), y_of(ops[j]));
+      const LinearArgs &l = op.tile.linear, &other = ops[j].tile.linear;
+      const bool read = ops[j].wait != Wait::kMail && !finished && reads(other, l);
+      const bool written = !same_rows(op, ops[j]) && overlap(y_of(l), y_of(other));
       apart = apart && !read && !written;
     }
     // Tokens are prepared in one place for all ops.
@@ -114,13 +115,18 @@ void plan_waits(std::span<ChainedLinear> ops, int ctas) {
   }
 }
 
-void plan_chain(ChainArgs& chain) {
+void plan_meetings(ChainArgs& chain) {
   static const struct Memory {
-    uint64_t* barrier = static_cast<uint64_t*>(filled_workspace(2 * sizeof(uint64_t), 0));
+    uint64_t* barrier = static_cast<uint64_t*>(filled_workspace(3 * sizeof(uint64_t), 0));
     float* places = static_cast<float*>(filled_workspace(2 * kMailPlaces * sizeof(float), 0xff));
   } memory;
   chain.barrier = memory.barrier;
-  chain.mail = {memory.places, reinterpret_cast<uint32_t*>(memory.barrier + 1)};
+  chain.staged = memory.barrier + 1;
+  chain.mail = {memory.places, reinterpret_cast<uint32_t*>(memory.barrier + 2)};
+}
+
+void plan_chain(ChainArgs& chain) {
+  plan_meetings(chain);
   const std::span ops(chain.ops, static_cast<size_t>(chain.count));
   plan_waits(ops, sm_count());
   for (const ChainedLinear& op : ops) chain.posts |= op.y_place >= 0 || op.tile.prepared.x;

@@ -1,5 +1,5 @@
-// Linears of up to eight tokens that follow each other in a captured step with no other op between
-// them: held back, so that one launch makes them all (tiles_kernel or token_kernel), until another
+// Linears of up to eight tokens, or of a batch (batch.cuh), that follow each other in a captured
+// step with no other op between them: held back, so that one launch makes them all, until another
 // op or the end of the capture needs what they write.
 #pragma once
 
@@ -24,10 +24,14 @@ bool add_to_chain(LaunchChain launch, const LinearArgs& linear, Stream stream);
 // Launches what is held back; every other op calls it first.
 void end_chain(Stream stream);
 
+// Whether x of the first lies where the second writes y.
+bool reads(const LinearArgs& l, const LinearArgs& writer);
 // How each Linear of a chain of so many CTAs waits for those before it, by what they read and
 // write, and where its numbers are posted; `ops` has the rest of it.
 void plan_waits(std::span<ChainedLinear> ops, int ctas);
-// The same, and the memory that CTAs use to wait for each other.
+// The memory that CTAs use to wait for each other.
+void plan_meetings(ChainArgs& chain);
+// plan_waits() and plan_meetings() of a chain that posts its numbers.
 void plan_chain(ChainArgs& chain);
 
 }  // namespace lowbit::cuda

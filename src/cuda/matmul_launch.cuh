@@ -1,9 +1,11 @@
-// Which kernel and grid a matrix product of many tokens gets, and the launch.
+// Which kernel and grid a matrix product of more than a few tokens gets, and the launch.
 #pragma once
 
 #include <algorithm>
-#include <iterator>
+#include <span>
 
+#include "cuda/batch.cuh"
+#include "cuda/batch_plan.h"
 #include "cuda/chain.h"
 #include "cuda/limits.h"
 #include "cuda/matmul.cuh"
@@ -12,69 +14,43 @@
 
 namespace lowbit::cuda {
 
-// Of a CTA that has its part of a multiprocessor.
-template <int kN>
-int matmul_shared_bytes() {
-  return dynamic_shared_bytes() / Panels<kN>::kCtas / 128 * 128;
-}
-
-// Of a CTA with so many panels: all but the rings.
-template <int kN>
-int bytes_beside_rings(int panels, int m) {
-  using Memory = MatmulMemory<kN>;
-  return panels * Panels<kN>::kUnits * Memory::bytes_of_unit(m) + Memory::kBarrierBytes +
-         Memory::kScaleBytes;
-}
-
-// As many panels as leave the ring of a warp room for a few units.
-template <int kN>
-void share_memory(TileArgs& a) {
-  constexpr int kLeastUnits = Panels<kN>::kShared ? 3 : 4, kLeastSlots = 2;
+// As many panels as leave the ring of a warp, one of so many, room for a few units. `beside`: bytes
+// of a CTA's memory but for panels and rings; returned: with them.
+inline int share_memory(TileArgs& a, int warps, int panel_bytes, int beside) {
+  constexpr int kLeastUnits = 3, kLeastSlots = 2;
   const TileShape& shape = a.shape;
-  a.panels = Panels<kN>::kMost;
-  if (!Panels<kN>::kShared && a.linear.m > kSmallPanelTokens / 2) a.panels /= 2;
   for (; a.panels > 1; --a.panels) {
-    const int beside = bytes_beside_rings<kN>(a.panels, a.linear.m);
-    const int ring = (matmul_shared_bytes<kN>() - beside) / kMatmulWarps / 16 * 16;
+    const int fixed = beside + a.panels * panel_bytes;
+    const int ring = (dynamic_shared_bytes() - fixed) / warps / 16 * 16;
     a.piece_blocks = std::max(1, ring / 4 / shape.block_bytes);
     a.slot_bytes = a.piece_blocks * shape.block_bytes;
     a.slots = std::clamp(ring / a.slot_bytes, 0, kMaxSlots);
-    if (a.slots >= kLeastSlots && a.slots * a.piece_blocks * shape.units >= kLeastUnits) return;
+    if (a.slots >= kLeastSlots && a.slots * a.piece_blocks * shape.units >= kLeastUnits) {
+      return fixed + warps * a.slots * a.slot_bytes;
+    }
   }
   check_ring(0, a.slot_bytes);
+  return 0;
 }
 
-// Into how many slices k is cut: as many as leave all clusters, of that many CTAs, room at once.
-// Results must not depend on which multiprocessors a GPU has, so how many clusters of 1, 2... CTAs
-// there is room for is what an H200 answered (cudaOccupancyMaxActiveClusters, two CTAs to a
-// multiprocessor): fewer than 264 CTAs would be, from clusters of 3 on.
-inline int slices_of(const TileShape& shape, int clusters) {
-  constexpr int kClusters[] = {264, 132, 79, 62, 47, 39, 32, 30}, kLeastUnits = 4;
-  const int units = shape.blocks * shape.units;
-  int slices = static_cast<int>(std::size(kClusters));
-  while (slices > 1 && (clusters > kClusters[slices - 1] || slices > shape.blocks ||
-                        units / slices < kLeastUnits)) {
-    --slices;
-  }
-  return slices;
-}
+// ---- prompts ------------------------------------------------------------------------------------
 
-template <class W, class S, XTerms kX, int kN>
-void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream stream_) {
-  using P = Panels<kN>;
-  const int token_blocks = (l.m + kN - 1) / kN;
-  const int row_blocks = (shape.tiles + kMatmulTiles - 1) / kMatmulTiles;
+template <class W, class S, XTerms kX>
+void launch_matmul_kernel(const LinearArgs& l, Stream stream_) {
   TileArgs a{};
   a.linear = l;
-  a.shape = shape;
-  a.panel_tokens = kN;
-  a.plain_x = is_plain_x(l, shape.blocks * shape.units * kUnit);
-  a.slices = P::kShared ? 1 : slices_of(shape, row_blocks * token_blocks);
-  share_memory<kN>(a);
+  a.shape = tile_shape(l.w, l.n, l.k);
+  a.panel_tokens = kPanelTokens;
+  a.plain_x = is_plain_x(l, a.shape.blocks * a.shape.units * kUnit);
+  a.panels = kMostPanels;
+  const int bytes = share_memory(a, kMatmulWarps, kPanelBytes,
+                                 MatmulMemory::kBarrierBytes + MatmulMemory::kScaleBytes);
+  const int token_blocks = (l.m + kPanelTokens - 1) / kPanelTokens;
+  const int row_blocks = (a.shape.tiles + kMatmulTiles - 1) / kMatmulTiles;
+  const int64_t units = int64_t{a.shape.blocks} * a.shape.units;
   a.prepared.x = static_cast<uint16_t*>(l.workspace);
-  const int64_t units = int64_t{shape.blocks} * shape.units;
   a.prepared_scale =
-      reinterpret_cast<float*>(a.prepared.x + token_blocks * units * (P::kBytes / 2));
+      reinterpret_cast<float*>(a.prepared.x + token_blocks * units * (kPanelBytes / 2));
   end_chain(stream_);
   const auto stream = static_cast<cudaStream_t>(stream_);
   const int rounds = rounds_of_x(a);
@@ -82,24 +58,91 @@ void launch_matmul_kernel(const LinearArgs& l, const TileShape& shape, Stream st
                        : rounds == kMostRounds ? prepare_kernel<kX, kMostRounds>
                                                : prepare_kernel<kX, 0>;
   launch_pdl(prepare, l.m, kTileThreads, 0, stream, a);
-  constexpr auto kKernel = matmul_kernel<W, S, kX, kN>;
-  allow_shared_memory<kKernel>(matmul_shared_bytes<kN>());
-  const int cluster = P::kShared ? 2 : a.slices;
+  constexpr auto kKernel = matmul_kernel<W, S, kX>;
+  allow_shared_memory<kKernel>(dynamic_shared_bytes());
   const int items = token_blocks * ((row_blocks + 1) / 2);
-  const dim3 grid = P::kShared ? dim3(2 * std::min(items, sm_count() / 2))
-                               : dim3(a.slices, row_blocks * token_blocks);
-  const size_t bytes = static_cast<size_t>(bytes_beside_rings<kN>(a.panels, l.m) +
-                                           kMatmulWarps * a.slots * a.slot_bytes);
-  launch_pdl(kKernel, LaunchShape{grid, P::kThreads, bytes, static_cast<unsigned>(cluster)}, stream,
-             a);
+  const dim3 grid(2 * std::min(items, sm_count() / 2));
+  launch_pdl(kKernel, LaunchShape{grid, kMatmulThreads, static_cast<size_t>(bytes), 2}, stream, a);
 }
 
+// ---- batches ------------------------------------------------------------------------------------
+
+// All but what the Linears of a launch share.
+template <int kN>
+TileArgs plan_batch(const LinearArgs& l) {
+  TileArgs a{};
+  a.linear = l;
+  a.shape = tile_shape(l.w, l.n, l.k);
+  a.panel_tokens = kN;
+  a.plain_x = is_plain_x(l, a.shape.blocks * a.shape.units * kUnit);
+  a.token_blocks = (l.m + kN - 1) / kN;
+  const int blocks = (a.shape.tiles + kBatchTiles - 1) / kBatchTiles * a.token_blocks;
+  const bool fours = l.n % 4 == 0 && l.ldy % 4 == 0 && reinterpret_cast<uintptr_t>(l.y) % 16 == 0;
+  a.slices = fours && !l.w.paired ? slices_of(a.shape, blocks) : 1;
+  a.items = blocks * a.slices;
+  static_assert(kN <= 64);  // of kSlicedBytes
+  a.token_ctas = a.plain_x ? token_ctas_of(l.m) : 1;
+  auto* workspace = static_cast<std::byte*>(l.workspace);
+  a.sliced = reinterpret_cast<float*>(workspace);
+  a.prepared_scale = reinterpret_cast<float*>(workspace + kSlicedBytes);
+  a.squares = a.prepared_scale + kMostBatch;
+  a.prepared.x = reinterpret_cast<uint16_t*>(workspace + kBatchBytes);
+  return a;
+}
+
+template <class W, class S, XTerms kX, int kN>
+void launch_batch_kernel(ChainArgs& chain, Stream stream) {
+  using Memory = BatchMemory<kN>;
+  TileArgs& first = chain.ops[0].tile;
+  const int panel_bytes = kBatchUnits<kN> * Memory::bytes_of_unit(first.linear.m);
+  first.panels = std::min(kMostPanels, kBatchPanels * kBatchPanelBytes / panel_bytes);
+  const int bytes =
+      share_memory(first, kTileWarps, panel_bytes,
+                   Memory::kScaleBytes + Memory::kArgumentBytes + Memory::kBarrierBytes);
+  for (int i = 1; i < chain.count; ++i) {
+    TileArgs& a = chain.ops[i].tile;
+    a.panels = first.panels, a.piece_blocks = first.piece_blocks;
+    a.slot_bytes = first.slot_bytes, a.slots = first.slots;
+  }
+  for (int i = 0; i < chain.count; ++i) chain.ops[i].looks_place = i * kMostBatch * kLookPlaces;
+  plan_meetings(chain);
+  constexpr auto kKernel = batch_kernel<W, S, kX, kN>;
+  allow_shared_memory<kKernel>(dynamic_shared_bytes());
+  launch_pdl(kKernel, sm_count(), kBatchThreads, static_cast<size_t>(bytes),
+             static_cast<cudaStream_t>(stream), chain);
+}
+
+template <class W, class S, XTerms kX, int kN>
+void launch_batches(std::span<const LinearArgs> linears, Stream stream) {
+  ChainArgs chain{};
+  for (const LinearArgs& l : linears) {
+    const TileArgs a = plan_batch<kN>(l);
+    if (chain.count > 0 && !follows(chain, a)) {
+      launch_batch_kernel<W, S, kX, kN>(chain, stream);
+      chain.count = 0;
+    }
+    chain.ops[chain.count++].tile = a;
+  }
+  launch_batch_kernel<W, S, kX, kN>(chain, stream);
+}
+
+template <class W, class S, XTerms kX, int kN>
+void launch_batch(const LinearArgs& l, Stream stream) {
+  if (add_to_chain(launch_batches<W, S, kX, kN>, l, stream)) return;
+  end_chain(stream);
+  launch_batches<W, S, kX, kN>({&l, 1}, stream);
+}
+
+// ---- any number of tokens -----------------------------------------------------------------------
+
 template <class W, class S, XTerms kX>
-void launch_matmul_of(const LinearArgs& l, const TileShape& shape, Stream stream) {
-  if (l.m <= kMostSmallPanels * kSmallPanelTokens) {
-    launch_matmul_kernel<W, S, kX, kSmallPanelTokens>(l, shape, stream);
+void launch_matmul_of(const LinearArgs& l, Stream stream) {
+  if (l.m <= 32) {
+    launch_batch<W, S, kX, 32>(l, stream);
+  } else if (l.m <= kMostBatch) {
+    launch_batch<W, S, kX, 64>(l, stream);
   } else {
-    launch_matmul_kernel<W, S, kX, kPanelTokens>(l, shape, stream);
+    launch_matmul_kernel<W, S, kX>(l, stream);
   }
 }
 
@@ -107,7 +150,7 @@ void launch_matmul_of(const LinearArgs& l, const TileShape& shape, Stream stream
 template <class W>
 void launch_matmul(const LinearArgs& args, Stream stream) {
   constexpr XTerms kX = W::kX == XTerms::kTwoBf16 ? XTerms::kPanelBf16 : XTerms::kPanelF16;
-  launch_matmul_of<W, RowScales, kX>(args, tile_shape(args.w, args.n, args.k), stream);
+  launch_matmul_of<W, RowScales, kX>(args, stream);
 }
 // Codes times their scales: by the first of several Scales that takes the stream; false if none
 // does.
@@ -115,7 +158,7 @@ template <class W, class... Ss>
 bool launch_scaled_matmul(const LinearArgs& args, Stream stream) {
   const TileShape shape = tile_shape(args.w, args.n, args.k);
   const auto launch = [&]<class S>(S*) {
-    launch_matmul_of<W, S, XTerms::kPanelBf16>(args, shape, stream);
+    launch_matmul_of<W, S, XTerms::kPanelBf16>(args, stream);
     return true;
   };
   return ((Ss::fits(shape) && launch(static_cast<Ss*>(nullptr))) || ...);

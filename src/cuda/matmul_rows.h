@@ -1,6 +1,6 @@
-// One launch function for each decoder of cuda/decode.cuh: many tokens (matmul.cuh). matmul_* are
-// for codes whose scales are of whole rows, scaled_matmul_* for others; the registry rows are in
-// tiles.cc.
+// One launch function for each decoder of cuda/decode.cuh, of more than a few tokens (batch.cuh,
+// matmul.cuh). matmul_* are for codes whose scales are of whole rows, scaled_matmul_* for others;
+// the registry rows are in tiles.cc.
 #pragma once
 
 #include "ops/args.h"

@@ -29,12 +29,16 @@ __device__ inline float warp_squares(const float* x, int d) {
   return sum;
 }
 
+// From the sum of x^2.
+__device__ inline float inverse_rms(float sum, int d, float eps) {
+  return 1.0f / sqrtf(sum / static_cast<float>(d) + eps);
+}
 // From the parts of all warps.
 __device__ inline float inverse_rms(const float* warp_sums, int d, float eps) {
   float sum = 0;
 #pragma unroll
   for (int warp = 0; warp < kNormWarps; ++warp) sum += warp_sums[warp];
-  return 1.0f / sqrtf(sum / static_cast<float>(d) + eps);
+  return inverse_rms(sum, d, eps);
 }
 
 // x / (1 + exp(-x)), with an exponential that does not overflow; within a few units in the last

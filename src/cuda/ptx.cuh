@@ -150,6 +150,10 @@ __device__ __forceinline__ void barrier_expect(uint32_t barrier, uint32_t bytes)
   asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes)
                : "memory");
 }
+// What it tells is that shared memory may be written again.
+__device__ __forceinline__ void barrier_arrive(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
+}
 __device__ __forceinline__ void barrier_wait(uint32_t barrier, uint32_t parity) {
   asm volatile(
       "{\n.reg .pred done;\n"
@@ -252,6 +256,15 @@ __device__ __forceinline__ void bulk_copy_to_all(uint32_t to, const void* from, 
 // After all that this thread has seen written (sm_70).
 __device__ __forceinline__ void add_released(uint64_t* word) {
   asm volatile("red.release.gpu.global.add.u64 [%0], 1;" ::"l"(word) : "memory");
+}
+// The same; returned: the word before.
+__device__ __forceinline__ uint64_t add_released(uint64_t* word, uint64_t value) {
+  uint64_t before;
+  asm volatile("atom.release.gpu.global.add.u64 %0, [%1], %2;"
+               : "=l"(before)
+               : "l"(word), "l"(value)
+               : "memory");
+  return before;
 }
 // The word before; after all that this thread has seen written, before all that it reads then.
 __device__ __forceinline__ unsigned add_ordered(unsigned* word, unsigned value) {

@@ -109,6 +109,19 @@ __device__ __forceinline__ uint32_t fixed_bytes(const uint32_t (&words)[4], uint
                      0x5410);
 }
 
+// Four numbers of a token in panels.
+template <XTerms kX>
+__device__ __forceinline__ void put_in_panel(const TokenOut& to, int column, const float4& v) {
+  const auto pair = [&](float a, float b) {
+    a *= to.factor, b *= to.factor;
+    return kX == XTerms::kPanelBf16 ? pack_bf16(a, b) : pack_halves(a, b);
+  };
+  auto* panel = reinterpret_cast<uint8_t*>(to.x + column / kUnit * to.stride);
+  const int i = column / 4 % kLanesPerUnit, at = i / 4 * 32 + i % 4 * 4;
+  *reinterpret_cast<uint32_t*>(panel + (at ^ to.swizzle)) = pair(v.x, v.y);
+  *reinterpret_cast<uint32_t*>(panel + (at + 16 ^ to.swizzle)) = pair(v.z, v.w);
+}
+
 // Four numbers of a token as the tensor cores want them, and the sums over them; by whole warps,
 // some lanes of which may be past the last column. A call: what runs once for some columns takes as
 // long as its instructions take to come.
@@ -144,20 +157,19 @@ static __device__ __noinline__ void put(TokenOut to, int column, float4 number) 
     sum = static_cast<float>(
         static_cast<int>(bits[0] + bits[1] + bits[2] + bits[3] - 4 * kRoundingBits));
   } else if constexpr (in_panels(kX)) {
-    const auto pair = [&](float a, float b) {
-      return kX == XTerms::kPanelBf16 ? pack_bf16(a, b) : pack_halves(a, b);
-    };
-    if (!exists) return;
-    auto* panel = reinterpret_cast<uint8_t*>(to.x + unit * to.stride);
-    const int at = i / 4 * 32 + i % 4 * 4;
-    *reinterpret_cast<uint32_t*>(panel + (at ^ to.swizzle)) = pair(v[0], v[1]);
-    *reinterpret_cast<uint32_t*>(panel + (at + 16 ^ to.swizzle)) = pair(v[2], v[3]);
+    if (exists) put_in_panel<kX>(to, column, number);
     return;
   } else {
     const uint2 halves = round_f16(v, sum);
     if (exists) *reinterpret_cast<uint2*>(row + i % 4 * 16 + i / 4 * 4) = halves;
   }
   if (to.log_sum_lanes >= 0) put_sum(to, column, sum);
+}
+
+// All threads that stage; a kernel may have more.
+__device__ __forceinline__ void sync_stagers() {
+  __syncwarp();  // a lane may have waited alone, and the barrier counts warps
+  asm volatile("bar.sync 1, %0;" ::"n"(kTileThreads) : "memory");
 }
 
 // What a CTA knows of the token that it stages.
@@ -211,6 +223,14 @@ struct Look {
     top = max(max(max(bits(p.x), bits(p.y)), max(bits(p.z), bits(p.w))), top);
     return p;
   }
+  // What the warp saw.
+  __device__ __forceinline__ void reduce() {
+#pragma unroll
+    for (int lanes = 16; lanes > 0; lanes /= 2) {
+      squares += __shfl_xor_sync(0xffffffffu, squares, lanes);
+    }
+    top = __reduce_max_sync(0xffffffffu, top);
+  }
 };
 
 // A token to be staged.
@@ -227,32 +247,34 @@ struct TokenIn {
 struct TokenScale {
   float inverse_rms, unit, factor;
 };
+// `top`: of numbers and what they are multiplied with, as bits.
+template <XTerms kX>
+__device__ __forceinline__ TokenScale scale_of(float inverse_rms, uint32_t top,
+                                               bool whole_numbers) {
+  TokenScale s = {inverse_rms, 1, 1};
+  const float most = __uint_as_float(top) * inverse_rms;
+  if constexpr (kX == XTerms::kFixed) {
+    const float fixed = fixed_top(__float_as_uint(most), whole_numbers);
+    s.unit = fixed / kFixedMost, s.factor = kFixedMost / fixed;
+  } else if constexpr (kX == XTerms::kF16 || kX == XTerms::kPanelF16) {
+    s.unit = power_scale(most), s.factor = inverse_power(s.unit);
+  }
+  return s;
+}
 template <XTerms kX>
 __device__ __forceinline__ TokenScale scale_of(Look look, const TokenIn& in, StageMemory& shared) {
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) {
-    look.squares += __shfl_xor_sync(0xffffffffu, look.squares, lanes);
-  }
-  look.top = __reduce_max_sync(0xffffffffu, look.top);
+  look.reduce();
   const int warp = threadIdx.x / 32;
   if (threadIdx.x % 32 == 0) shared.squares[warp] = look.squares, shared.tops[warp] = look.top;
-  __syncthreads();
+  sync_stagers();
   uint32_t top = 0;
 #pragma unroll
   for (int i = 0; i < kNormWarps / 4; ++i) {
     const uint4 four = reinterpret_cast<const uint4*>(shared.tops)[i];
     top = max(max(max(four.x, four.y), max(four.z, four.w)), top);
   }
-  TokenScale s = {1, 1, 1};
-  if (in.norm) s.inverse_rms = inverse_rms(shared.squares, in.k, in.eps);
-  const float most = __uint_as_float(top) * s.inverse_rms;
-  if constexpr (kX == XTerms::kFixed) {
-    const float fixed = fixed_top(__float_as_uint(most), in.whole_numbers);
-    s.unit = fixed / kFixedMost, s.factor = kFixedMost / fixed;
-  } else if constexpr (kX == XTerms::kF16 || kX == XTerms::kPanelF16) {
-    s.unit = power_scale(most), s.factor = inverse_power(s.unit);
-  }
-  return s;
+  const float inverse = in.norm ? inverse_rms(shared.squares, in.k, in.eps) : 1.0f;
+  return scale_of<kX>(inverse, top, in.whole_numbers);
 }
 
 __device__ __forceinline__ float4 normed(const float4& v, const float4& w, float inverse) {

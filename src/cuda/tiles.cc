@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "cuda/batch_plan.h"
 #include "cuda/linear_any.h"
 #include "cuda/linear_rows.h"
 #include "cuda/matmul_rows.h"
@@ -111,14 +112,14 @@ std::string needs_wgmma_and_exact_pairs(const LinearSpec& spec, const DeviceInfo
   return needs_wgmma(spec, device);
 }
 
-// Panels of x, and the tokens' scales.
+// Sums of slices, panels of x, and the tokens' scales.
 size_t panel_bytes(const LinearSpec& spec) {
   const TileShape s = tile_shape(planless_view(spec.w, spec.n, spec.k), spec.n, spec.k);
   const auto tokens = static_cast<size_t>(spec.m_max);
   const size_t blocks = (tokens + kPanelTokens - 1) / kPanelTokens;
-  return blocks * static_cast<size_t>(s.blocks) * static_cast<size_t>(s.units) * kPanelTokens *
-             kUnit * 2 +
-         tokens * sizeof(float);
+  return kBatchBytes + tokens * sizeof(float) +
+         blocks * static_cast<size_t>(s.blocks) * static_cast<size_t>(s.units) * kPanelTokens *
+             kUnit * 2;
 }
 
 // x prepared in global memory, where it does not fit beside the ring.

@@ -11,6 +11,7 @@
 //   limits  m <= 32; groups of 16, 32, 64, 128, 256 or whole rows
 #pragma once
 
+#include "cuda/grid_barrier.cuh"
 #include "cuda/pdl.cuh"
 #include "cuda/products_fixed.cuh"
 #include "cuda/stage.cuh"
@@ -232,32 +233,6 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<true>& ring, uint8_t* x_m
 
 // ---- the kernel ---------------------------------------------------------------------------------
 
-// For kernels of which every CTA is resident. `arrivals` only ever grows, by gridDim.x each time.
-class GridBarrier {
- public:
-  __device__ explicit GridBarrier(uint64_t* arrivals) : arrivals_(arrivals) {}
-  // What any CTA wrote before can be read after.
-  __device__ void wait() {
-    __syncthreads();
-    if (threadIdx.x == 0) {
-      // Nobody arrives twice before all have arrived once: the first look sees where they began.
-      if (wanted_ == 0) {
-        wanted_ = load_acquired(arrivals_);
-        wanted_ -= wanted_ % gridDim.x;
-      }
-      wanted_ += gridDim.x;
-      add_released(arrivals_);
-      while (load_acquired(arrivals_) < wanted_) {
-      }
-    }
-    __syncthreads();
-  }
-
- private:
-  uint64_t* arrivals_;
-  uint64_t wanted_ = 0;
-};
-
 // x of several tokens, each made by one CTA for all.
 template <class W>
 __device__ void prepare_tokens(const ChainedLinear& op, const Mail& mail,
@@ -299,7 +274,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   for (int i = 0; i < chain.count; ++i) {
     const ChainedLinear& op = chain.ops[i];
     if (i + 1 < chain.count) prefetch_constants(chain.ops[i + 1].tile, threadIdx.x, kTileThreads);
-    if (op.wait == Wait::kAll) all.wait();
+    if (op.wait == Wait::kAll) all.meet();
     if (op.tile.prepared.x) prepare_tokens<W>(op, mail, stage_memory);
     const float* scale = bring_x<W, kN>(op, mail, x_memory, stage_memory, &own_scale);
     const YMail y_mail = {op.y_place < 0 ? nullptr : mail.at(op.y_place), op.y_row};

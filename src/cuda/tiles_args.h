@@ -24,9 +24,9 @@ enum class XTerms : uint8_t {
 constexpr bool in_panels(XTerms x) { return x == XTerms::kPanelF16 || x == XTerms::kPanelBf16; }
 
 // In panels x lies unit after unit for so many tokens at a time, each 128 bytes of a unit, in the
-// swizzle of wgmma_panel(). What matmul.cuh fetches at once is one or two such units.
+// swizzle of wgmma_panel().
 inline constexpr int kPanelTokens = 256;
-inline constexpr int kSmallPanelTokens = 64;  // where there are few
+inline constexpr int kMostBatch = 256;  // tokens that go by 32 or 64 instead (batch.cuh)
 
 constexpr int tokens_of_mma(XTerms x) { return x == XTerms::kFixed ? 4 : 8; }  // of 8 columns
 constexpr int rows_of_token(XTerms x) { return x == XTerms::kTwoBf16 ? 2 : 1; }
@@ -39,9 +39,9 @@ struct StagedX {
   int32_t row_halves;
 };
 
-// A CTA takes tiles blockIdx.x + i gridDim.x. 2^log_parts warps share a tile along k and
-// 16 / 2^log_parts tiles are under way at once; x is taken in chunks of blocks where not all of it
-// fits.
+// In tiles.cuh a CTA takes tiles blockIdx.x + i gridDim.x. 2^log_parts warps share a tile along k
+// and 16 / 2^log_parts tiles are under way at once; x is taken in chunks of blocks where not all of
+// it fits.
 struct TileArgs {
   LinearArgs linear;
   TileShape shape;
@@ -49,7 +49,12 @@ struct TileArgs {
   float* prepared_scale;   // [m] beside it, of panels
   int32_t panel_tokens;    // where x is prepared in panels
   int32_t panels;          // of x in shared memory at once
-  int32_t slices;          // of k, a CTA of a cluster for each (matmul.cuh)
+  int32_t slices;          // of k, a CTA for each (batch.cuh)
+  int32_t token_blocks;    // of panel_tokens
+  int32_t items;           // of a batch: row blocks x token blocks x slices
+  float* sliced;           // [slices, m, rows of all tiles]: sums where there are several slices
+  int32_t token_ctas;      // that share the columns of a token when it is staged: a power of two
+  float* squares;          // [m, kTileWarps]: sums of x^2, of what is normalised after the sums
   int32_t sums_per_unit;   // of x: 0, 1, 2 or 4
   int32_t tokens_inverse;  // 2^16 / m, rounded up
   bool plain_x;            // f32 in fours, of a width that a CTA takes at once
@@ -87,6 +92,7 @@ struct ChainedLinear {
   int32_t y_place;  // [m, y_row] of the mail; -1 where nobody needs y from there
   int32_t y_row;
   int32_t scales_place;  // [m]: of the prepared x
+  int32_t looks_place;   // [m, 2, kTileWarps]: what warps saw of a token (batch.cuh)
 };
 
 // Linears that one launch makes one after the other, or one.
@@ -94,8 +100,9 @@ struct ChainArgs {
   static constexpr int kMost = 8;
   int32_t partial_bytes;  // of shared memory, for the sums of parts of tiles
   int32_t own_bytes;      // there, of a warp for the columns that it stages (tiles_token.cuh)
-  bool posts;             // something goes by mail
+  bool posts;             // something goes by mail (tiles.cuh)
   uint64_t* barrier;      // arrivals of CTAs, never reset
+  uint64_t* staged;       // the same, of those that have staged their tokens (batch.cuh)
   MailArgs mail;
   int32_t count;
   ChainedLinear ops[kMost];

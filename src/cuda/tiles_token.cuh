@@ -156,7 +156,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
 #pragma unroll 1
   for (int i = 0; i < chain.count; ++i) {
     if (i + 1 < chain.count) prefetch(i + 1);
-    if (chain.ops[i].wait == Wait::kAll) all.wait();
+    if (chain.ops[i].wait == Wait::kAll) all.meet();
     multiply_token<W, S>(chain.ops[i], ring, own_memory, meetings, mail);
   }
   if (chain.posts) mail.leave();

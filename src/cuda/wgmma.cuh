@@ -37,6 +37,7 @@ __device__ __forceinline__ void wgmma_wait() {
 #define LB_16(d, i) LB_4(d, i), LB_4(d, i + 4), LB_4(d, i + 8), LB_4(d, i + 12)
 #define LB_32(d, i) LB_16(d, i), LB_16(d, i + 16)
 #define LB_128(d) LB_32(d, 0), LB_32(d, 32), LB_32(d, 64), LB_32(d, 96)
+#define LB_NUMBERS_16 "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15}, "
 #define LB_NUMBERS_32                                       \
   "{%0,%1,%2,%3,%4,%5,%6,%7,%8,%9,%10,%11,%12,%13,%14,%15," \
   "%16,%17,%18,%19,%20,%21,%22,%23,%24,%25,%26,%27,%28,%29,%30,%31}, "
@@ -54,6 +55,20 @@ __device__ __forceinline__ void wgmma_wait() {
 // d[64, kN] += a[64, 16] b[16, kN], both in bf16 or f16. Warp w of the four has rows 16 w + 0..15
 // of a and d; its lane 4g + q those of mma.m16n8k16, d[4 i ..] being columns 8 i + 2 q, + 1 of rows
 // g and g + 8.
+template <bool kBf16>
+__device__ __forceinline__ void wgmma(float (&d)[16], const uint32_t* a, uint64_t b) {
+  if constexpr (kBf16) {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 " LB_NUMBERS_16
+                 "{%16,%17,%18,%19}, %20, 1, 1, 1, 0;"
+                 : LB_16(d, 0)
+                 : LB_A(a), "l"(b));
+  } else {
+    asm volatile("wgmma.mma_async.sync.aligned.m64n32k16.f32.f16.f16 " LB_NUMBERS_16
+                 "{%16,%17,%18,%19}, %20, 1, 1, 1, 0;"
+                 : LB_16(d, 0)
+                 : LB_A(a), "l"(b));
+  }
+}
 template <bool kBf16>
 __device__ __forceinline__ void wgmma(float (&d)[32], const uint32_t* a, uint64_t b) {
   if constexpr (kBf16) {
@@ -86,6 +101,7 @@ __device__ __forceinline__ void wgmma(float (&d)[128], const uint32_t* a, uint64
 #undef LB_16
 #undef LB_32
 #undef LB_128
+#undef LB_NUMBERS_16
 #undef LB_NUMBERS_32
 #undef LB_NUMBERS_128
 #undef LB_A

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "cuda/backend.h"
+#include "cuda/batch_plan.h"
 #include "cuda/gpu.h"
 #include "cuda/tiles_plan.h"
 #include "kernels/linear_problem.h"
@@ -104,6 +105,64 @@ TEST(ChainWaits, WhatCannotBePostedWaitsForAll) {
   EXPECT_EQ(waits_of({wide, {64, 16384, 50000, 10000}}), (Waits{kNo, kAll}));  // a wider x
   EXPECT_EQ(waits_of({wide, {64, 512, 50000, 10002}}), (Waits{kNo, kAll}));    // part of a row
   EXPECT_EQ(waits_of({wide, {64, 510, 50000, 10000}}), (Waits{kNo, kAll}));    // not in fours
+}
+
+// ---- batches ------------------------------------------------------------------------------------
+
+cuda::TileShape shape_of(int32_t n, int32_t k) {
+  cuda::TileShape s{};
+  s.units = 1, s.tiles = n / kTileRows, s.blocks = k / kUnit;
+  return s;
+}
+
+TEST(BatchPlan, SlicesGiveEveryCtaAPart) {
+  EXPECT_EQ(cuda::slices_of(shape_of(4096, 4096), 16), 8);
+  EXPECT_EQ(cuda::slices_of(shape_of(6144, 4096), 24), 5);
+  EXPECT_EQ(cuda::slices_of(shape_of(28672, 4096), 112), 1);
+  EXPECT_EQ(cuda::slices_of(shape_of(128256, 4096), 501), 1);
+  EXPECT_EQ(cuda::slices_of(shape_of(256, 512), 1), 2);    // four units each, at least
+  EXPECT_EQ(cuda::slices_of(shape_of(256, 14336), 1), 8);  // what is added up at once
+}
+
+TEST(BatchPlan, ATokenIsSharedByAsManyCtasAsThereAre) {
+  EXPECT_EQ(cuda::token_ctas_of(9), 8);
+  EXPECT_EQ(cuda::token_ctas_of(16), 8);
+  EXPECT_EQ(cuda::token_ctas_of(17), 4);
+  EXPECT_EQ(cuda::token_ctas_of(33), 4);
+  EXPECT_EQ(cuda::token_ctas_of(66), 2);
+  EXPECT_EQ(cuda::token_ctas_of(67), 1);
+  EXPECT_EQ(cuda::token_ctas_of(256), 1);
+}
+
+// Of tokens a CTA reads and writes rows of its own alone.
+TEST(BatchPlan, LinearsFollowWhereNoTokenReadsAnother) {
+  static std::vector<float> memory(1 << 16);
+  const auto linear = [&](int64_t y, int64_t x, int32_t m = 16) {
+    cuda::TileArgs a{};
+    a.shape = shape_of(256, 256);
+    LinearArgs& l = a.linear;
+    l.m = m, l.n = l.k = 256;
+    l.x = act_of(format_of(FormatId::kF32), 256);
+    l.x.data = memory.data() + x;
+    l.y = memory.data() + y;
+    l.ldy = 256;
+    l.w.code = Code::kInt;
+    return a;
+  };
+  constexpr int64_t kA = 0, kB = 10000, kC = 20000;
+  cuda::ChainArgs chain{};
+  chain.ops[chain.count++].tile = linear(kB, kA);
+  EXPECT_TRUE(cuda::follows(chain, linear(kC, kB)));
+  EXPECT_TRUE(cuda::follows(chain, linear(kC, kA)));
+  EXPECT_TRUE(cuda::follows(chain, linear(kB, kB)));
+  EXPECT_FALSE(cuda::follows(chain, linear(kC, kB + 256)));  // the next token's
+  EXPECT_FALSE(cuda::follows(chain, linear(kC, kB, 17)));
+  cuda::TileArgs other = linear(kC, kB);
+  other.shape.block_bytes = 1;
+  EXPECT_FALSE(cuda::follows(chain, other));
+  chain.ops[chain.count++].tile = linear(kC, kB);
+  EXPECT_TRUE(cuda::follows(chain, linear(kA, kC)));
+  EXPECT_TRUE(cuda::follows(chain, linear(kA, kB)));
 }
 
 // ---- the bits they give -------------------------------------------------------------------------
@@ -243,7 +302,7 @@ TEST_P(ChainsOnGpu, GiveTheBitsOfSeparateLaunches) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Tokens, ChainsOnGpu, testing::Values(1, 2, 8));
+INSTANTIATE_TEST_SUITE_P(Tokens, ChainsOnGpu, testing::Values(1, 2, 8, 19, 48, 130));
 
 }  // namespace
 }  // namespace lowbit
