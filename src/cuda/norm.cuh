@@ -11,24 +11,6 @@ namespace lowbit::cuda {
 inline constexpr int kNormThreads = 512;
 inline constexpr int kNormWarps = kNormThreads / 32;
 
-// This warp's part of sum x^2; all lanes know it.
-__device__ inline float warp_squares(const float* x, int d) {
-  float sum = 0;
-  if (d % 4 == 0) {
-    for (int i = threadIdx.x; i < d / 4; i += kNormThreads) {
-      const float4 v = reinterpret_cast<const float4*>(x)[i];
-      sum = fmaf(v.w, v.w, fmaf(v.z, v.z, fmaf(v.y, v.y, fmaf(v.x, v.x, sum))));
-    }
-  } else {
-    for (int first = 4 * threadIdx.x; first < d; first += 4 * kNormThreads) {
-      for (int i = first; i < min(first + 4, d); ++i) sum = fmaf(x[i], x[i], sum);
-    }
-  }
-#pragma unroll
-  for (int lanes = 16; lanes > 0; lanes /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, lanes);
-  return sum;
-}
-
 // From the sum of x^2.
 __device__ inline float inverse_rms(float sum, int d, float eps) {
   return 1.0f / sqrtf(sum / static_cast<float>(d) + eps);
