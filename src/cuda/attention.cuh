@@ -17,8 +17,6 @@ namespace lowbit::cuda {
 constexpr int kDecodeWarps = 8, kDecodeThreads = 32 * kDecodeWarps;
 constexpr int kTileTokens = 16, kUnitTokens = kTileTokens * kDecodeWarps;
 constexpr int kMaxSplits = 64;
-constexpr int kMultiprocessors = 132;  // what splits are meant to fill; not asked for, since
-                                       // results must not depend on it
 constexpr int kMaxHeadDim = 256;
 constexpr int kMergedHeads = 4;      // query heads that warps merge at a time
 constexpr int kTokensAtOnce = 64;    // of a launch

@@ -17,6 +17,7 @@
 #include "cuda/attention_ring.cuh"
 #include "cuda/check.h"
 #include "cuda/copy_maps.h"
+#include "cuda/limits.h"
 #include "cuda/pdl.cuh"
 
 namespace lowbit::cuda {

@@ -25,8 +25,8 @@
 namespace lowbit::cuda {
 
 constexpr int kBatchTiles = kTileWarps;  // of a CTA: one for each warp that multiplies
-constexpr int kBatchThreads =
-    kTileThreads + 128;  // and one that fetches; registers go by warpgroups
+// And one that fetches; registers go by warpgroups.
+constexpr int kBatchThreads = kTileThreads + 128;
 constexpr int kBatchFetchRegisters = 32, kBatchRegisters = 112;
 constexpr int kBatchPanelBytes = 16 * 1024;  // of N tokens
 template <int kN>
@@ -35,9 +35,9 @@ constexpr int kBatchUnits = kBatchPanelBytes / (kN * kUnit * 2);  // of a panel
 // How a CTA's dynamic shared memory is divided: panels, rings of warps, scales, arguments,
 // barriers. Code that is called would fetch arguments one after the other from the L2: whoever
 // waits for another CTA empties the L1.
-static_assert(sizeof(ChainArgs) % 8 == 0);  // barriers follow
 template <int kN>
 struct BatchMemory {
+  static_assert(sizeof(ChainArgs) % 8 == 0);  // barriers follow
   static constexpr int kScaleBytes = kMostBatch * 4;
   static constexpr int kArgumentBytes = sizeof(ChainArgs);
   static constexpr int kBarrierBytes = PanelRing::kBarrierBytes + 8 * kTileWarps * kMaxSlots;

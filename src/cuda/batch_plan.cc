@@ -9,14 +9,14 @@ namespace lowbit::cuda {
 int slices_of(const TileShape& shape, int blocks) {
   constexpr int kLeastUnits = 4, kMostSlices = 8;
   const int units = shape.blocks * shape.units;
-  return std::clamp(std::min({kBatchCtas / blocks, units / kLeastUnits, shape.blocks}), 1,
+  return std::clamp(std::min({kMultiprocessors / blocks, units / kLeastUnits, shape.blocks}), 1,
                     kMostSlices);
 }
 
 int token_ctas_of(int m) {
   constexpr int kMost = 8;
   int ctas = 1;
-  while (ctas < kMost && 2 * ctas * m <= kBatchCtas) ctas *= 2;
+  while (ctas < kMost && 2 * ctas * m <= kMultiprocessors) ctas *= 2;
   return ctas;
 }
 

@@ -3,21 +3,20 @@
 
 #include <cstddef>
 
+#include "cuda/limits.h"
 #include "cuda/tiles_args.h"
 
 namespace lowbit::cuda {
 
 // The start of the workspace: sums of as many slices as CTAs have, 256 rows of 64 tokens each, and
 // the scales and squares of tokens. What is different for every Linear comes after it.
-inline constexpr int kBatchCtas = 132;
-inline constexpr size_t kSlicedBytes = size_t{kBatchCtas} * 256 * 64 * sizeof(float);
+inline constexpr size_t kSlicedBytes = size_t{kMultiprocessors} * 256 * 64 * sizeof(float);
 inline constexpr size_t kBatchBytes =
     kSlicedBytes + size_t{kMostBatch} * (1 + kTileWarps) * sizeof(float);
 inline constexpr int kBatchPanels = 4;  // of full size, in shared memory
 
 // Into how many slices k is cut, where so many blocks of rows and tokens are made: as many as leave
-// all of them room at once on an H200. (Results must not depend on which multiprocessors a GPU
-// has.)
+// all of them room at once.
 int slices_of(const TileShape& shape, int blocks);
 
 // How many CTAs share a token of m.

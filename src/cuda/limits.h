@@ -5,6 +5,10 @@
 
 namespace lowbit::cuda {
 
+// What splits and slices are meant to fill, an H200's: not asked for, since results must not depend
+// on which multiprocessors a GPU has.
+inline constexpr int kMultiprocessors = 132;
+
 int sm_count();
 // That a CTA may have, static and dynamic.
 int shared_memory_bytes();

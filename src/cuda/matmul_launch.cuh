@@ -33,24 +33,30 @@ inline int share_memory(TileArgs& a, int warps, int panel_bytes, int beside) {
   return 0;
 }
 
+// What all plans begin with, x being in panels of so many tokens.
+inline TileArgs begin_panels(const LinearArgs& l, int panel_tokens) {
+  TileArgs a{};
+  a.linear = l;
+  a.shape = tile_shape(l.w, l.n, l.k);
+  a.plain_x = is_plain_x(l, a.shape.blocks * a.shape.units * kUnit);
+  a.panel_tokens = panel_tokens;
+  a.token_blocks = (l.m + panel_tokens - 1) / panel_tokens;
+  return a;
+}
+
 // ---- prompts ------------------------------------------------------------------------------------
 
 template <class W, class S, XTerms kX>
 void launch_matmul_kernel(const LinearArgs& l, Stream stream_) {
-  TileArgs a{};
-  a.linear = l;
-  a.shape = tile_shape(l.w, l.n, l.k);
-  a.panel_tokens = kPanelTokens;
-  a.plain_x = is_plain_x(l, a.shape.blocks * a.shape.units * kUnit);
+  TileArgs a = begin_panels(l, kPanelTokens);
   a.panels = kMostPanels;
   const int bytes = share_memory(a, kMatmulWarps, kPanelBytes,
                                  MatmulMemory::kBarrierBytes + MatmulMemory::kScaleBytes);
-  const int token_blocks = (l.m + kPanelTokens - 1) / kPanelTokens;
   const int row_blocks = (a.shape.tiles + kMatmulTiles - 1) / kMatmulTiles;
   const int64_t units = int64_t{a.shape.blocks} * a.shape.units;
   a.prepared.x = static_cast<uint16_t*>(l.workspace);
   a.prepared_scale =
-      reinterpret_cast<float*>(a.prepared.x + token_blocks * units * (kPanelBytes / 2));
+      reinterpret_cast<float*>(a.prepared.x + a.token_blocks * units * (kPanelBytes / 2));
   end_chain(stream_);
   const auto stream = static_cast<cudaStream_t>(stream_);
   const int rounds = rounds_of_x(a);
@@ -60,7 +66,7 @@ void launch_matmul_kernel(const LinearArgs& l, Stream stream_) {
   launch_pdl(prepare, l.m, kTileThreads, 0, stream, a);
   constexpr auto kKernel = matmul_kernel<W, S, kX>;
   allow_shared_memory<kKernel>(dynamic_shared_bytes());
-  const int items = token_blocks * ((row_blocks + 1) / 2);
+  const int items = a.token_blocks * ((row_blocks + 1) / 2);
   const dim3 grid(2 * std::min(items, sm_count() / 2));
   launch_pdl(kKernel, LaunchShape{grid, kMatmulThreads, static_cast<size_t>(bytes), 2}, stream, a);
 }
@@ -70,12 +76,7 @@ void launch_matmul_kernel(const LinearArgs& l, Stream stream_) {
 // All but what the Linears of a launch share.
 template <int kN>
 TileArgs plan_batch(const LinearArgs& l) {
-  TileArgs a{};
-  a.linear = l;
-  a.shape = tile_shape(l.w, l.n, l.k);
-  a.panel_tokens = kN;
-  a.plain_x = is_plain_x(l, a.shape.blocks * a.shape.units * kUnit);
-  a.token_blocks = (l.m + kN - 1) / kN;
+  TileArgs a = begin_panels(l, kN);
   const int blocks = (a.shape.tiles + kBatchTiles - 1) / kBatchTiles * a.token_blocks;
   const bool fours = l.n % 4 == 0 && l.ldy % 4 == 0 && reinterpret_cast<uintptr_t>(l.y) % 16 == 0;
   a.slices = fours && !l.w.paired ? slices_of(a.shape, blocks) : 1;
@@ -99,12 +100,12 @@ void launch_batch_kernel(ChainArgs& chain, Stream stream) {
   const int bytes =
       share_memory(first, kTileWarps, panel_bytes,
                    Memory::kScaleBytes + Memory::kArgumentBytes + Memory::kBarrierBytes);
-  for (int i = 1; i < chain.count; ++i) {
+  for (int i = 0; i < chain.count; ++i) {
     TileArgs& a = chain.ops[i].tile;
     a.panels = first.panels, a.piece_blocks = first.piece_blocks;
     a.slot_bytes = first.slot_bytes, a.slots = first.slots;
+    chain.ops[i].looks_place = i * kMostBatch * kLookPlaces;
   }
-  for (int i = 0; i < chain.count; ++i) chain.ops[i].looks_place = i * kMostBatch * kLookPlaces;
   plan_meetings(chain);
   constexpr auto kKernel = batch_kernel<W, S, kX, kN>;
   allow_shared_memory<kKernel>(dynamic_shared_bytes());
