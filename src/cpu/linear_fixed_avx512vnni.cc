@@ -67,6 +67,8 @@ Ints narrow(const uint8_t* at, int32_t bytes, const Book& book) {
 }  // namespace
 }  // namespace lowbit::cpu
 
+#include "cpu/linear_fixed_x.inl"
+// It uses what the file above defines.
 #include "cpu/linear_fixed.inl"
 
 namespace lowbit::cpu {

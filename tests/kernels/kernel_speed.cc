@@ -24,13 +24,14 @@ constexpr int64_t kColdBytes = 256u << 20;  // far above any L3 that a few cores
 constexpr double kSeconds = 0.4;            // spent on each figure
 
 constexpr const char* kFormats[] = {
-    "f32",      "f16",      "bf16",         "int8",       "int8-g64", "int8-asym", "q8_0",
-    "int7",     "int6",     "int5",         "q5_1",       "int4",     "int4-sym",  "int4-asym",
-    "int4-g32", "int4-g8",  "int4-row",     "int4-rzero", "q4_0",     "q4_1",      "int3",
-    "int2",     "int2-g8",  "int1",         "int1-asym",  "ternary",  "ternary5",  "fp8",
-    "fp8-e5m2", "fp8-g128", "fp8-b128x128", "mxfp8",      "fp6",      "fp6-e2m3",  "mxfp6",
-    "fp5",      "fp4",      "fp4-e3m0",     "mxfp4",      "nvfp4",    "fp3",       "int4-24",
-    "fp8-24",   "q6_k",     "q5_k",         "q4_k",       "q3_k",     "q2_k",      "tq2_0"};
+    "f32",         "f16",      "bf16",         "int8",       "int8-g64", "int8-asym", "q8_0",
+    "int7",        "int6",     "int5",         "q5_1",       "int4",     "int4-sym",  "int4-asym",
+    "int4-g32",    "int4-g8",  "int4-row",     "int4-rzero", "q4_0",     "q4_1",      "int3",
+    "int2",        "int2-g8",  "int1",         "int1-asym",  "ternary",  "ternary5",  "fp8",
+    "fp8-e5m2",    "fp8-g128", "fp8-b128x128", "mxfp8",      "fp6",      "fp6-e2m3",  "mxfp6",
+    "fp5",         "fp4",      "fp4-e3m0",     "mxfp4",      "nvfp4",    "fp3",       "int4-24",
+    "int4-sym-24", "int8-24",  "fp8-24",       "q6_k",       "q5_k",     "q4_k",      "q3_k",
+    "q2_k",        "tq2_0",    "tq1_0",        "qqq",        "codebook"};
 
 // The shortest of the calls body(0), body(1), ... body(count - 1), body(0), ... made within
 // kSeconds: a machine that is busy with something else now and then does not change it.
