@@ -61,6 +61,11 @@ bool fixed_narrow_avx2(const Format& f) {
   return fixed_narrow(f) && (f.bits < 4 || !is_mini_float(f.code));
 }
 
+// Five to a byte; lanes of the kernels have sixteen codes, which must not be of two blocks.
+bool fixed_trits(const Format& f) {
+  return f.code == Code::kTrit && (f.block.k == 0 || f.block.k >= 16);
+}
+
 bool fixed_bytes_or_nibbles(const Format& f) { return fixed_bits<8>(f) || fixed_bits<4>(f); }
 // One scale for a token's codes, or for all of them.
 bool int8_tokens(const Format& f) {
@@ -202,6 +207,10 @@ constexpr LinearKernel avx512(std::string_view name, bool (*weights)(const Forma
           .launch = launch<kRows, &kOpsAvx512>};
 }
 
+// Runs of five-in-a-byte codes are of 320 and 256 codes, of half as many on AVX2: whole ones of
+// both.
+constexpr int32_t kTritRuns = 1280;
+
 // `x_block`: the longest run of codes (linear_fixed.inl) that a vector of these codes makes.
 constexpr LinearKernel fixed_vnni(std::string_view name, bool (*weights)(const Format&), double u_x,
                                   int32_t x_block) {
@@ -261,6 +270,7 @@ constexpr LinearKernel kKernels[] = {
     fixed_vnni("cpu.linear.int8.vnni", fixed_bits<8>, 0x1.1p-22, 64),
     fixed_vnni("cpu.linear.nibbles.vnni", fixed_bits<4>, 0x1.1p-15, 128),
     fixed_vnni("cpu.linear.narrow.vnni", fixed_narrow_vnni, 0x1.1p-15, 512),
+    fixed_vnni("cpu.linear.trits.vnni", fixed_trits, 0x1.1p-15, kTritRuns),
     avx512<linear_f32_avx512>("cpu.linear.f32.avx512", has_code<Code::kF32>),
     avx512<linear_f16_avx512>("cpu.linear.f16.avx512", has_code<Code::kF16>),
     avx512<linear_bf16_avx512>("cpu.linear.bf16.avx512", has_code<Code::kBF16>),
@@ -268,6 +278,7 @@ constexpr LinearKernel kKernels[] = {
     fixed_avx2("cpu.linear.int8.fixed.avx2", fixed_bits<8>, 32),
     fixed_avx2("cpu.linear.nibbles.fixed.avx2", fixed_bits<4>, 64),
     fixed_avx2("cpu.linear.narrow.fixed.avx2", fixed_narrow_avx2, 256),
+    fixed_avx2("cpu.linear.trits.fixed.avx2", fixed_trits, kTritRuns),
     avx2<linear_f32_avx2>("cpu.linear.f32.avx2", has_code<Code::kF32>),
     avx2<linear_f16_avx2>("cpu.linear.f16.avx2", has_code<Code::kF16>),
     avx2<linear_bf16_avx2>("cpu.linear.bf16.avx2", has_code<Code::kBF16>),

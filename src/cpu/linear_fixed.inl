@@ -11,6 +11,9 @@
 //   narrow<kBits>(...)       codes of any width as bytes (Book::table or flip applied)
 //   cut<kBits>(v, p)         the p-th code of each byte, 1, 2 or 4 bits; one bit becomes 0 or 2
 //   lookup16, load_some, Narrow
+//   trit_planes(v)           the five digits of each byte, TritPlanes
+//   trit_words(at, bytes, d) kGroupedTrits codes to a word, from digit d of the first byte on;
+//                            `bytes` are there, kTritGroupBytes at most
 //
 // x is cut into runs. In a run, x[i] = step * (q[i] + r), |r| <= 1/2, step a power of two, |q| <
 // 2^kXBits; q has three signed digits, each a plane of bytes, of which the highest is 0 and not
@@ -25,7 +28,8 @@
 //
 // Codes narrower than a byte are not put in order: byte j of a run's codes holds P = 8 / bits
 // neighbours, and plane p is the p-th of each. x is laid out to match, and lane j has codes 4 P j
-// to 4 P j + 4 P - 1 of the run. So blocks of 4 P codes and more can be scaled lane by lane.
+// to 4 P j + 4 P - 1 of the run. So blocks of 4 P codes and more can be scaled lane by lane. Five
+// codes in a byte are five planes.
 
 namespace lowbit::cpu {
 namespace {
@@ -65,7 +69,7 @@ inline Book book_of(const WeightView& w) {
     b.unit = 1.0f / static_cast<float>(1 << ((1 << (exponent - 1)) - 2 + mantissa));
   } else if (w.code == Code::kInt) {
     b.bias = flip = middle;
-  } else if (w.code == Code::kTernary || w.code == Code::kSign) {
+  } else if (w.code == Code::kTernary || w.code == Code::kTrit || w.code == Code::kSign) {
     b.bias = 1;
   } else if (w.zero != Zero::kNone && w.zero != Zero::kOffset) {
     b.bias = w.bits == 1 ? 2 : middle;
@@ -91,14 +95,21 @@ inline Book book_of(const WeightView& w) {
   return b;
 }
 
-// One way to read a run. raw() loads its codes, of which `bytes` are there; plane() makes bytes.
+// One way to read a run. begin() is its first byte in a row and whole() how many runs of a row have
+// all of kRunBytes; raw() loads its codes, of which `bytes` are there; plane() makes bytes.
+template <int kSize>
+struct Stretch {
+  static constexpr int kRunBytes = kSize;
+  static int64_t begin(int32_t run) { return int64_t{run} * kSize; }
+  static int32_t whole(int32_t row_bytes) { return row_bytes / kSize; }
+};
 enum class Plain { kUnsigned, kSigned, kTable };  // what makes bytes of the codes in a plane
 template <int kWidth, Plain kPlain>
-struct InPlanes {
+struct InPlanes : Stretch<kBytes> {
   static constexpr int kBits = kWidth;
-  static constexpr int kPlanes = 8 / kBits, kRunBytes = kBytes;
+  static constexpr int kPlanes = 8 / kBits;
   static constexpr bool kUpper = false;
-  static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
+  static Ints raw(const uint8_t* at, int32_t bytes, int32_t, const Book& book) {
     const Ints codes = bytes == kBytes ? load_ints(at) : load_some(at, bytes);
     return kPlain == Plain::kSigned ? codes ^ book.flip : codes;
   }
@@ -109,14 +120,38 @@ struct InPlanes {
   }
 };
 template <int kWidth>
-struct InOrder {
+struct InOrder : Stretch<kLanes * kWidth / 2> {
   static constexpr int kBits = kWidth;
-  static constexpr int kPlanes = 1, kRunBytes = kLanes * kBits / 2;
+  static constexpr int kPlanes = 1;
   static constexpr bool kUpper = false;  // numbers are a byte
-  static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
+  static Ints raw(const uint8_t* at, int32_t bytes, int32_t, const Book& book) {
     return narrow<kBits>(at, bytes, book);
   }
   static Ints plane(Ints raw, int, const Book&) { return raw; }
+};
+
+// Five to a byte: plane p is digit p of every byte.
+struct InTrits : Stretch<kBytes> {
+  static constexpr int kPlanes = kTrits;
+  static constexpr bool kUpper = false;
+  static TritPlanes raw(const uint8_t* at, int32_t bytes, int32_t, const Book&) {
+    return trit_planes(bytes == kBytes ? load_ints(at) : load_some(at, bytes));
+  }
+  static Ints plane(const TritPlanes& raw, int p, const Book&) { return raw.plane[p]; }
+};
+// With kGroupedTrits codes to a lane: runs begin at any digit, and lanes share bytes.
+struct InTritGroups {
+  static constexpr int kRun = kLanes * kGroupedTrits;
+  static constexpr int kRunBytes = kTritGroupBytes, kPlanes = kTrits;
+  static constexpr bool kUpper = false;
+  static int64_t begin(int32_t run) { return int64_t{run} * kRun / kTrits; }
+  static int32_t whole(int32_t row_bytes) {
+    return row_bytes < kRunBytes ? 0 : (row_bytes - kRunBytes) * kTrits / kRun + 1;
+  }
+  static TritPlanes raw(const uint8_t* at, int32_t bytes, int32_t run, const Book&) {
+    return trit_planes(trit_words(at, bytes, static_cast<int>(int64_t{run} * kRun % kTrits)));
+  }
+  static Ints plane(const TritPlanes& raw, int p, const Book&) { return raw.plane[p]; }
 };
 
 // ---- rows ---------------------------------------------------------------------------------------
@@ -259,19 +294,19 @@ void multiply(const Job& job, const uint8_t* x, Rows rows, Span runs, const floa
   const auto present = static_cast<int32_t>(w.row_bytes);
   const uint8_t* digits = x + int64_t{runs.first} * kXBytes;
   const uint8_t* starts = x + job.shape.start_at + int64_t{runs.first} * kBytes;
-  const uint8_t* from = static_cast<const uint8_t*>(w.codes) + rows.n * w.row_bytes +
-                        int64_t{runs.first} * W::kRunBytes;
+  const uint8_t* from =
+      static_cast<const uint8_t*>(w.codes) + rows.n * w.row_bytes + W::begin(runs.first);
   const int64_t stride = rows.apart * w.row_bytes;
   const Ints unit_of_lane = job.unit_of_lane;
   const Book book = job.book;
   const int many = 1 << job.shape.log2_many;
   Floats acc[kRows];
   for (int r = 0; r < kRows; ++r) acc[r] = sum[r];
-  const auto step = [&](int32_t bytes) {
+  const auto step = [&](int32_t run, int32_t bytes) {
     const Ints start = load_ints(starts);
     for (int r = 0; r < kRows; ++r) {
       prefetch(from + r * stride, kAhead);
-      const Ints raw = W::raw(from + r * stride, bytes, book);
+      const auto raw = W::raw(from + r * stride, bytes, run, book);
       Ints high = {}, middle = {}, low = start;
       for (int p = 0; p < W::kPlanes; ++p) {
         const Ints u = W::plane(raw, p, book);
@@ -290,14 +325,17 @@ void multiply(const Job& job, const uint8_t* x, Rows rows, Span runs, const floa
       acc[r] =
           fma(to_floats(total), kMany ? permute(load(factor), unit_of_lane) : set(*factor), acc[r]);
     }
-    from += W::kRunBytes;
+    from += W::begin(run + 1) - W::begin(run);
     digits += kXBytes;
     starts += kBytes;
     scale += kMany ? many : 1;
   };
-  const int32_t end = runs.first + runs.count, whole = min_of(end, present / W::kRunBytes);
-  for (int32_t run = runs.first; run < whole; ++run) step(W::kRunBytes);
-  if (whole < end) step(present - whole * W::kRunBytes);
+  const int32_t end = runs.first + runs.count, whole = min_of(end, W::whole(present));
+  int32_t run = runs.first;
+  for (; run < whole; ++run) step(run, W::kRunBytes);
+  for (; run < end; ++run) {
+    step(run, min_of(W::kRunBytes, present - static_cast<int32_t>(W::begin(run))));
+  }
   for (int r = 0; r < kRows; ++r) sum[r] = acc[r];
 }
 
@@ -392,6 +430,10 @@ inline void codes_dispatch(const LinearArgs& a, int32_t n0, int32_t n1) {
 
 inline void fixed_dispatch(const Job& job, int32_t n0, int32_t n1) {
   const bool in_planes = job.shape.planes > 1;
+  if (job.a.w.code == Code::kTrit) {
+    return job.shape.lane == kGroupedTrits ? fixed_linear<InTritGroups, kNarrowDigits>(job, n0, n1)
+                                           : fixed_linear<InTrits, kNarrowDigits>(job, n0, n1);
+  }
   switch (job.a.w.bits) {
     case 1:
       return in_planes ? fixed_linear<InPlanes<1, Plain::kUnsigned>, kNarrowDigits>(job, n0, n1)

@@ -60,6 +60,53 @@ Ints narrow(const uint8_t* at, int32_t bytes, const Book& book) {
   return kBits <= 4 ? lookup16(book.table, codes) : codes ^ book.flip;
 }
 
+// Of a byte v < 243, five digits to the base of 3, the highest first: a power is subtracted twice,
+// where that does not go below 0. 81 and 9 end in the bits of 1, 27 and 3 in those of -1.
+struct TritPlanes {
+  Ints plane[5];
+};
+inline TritPlanes trit_planes(Ints v) {
+  constexpr int kPowers[] = {1, 3, 9, 27, 81};
+  TritPlanes digits;
+  for (int p = 4; p > 0; --p) {
+    const Ints power = set_bytes(kPowers[p]);
+    const Ints once = _mm256_min_epu8(v, _mm256_sub_epi8(v, power));
+    const Ints rest = _mm256_min_epu8(once, _mm256_sub_epi8(once, power));
+    const Ints taken = p % 2 == 0 ? _mm256_sub_epi8(v, rest) : _mm256_sub_epi8(rest, v);
+    digits.plane[p] = taken & set_bytes(3);
+    v = rest;
+  }
+  digits.plane[0] = v;
+  return digits;
+}
+
+// Sixteen codes from digit `skip` of the first byte on are four bytes, of which the next sixteen
+// share the last. Bytes move within halves: the upper one is loaded from its first byte on.
+constexpr int kTritGroupBytes = 32;
+struct TritWords {
+  uint8_t from[5][32];
+};
+constexpr TritWords make_trit_words() {
+  TritWords words = {};
+  for (int skip = 0; skip < 5; ++skip) {
+    for (int i = 0; i < 32; ++i) {
+      const int first = i < 16 ? 0 : (skip + 64) / 5;
+      words.from[skip][i] = static_cast<uint8_t>((skip + 16 * (i / 4)) / 5 + i % 4 - first);
+    }
+  }
+  return words;
+}
+constexpr TritWords kTritWords = make_trit_words();
+inline Ints trit_words(const uint8_t* at, int32_t bytes, int skip) {
+  alignas(64) uint8_t padded[64];
+  if (bytes < kTritGroupBytes) {
+    pad_bytes(at, bytes, 0, padded);
+    at = padded;
+  }
+  const Ints halves = _mm256_set_m128i(load128(at + (skip + 64) / 5), load128(at));
+  return _mm256_shuffle_epi8(halves, load_ints(kTritWords.from[skip]));
+}
+
 }  // namespace
 }  // namespace lowbit::cpu
 

@@ -64,6 +64,53 @@ Ints narrow(const uint8_t* at, int32_t bytes, const Book& book) {
   return (codes & set_bytes(127)) ^ book.flip;
 }
 
+// Of a byte v < 243, five digits to the base of 3. Subtracting 81 twice, where that does not go
+// below 0, leaves the last four of them, which a table of 81 has as two bits each; 81 and 162 end
+// in the bits of 1 and 2.
+struct TritPlanes {
+  Ints plane[5];
+};
+struct TritTable {
+  uint8_t four[128];
+};
+constexpr TritTable make_trit_table() {
+  TritTable table = {};
+  for (int v = 0; v < 128; ++v) {
+    table.four[v] = static_cast<uint8_t>(v % 3 | v / 3 % 3 << 2 | v / 9 % 3 << 4 | v / 27 % 3 << 6);
+  }
+  return table;
+}
+constexpr TritTable kTritTable = make_trit_table();
+inline TritPlanes trit_planes(Ints v) {
+  const Ints top = set_bytes(81);
+  const Ints once = _mm512_min_epu8(v, _mm512_sub_epi8(v, top));
+  const Ints rest = _mm512_min_epu8(once, _mm512_sub_epi8(once, top));
+  const Ints four =
+      _mm512_permutex2var_epi8(load_ints(kTritTable.four), rest, load_ints(kTritTable.four + 64));
+  return {{cut<2>(four, 0), cut<2>(four, 1), cut<2>(four, 2), cut<2>(four, 3),
+           _mm512_sub_epi8(v, rest) & set_bytes(3)}};
+}
+
+// Sixteen codes from digit `skip` of the first byte on are four bytes, of which the next sixteen
+// share the last.
+constexpr int kTritGroupBytes = 52;
+struct TritWords {
+  uint8_t from[5][64];
+};
+constexpr TritWords make_trit_words() {
+  TritWords words = {};
+  for (int skip = 0; skip < 5; ++skip) {
+    for (int i = 0; i < 64; ++i) {
+      words.from[skip][i] = static_cast<uint8_t>((skip + 16 * (i / 4)) / 5 + i % 4);
+    }
+  }
+  return words;
+}
+constexpr TritWords kTritWords = make_trit_words();
+inline Ints trit_words(const uint8_t* at, int32_t bytes, int skip) {
+  return _mm512_permutexvar_epi8(load_ints(kTritWords.from[skip]), load_some(at, bytes));
+}
+
 }  // namespace
 }  // namespace lowbit::cpu
 
@@ -76,11 +123,11 @@ namespace {
 
 // Small floats whose numbers take nine or ten bits.
 template <int kWidth>
-struct TwoTables {
+struct TwoTables : Stretch<kLanes * kWidth / 2> {
   static constexpr int kBits = kWidth;
-  static constexpr int kPlanes = 1, kRunBytes = kLanes * kBits / 2;
+  static constexpr int kPlanes = 1;
   static constexpr bool kUpper = true;
-  static Ints raw(const uint8_t* at, int32_t bytes, const Book& book) {
+  static Ints raw(const uint8_t* at, int32_t bytes, int32_t, const Book& book) {
     return unpacked<kBits>(at, bytes, book.narrow);
   }
   static Ints plane(Ints raw, int, const Book& book) { return lookup64(book.table, raw); }

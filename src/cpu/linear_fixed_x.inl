@@ -13,28 +13,40 @@ inline int log2_of(int v) { return __builtin_ctz(static_cast<uint32_t>(v)); }
 
 // How a matrix is cut. A unit is a block or, where blocks are longer than a run, a run.
 struct Shape {
-  int planes, run, run_bytes;  // codes and bytes of a run
-  int log2_unit, log2_many;    // codes of a unit, units of a run
+  int planes, lane, run;     // bytes of a lane's word are as many planes; codes of a lane, of a run
+  int log2_unit, log2_many;  // codes of a unit, units of a run
   int32_t runs, k;
-  int64_t token_bytes, start_at, scale_at, sum_at;  // of prepared x
+  int64_t digit_bytes, token_bytes, start_at, scale_at, sum_at;  // of a run's x, of prepared x
 };
+
+// Five codes to a byte: a lane's four bytes hold 20 codes or, so that scales are of whole lanes, 16
+// of them, wherever in its first byte they begin.
+constexpr int kTrits = 5, kGroupedTrits = 16;
 
 inline Shape shape_of(const WeightView& w, int32_t k) {
   Shape s = {};
   const int bits = w.bits, log2_size = log2_block(w);
-  const bool in_planes = 8 % bits == 0 && log2_size >= 2 + log2_of(8 / bits);
-  s.planes = in_planes ? 8 / bits : 1;
-  s.run = kBytes * s.planes;
-  const int log2_run = log2_of(s.run);
+  if (w.code == Code::kTrit) {
+    s.planes = kTrits;
+    s.lane = w.block_k == 0 ? 4 * kTrits : kGroupedTrits;
+  } else {
+    const bool in_planes = 8 % bits == 0 && log2_size >= 2 + log2_of(8 / bits);
+    s.planes = in_planes ? 8 / bits : 1;
+    s.lane = 4 * s.planes;
+  }
+  s.run = kLanes * s.lane;
+  const int log2_run = w.block_k == 0 ? log2_size : log2_of(s.run);
   s.log2_unit = log2_size < log2_run ? log2_size : log2_run;
   s.log2_many = log2_run - s.log2_unit;
   s.runs = (k + s.run - 1) / s.run;
   s.k = k;
-  const int64_t padded = (int64_t{k} + 511) / 512 * 512;  // backend.cc counts on this
-  s.start_at = 3 * padded;
-  s.scale_at = 4 * padded;
-  s.sum_at = s.scale_at + padded / 2 + 64;
-  s.token_bytes = s.sum_at + padded / 2 + 64;
+  s.digit_bytes = 3 * kBytes * s.planes;
+  const int64_t units = (int64_t{s.runs} << s.log2_many) + kLanes;
+  s.start_at = s.runs * s.digit_bytes;
+  s.scale_at = s.start_at + int64_t{s.runs} * kBytes;
+  s.sum_at = s.scale_at + units * int64_t{sizeof(float)};
+  // At most what backend.cc has room for: kFixedBytes for each kFixedRun codes, and kFixedRest.
+  s.token_bytes = (s.sum_at + units * int64_t{sizeof(float)} + 63) / 64 * 64;
   return s;
 }
 
@@ -86,24 +98,44 @@ void store_planes(const uint8_t* bytes, int stride, uint8_t* out) {
   }
 }
 
-// Digits [planes, 3, kBytes], the highest first.
-inline void store_digits(const int32_t* q, const Shape& s, uint8_t* out) {
+// The numbers of run `i` in the order of planes: [kTrits, kBytes], 0 where no code of a lane lies.
+inline void spread_trits(const int32_t* q, const Shape& s, int32_t i, int32_t* out) {
+  alignas(64) int32_t slots[kTrits * kBytes] = {};
+  for (int j = 0; j < kLanes; ++j) {
+    const int at = s.lane * j, skip = static_cast<int>((int64_t{i} * s.run + at) % kTrits);
+    for (int c = 0; c < s.lane; ++c) slots[4 * kTrits * j + skip + c] = q[at + c];
+  }
+  for (int p = 0; p < kTrits; ++p) {
+    for (int b = 0; b < kBytes; ++b) out[p * kBytes + b] = slots[kTrits * b + p];
+  }
+}
+
+// Digits [planes, 3, kBytes] of run `i`, the highest first.
+inline void store_digits(const int32_t* q, const Shape& s, int32_t i, uint8_t* out) {
   constexpr int32_t kHalf = 1 << (kDigitBits - 1), kMask = (1 << kDigitBits) - 1;
   alignas(64) uint8_t digits[3][kMaxRun];
-  for (int i = 0; i < s.run; ++i) {
-    int32_t v = q[i];
+  alignas(64) int32_t spread[kTrits * kBytes];
+  if (s.planes == kTrits) {
+    spread_trits(q, s, i, spread);
+    q = spread;
+  }
+  for (int j = 0; j < s.planes * kBytes; ++j) {
+    int32_t v = q[j];
     const int32_t low = ((v + kHalf) & kMask) - kHalf;
     v = (v - low) >> kDigitBits;
     const int32_t middle = ((v + kHalf) & kMask) - kHalf;
-    digits[2][i] = static_cast<uint8_t>(low);
-    digits[1][i] = static_cast<uint8_t>(middle);
-    digits[0][i] = static_cast<uint8_t>((v - middle) >> kDigitBits);
+    digits[2][j] = static_cast<uint8_t>(low);
+    digits[1][j] = static_cast<uint8_t>(middle);
+    digits[0][j] = static_cast<uint8_t>((v - middle) >> kDigitBits);
   }
   for (int d = 0; d < 3; ++d, out += kBytes) {
     if (s.planes == 1) store_planes<uint8_t>(digits[d], 3 * kBytes, out);
     if (s.planes == 2) store_planes<uint16_t>(digits[d], 3 * kBytes, out);
     if (s.planes == 4) store_planes<uint32_t>(digits[d], 3 * kBytes, out);
     if (s.planes == 8) store_planes<uint64_t>(digits[d], 3 * kBytes, out);
+    for (int p = 0; s.planes == kTrits && p < kTrits; ++p) {
+      __builtin_memcpy(out + 3 * p * kBytes, digits[d] + p * kBytes, kBytes);
+    }
   }
 }
 
@@ -129,8 +161,8 @@ void prepare_token(const LoadRun& load_run, const Shape& s, int bias, uint8_t* o
   for (int32_t i = 0; i < s.runs; ++i) {
     const int32_t from = i * s.run, count = min_of(s.run, s.k - from);
     const float step = load_run(from, count, &run);
-    uint8_t* digits = out + int64_t{i} * 3 * s.run;
-    store_digits(run.q, s, digits);
+    uint8_t* digits = out + i * s.digit_bytes;
+    store_digits(run.q, s, i, digits);
     alignas(64) int32_t part[kLanes];
     Ints biases = lane_sums(digits, s.planes, bias & 255);
     if (bias > 255) biases = add_ints(biases, up_digit(lane_sums(digits, s.planes, bias >> 8)));

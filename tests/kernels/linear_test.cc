@@ -111,7 +111,7 @@ std::vector<Format> one_format_per_row() {
   std::vector<Format> formats;
   for (const char* text :
        {"f32", "f16", "bf16", "int8", "q8_0", "int4", "int4-g16-asym", "int2", "int1", "int5",
-        "ternary5", "fp8", "fp6", "mxfp4", "nvfp4", "int4-24", "q4_k"}) {
+        "ternary5", "ternary5-g64", "fp8", "fp6", "mxfp4", "nvfp4", "int4-24", "q4_k"}) {
     formats.push_back(parse_format(text));
   }
   return formats;

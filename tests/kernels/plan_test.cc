@@ -137,12 +137,13 @@ TEST(Plan, EveryMachineFindsItsBestCpuRow) {
       }
     };
     expect_rows({"f32", "f16", "bf16"}, machine.plain);
-    expect_rows({"fp8", "mxfp8-e5m2", "ternary5", "int4-24", "codebook"}, machine.scaled);
+    expect_rows({"fp8", "mxfp8-e5m2", "ternary5-g8", "int4-24", "codebook"}, machine.scaled);
     // Integers of two bytes.
     expect_rows({"fp6", "fp5-e3m1"}, machine.isa & kIsaVnni ? ".narrow.vnni" : machine.scaled);
-    expect_rows({"int8", "int8-tensor", "int8-asym", "q8_0", "int4", "int4-g8-asym", "int4-row-sym",
-                 "q4_0", "q4_k", "q6_k", "int2", "int1-asym", "mxfp4", "nvfp4", "ternary"},
-                machine.integer);
+    expect_rows(
+        {"int8", "int8-tensor", "int8-asym", "q8_0", "int4", "int4-g8-asym", "int4-row-sym", "q4_0",
+         "q4_k", "q6_k", "int2", "int1-asym", "mxfp4", "nvfp4", "ternary", "ternary5", "tq1_0"},
+        machine.integer);
   }
 }
 
