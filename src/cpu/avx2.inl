@@ -39,11 +39,26 @@ inline Floats from_f16(const uint16_t* at) { return _mm256_cvtph_ps(load128(at))
 inline Floats from_bf16(const uint16_t* at) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(load128(at)), 16));
 }
-// Of a table of 16; codes above 15 do not occur.
+// Of a table of 16, by the lowest four bits.
 inline Floats number16(const float* table, Ints code) {
   const Floats low = _mm256_permutevar8x32_ps(load(table), code);
   const Floats high = _mm256_permutevar8x32_ps(load(table + 8), code);
   return _mm256_blendv_ps(low, high, _mm256_castsi256_ps(_mm256_slli_epi32(code, 28)));
+}
+// The i-th kLanes of codes of four bits, in the lowest bits of what stands above them.
+inline Ints nibbles(const uint8_t* at, int i) {
+  uint32_t word;
+  __builtin_memcpy(&word, at + kLanes / 2 * i, sizeof word);
+  return _mm256_srlv_epi32(set_ints(word), _mm256_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28));
+}
+// 2:4: two of every four of x, by two bits each of `positions`.
+inline Floats from_places(const float* x, const uint8_t* positions) {
+  uint16_t word;
+  __builtin_memcpy(&word, positions, sizeof word);
+  const Ints moved =
+      _mm256_srlv_epi32(set_ints(word), _mm256_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14));
+  const Ints place = _mm256_and_si256(moved, set_ints(3));
+  return number16(x, _mm256_or_si256(place, _mm256_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12)));
 }
 inline float f16_value(uint16_t bits) { return _cvtsh_ss(bits); }
 

@@ -40,9 +40,28 @@ inline Floats from_f16(const uint16_t* at) { return _mm512_cvtph_ps(load256(at))
 inline Floats from_bf16(const uint16_t* at) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(load256(at)), 16));
 }
-// Of a table of 16; codes above 15 do not occur.
+// Of a table of 16, by the lowest four bits.
 inline Floats number16(const float* table, Ints code) {
   return _mm512_permutexvar_ps(code, load(table));
+}
+// The i-th kLanes of codes of four bits, in the lowest bits of what stands above them.
+inline Ints nibbles(const uint8_t* at, int i) {
+  const Ints words = _mm512_broadcast_i32x2(
+      _mm_loadl_epi64(reinterpret_cast<const __m128i*>(at + kLanes / 2 * i)));
+  const Ints spread = _mm512_permutexvar_epi32(
+      _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1), words);
+  return _mm512_srlv_epi32(
+      spread, _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 0, 4, 8, 12, 16, 20, 24, 28));
+}
+// 2:4: two of every four of x, by two bits each of `positions`.
+inline Floats from_places(const float* x, const uint8_t* positions) {
+  uint32_t word;
+  __builtin_memcpy(&word, positions, sizeof word);
+  const Ints moved = _mm512_srlv_epi32(
+      set_ints(word), _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30));
+  const Ints quad = _mm512_setr_epi32(0, 0, 4, 4, 8, 8, 12, 12, 16, 16, 20, 20, 24, 24, 28, 28);
+  const Ints place = _mm512_ternarylogic_epi32(moved, set_ints(3), quad, 0xea);  // (a & b) | c
+  return _mm512_permutex2var_ps(load(x), place, load(x + kLanes));
 }
 inline float f16_value(uint16_t bits) { return _cvtsh_ss(bits); }
 

@@ -28,6 +28,9 @@ bool has_code(const Format& f) {
 bool scaled(const Format& f) { return f.quantized(); }
 bool any(const Format&) { return true; }
 
+// 2:4, the kept codes of a block being whole runs of eight.
+bool sparse(const Format& f) { return f.sparse24 && (f.block.k == 0 || f.block.k >= 16); }
+
 // Codes that are small integers times a constant, so that they fit a byte of an integer product.
 bool small_integers(const Format& f) {
   if (f.sparse24 || !f.quantized() || f.outer == Outer::kInt8) return false;
@@ -207,6 +210,13 @@ constexpr LinearKernel avx512(std::string_view name, bool (*weights)(const Forma
           .launch = launch<kRows, &kOpsAvx512>};
 }
 
+// For tokens so few that decoding codes once for all of them does not pay.
+constexpr LinearKernel of_few_tokens(LinearKernel kernel) {
+  kernel.m = {1, kFixedTokens};
+  kernel.rank += kAboveF32;
+  return kernel;
+}
+
 // Runs of five-in-a-byte codes are of 320 and 256 codes, of half as many on AVX2: whole ones of
 // both.
 constexpr int32_t kTritRuns = 1280;
@@ -274,6 +284,7 @@ constexpr LinearKernel kKernels[] = {
     avx512<linear_f32_avx512>("cpu.linear.f32.avx512", has_code<Code::kF32>),
     avx512<linear_f16_avx512>("cpu.linear.f16.avx512", has_code<Code::kF16>),
     avx512<linear_bf16_avx512>("cpu.linear.bf16.avx512", has_code<Code::kBF16>),
+    of_few_tokens(avx512<linear_sparse_avx512>("cpu.linear.sparse.avx512", sparse)),
     avx512<linear_codes_avx512>("cpu.linear.codes.avx512", scaled),
     fixed_avx2("cpu.linear.int8.fixed.avx2", fixed_bits<8>, 32),
     fixed_avx2("cpu.linear.nibbles.fixed.avx2", fixed_bits<4>, 64),
@@ -282,6 +293,7 @@ constexpr LinearKernel kKernels[] = {
     avx2<linear_f32_avx2>("cpu.linear.f32.avx2", has_code<Code::kF32>),
     avx2<linear_f16_avx2>("cpu.linear.f16.avx2", has_code<Code::kF16>),
     avx2<linear_bf16_avx2>("cpu.linear.bf16.avx2", has_code<Code::kBF16>),
+    of_few_tokens(avx2<linear_sparse_avx2>("cpu.linear.sparse.avx2", sparse)),
     avx2<linear_codes_avx2>("cpu.linear.codes.avx2", scaled),
     {.name = "cpu.linear.any.baseline",
      .weights = any,

@@ -20,11 +20,13 @@ void linear_any_baseline(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_f32_avx2(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_f16_avx2(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_bf16_avx2(const LinearArgs&, int32_t n0, int32_t n1);
-void linear_codes_avx2(const LinearArgs&, int32_t n0, int32_t n1);  // every format with a scale
+void linear_sparse_avx2(const LinearArgs&, int32_t n0, int32_t n1);  // 2:4
+void linear_codes_avx2(const LinearArgs&, int32_t n0, int32_t n1);   // every format with a scale
 
 void linear_f32_avx512(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_f16_avx512(const LinearArgs&, int32_t n0, int32_t n1);
 void linear_bf16_avx512(const LinearArgs&, int32_t n0, int32_t n1);
+void linear_sparse_avx512(const LinearArgs&, int32_t n0, int32_t n1);  // 2:4
 void linear_codes_avx512(const LinearArgs&, int32_t n0, int32_t n1);
 
 // With x in fixed point: `prepare` turns f32 rows [t0, t1), readable up to k, into what the bodies

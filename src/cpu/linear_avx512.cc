@@ -18,5 +18,6 @@ void linear_bf16_avx512(const LinearArgs& a, int32_t n0, int32_t n1) {
   linear_rows<Plain<LoadBF16>>(a, n0, n1);
 }
 void linear_codes_avx512(const LinearArgs& a, int32_t n0, int32_t n1) { linear_codes(a, n0, n1); }
+void linear_sparse_avx512(const LinearArgs& a, int32_t n0, int32_t n1) { linear_stored(a, n0, n1); }
 
 }  // namespace lowbit::cpu

@@ -31,12 +31,12 @@ struct Grid {
   int32_t log2_size;  // block of code k, counted from the panel's start: k >> log2_size
   uint32_t flip;
   float bias, unit;
-  uint16_t half[4];    // Minis: factors that move sign and magnitude into place, mask, NaN
-  const float* table;  // Tables: 16 numbers
+  uint16_t half[4];  // Minis: factors that move sign and magnitude into place, mask, NaN
+  alignas(64) float numbers[16];  // of codes of four bits
 };
 
 inline Grid grid_of(const WeightView& w) {
-  Grid g = {w.bits, log2_block(w), 0, 0, 1, {0, 0, 0, 0xffff}, static_cast<const float*>(w.outer)};
+  Grid g = {w.bits, log2_block(w), 0, 0, 1, {0, 0, 0, 0xffff}, {}};
   int exponent = 0, mantissa = 0;
   float_fields(w.code, &exponent, &mantissa);
   if (exponent > 0) {
@@ -54,6 +54,16 @@ inline Grid grid_of(const WeightView& w) {
     g.unit = 2;
   } else if (w.code == Code::kTernary || w.code == Code::kTrit) {
     g.bias = 1;
+  }
+  alignas(64) uint8_t codes[kRun];
+  alignas(64) float minis[kRun];
+  for (int c = 0; c < kRun; ++c) codes[c] = static_cast<uint8_t>(c);
+  if (exponent > 0) from_minis(codes, g.half, reinterpret_cast<Floats*>(minis));
+  const auto* learned = static_cast<const float*>(w.outer);
+  for (uint32_t c = 0; c < 16; ++c) {
+    g.numbers[c] = w.outer_kind == Outer::kTable ? learned[c]
+                   : exponent > 0                ? minis[c]
+                                                 : static_cast<float>(c ^ g.flip);
   }
   return g;
 }
@@ -269,9 +279,6 @@ struct Integers {
     }
   }
 };
-struct RoundedIntegers : Integers {
-  static constexpr bool kRounded = true;
-};
 // Small floats of up to five exponent bits: their bits are those of a half, whose exponent is
 // biased differently (Grid::unit); subnormal numbers become subnormal halves.
 struct Minis {
@@ -281,11 +288,12 @@ struct Minis {
   }
 };
 
-// Codes of four bits that are places in a table (Outer::kTable).
-struct Tables {
-  static constexpr bool kShifted = false, kRounded = false;
-  static void numbers(const Grid& g, const uint8_t* codes, Floats* w) {
-    for (int i = 0; i < kVectors; ++i) w[i] = number16(g.table, widen_bytes(codes + i * kLanes));
+// Codes of four bits, two to a byte, whatever they mean: looked up.
+template <bool kShift, bool kRound>
+struct FourBits {
+  static constexpr bool kShifted = kShift, kRounded = kRound;
+  static void numbers(const Grid& g, const uint8_t* pairs, Floats* w) {
+    for (int i = 0; i < kVectors; ++i) w[i] = number16(g.numbers, nibbles(pairs, i));
   }
 };
 
@@ -306,7 +314,10 @@ struct Coded {
     } else if (kWidth == kBytes8 && at + kRun <= r.end) {
       codes = r.codes + at;
     } else if (kWidth == kNibbles && at + kRun <= r.end) {
-      unpack_nibbles(r.codes + at / 2, unpacked);
+      codes = r.codes + at / 2;
+    } else if (kWidth == kNibbles) {
+      const int32_t bytes = (r.end - at + 1) / 2;
+      for (int32_t i = 0; i < kRun / 2; ++i) unpacked[i] = i < bytes ? r.codes[at / 2 + i] : 0;
     } else {
       unpack_run(g.bits, r, at, unpacked);
     }
@@ -340,6 +351,14 @@ inline Row row_at(const LinearArgs& a, int64_t n) {
           static_cast<const uint8_t*>(a.w.meta) + (a.w.sparse24 ? n * meta_stride : 0), a.k};
 }
 
+// A 2:4 matrix as the dense one of its stored codes.
+inline LinearArgs stored_of(const LinearArgs& a) {
+  LinearArgs stored = a;
+  stored.k = a.k / 2;
+  stored.w.block_k = a.w.block_k / 2;
+  return stored;
+}
+
 // ---- one token: decode and multiply in registers ------------------------------------------------
 
 // kRows rows, `apart` from one to the next.
@@ -347,38 +366,89 @@ struct Rows {
   int32_t n, apart;
 };
 
-template <class W, int kRows>
-void gemv(const LinearArgs& a, const Grid& grid, Rows at) {
+// What the stored codes of a run meet: vector i of them the x of as many pairs of places.
+struct DenseX {
+  static constexpr int kPer = 1;  // places of x for each stored code
+  static Row row(const LinearArgs& a, int64_t n) { return row_at(a, n); }
+  DenseX(const Row&, int32_t, const float* x_) : x(x_) {}
+  Floats operator()(int i) const { return load(x + kLanes * i); }
+  const float* x;
+};
+// 2:4: x goes to the stored codes, half as many as there are weights, by their positions.
+struct SparseX {
+  static constexpr int kPer = 2;
+  static Row row(const LinearArgs& a, int64_t n) {
+    const int64_t stride = (int64_t{a.k} * 2 + 7) / 8;
+    return {static_cast<const uint8_t*>(a.w.codes) + n * a.w.row_bytes,
+            static_cast<const uint8_t*>(a.w.meta) + n * stride, a.k};
+  }
+  SparseX(const Row& r, int32_t k, const float* x_) : x(x_), positions(r.meta + k / 4) {
+    prefetch(positions, kAhead / 2);
+    if (k + kRun <= r.end) return;
+    const int32_t bytes = (r.end - k + 3) / 4;
+    for (int32_t i = 0; i < kRun / 4; ++i) padded[i] = i < bytes ? positions[i] : 0;
+    positions = padded;
+  }
+  Floats operator()(int i) const {
+    return from_places(x + 2 * kLanes * i, positions + kLanes / 4 * i);
+  }
+  const float* x;
+  const uint8_t* positions;
+  uint8_t padded[kRun / 4];
+};
+
+template <class W, class X, int kRows>
+void gemv(const LinearArgs& a, const Grid& grid, int32_t t, Rows at) {
   Blocks blocks[kRows];
   Row rows[kRows];
-  for (int r = 0; r < kRows; ++r) rows[r] = row_at(a, at.n + r * at.apart);
+  for (int r = 0; r < kRows; ++r) rows[r] = X::row(a, at.n + r * at.apart);
   alignas(16) float sum[4] = {};
   for (int32_t k0 = 0; k0 < a.k; k0 += kPanel) {
     const int32_t len = min_of(kPanel, a.k - k0);
-    const float* x = static_cast<const float*>(a.x.data) + k0;
+    const float* x = static_cast<const float*>(a.x.data) + t * a.x.ld + X::kPer * k0;
     Floats acc[4] = {set(0), set(0), set(0), set(0)};
     if (W::kScaled) {
       for (int r = 0; r < kRows; ++r) {
         load_blocks(a.w, grid, at.n + r * at.apart, k0, len, &blocks[r]);
       }
     }
-    const auto row = [&](int r, int32_t k) {
+    const auto row = [&](int r, int32_t k, int vectors) __attribute__((always_inline)) {
       if (W::kScaled) prefetch(rows[r].codes + int64_t{k0 + k} * grid.bits / 8, kAhead);
       Floats w[kVectors];
       W::decode(grid, rows[r], blocks[r], k0, k, w);
-      for (int i = 0; i < kVectors; ++i) acc[r] = fma(w[i], load(x + k + kLanes * i), acc[r]);
+      const X place(rows[r], k0 + k, x + X::kPer * k);
+      for (int i = 0; i < vectors; ++i) acc[r] = fma(w[i], place(i), acc[r]);
     };
-    for (int32_t k = 0; k < len; k += kRun) {
-      row(0, k);
+    const auto step = [&](int32_t k, int vectors) __attribute__((always_inline)) {
+      row(0, k, vectors);
       if constexpr (kRows == 4) {
-        row(1, k);
-        row(2, k);
-        row(3, k);
+        row(1, k, vectors);
+        row(2, k, vectors);
+        row(3, k, vectors);
       }
-    }
+    };
+    // There may be x for the first half of the stored codes of the last run only.
+    const int32_t whole =
+        X::kPer == 1 ? round_up(len, kRun) : round_up(len, kRun / 2) / kRun * kRun;
+    for (int32_t k = 0; k < whole; k += kRun) step(k, kVectors);
+    if (whole < len) step(whole, kVectors / 2);
     _mm_store_ps(sum, _mm_add_ps(_mm_load_ps(sum), reduce4(acc)));
   }
-  for (int r = 0; r < kRows; ++r) write(a, 0, at.n + r * at.apart, sum[r]);
+  for (int r = 0; r < kRows; ++r) write(a, t, at.n + r * at.apart, sum[r]);
+}
+
+// Four rows a quarter of the range apart are four long streams, which the hardware's prefetchers
+// follow; four neighbours would be many short ones.
+template <class W, class X>
+void token_rows(const LinearArgs& a, int32_t n0, int32_t n1) {
+  const Grid grid = grid_of(a.w);
+  const int32_t quarter = (n1 - n0) / 4;
+  for (int32_t n = n0; n < n0 + quarter; ++n) {
+    for (int32_t t = 0; t < a.m; ++t) gemv<W, X, 4>(a, grid, t, {n, quarter});
+  }
+  for (int32_t n = n0 + 4 * quarter; n < n1; ++n) {
+    for (int32_t t = 0; t < a.m; ++t) gemv<W, X, 1>(a, grid, t, {n, 1});
+  }
 }
 
 // ---- several tokens: decode a panel once, then multiply it with every token ---------------------
@@ -467,15 +537,8 @@ void gemm_block(const LinearArgs& a, const Grid& grid, int32_t t0, int32_t n0, i
 
 template <class W>
 void linear_rows(const LinearArgs& a, int32_t n0, int32_t n1) {
+  if (a.m == 1) return token_rows<W, DenseX>(a, n0, n1);
   const Grid grid = grid_of(a.w);
-  if (a.m == 1) {
-    // Four rows a quarter of the range apart are four long streams, which the hardware's
-    // prefetchers follow; four neighbours would be many short ones.
-    const int32_t quarter = (n1 - n0) / 4;
-    for (int32_t n = n0; n < n0 + quarter; ++n) gemv<W, 4>(a, grid, {n, quarter});
-    for (int32_t n = n0 + 4 * quarter; n < n1; ++n) gemv<W, 1>(a, grid, {n, 1});
-    return;
-  }
   for (int32_t t = 0; t < a.m; t += kTokenBlock) {
     for (int32_t n = n0; n < n1; n += kRowBlock) {
       gemm_block<W>(a, grid, t, n, min_of(kRowBlock, n1 - n));
@@ -483,24 +546,37 @@ void linear_rows(const LinearArgs& a, int32_t n0, int32_t n1) {
   }
 }
 
-template <class Numbers>
-void linear_numbers(const LinearArgs& a, int32_t n0, int32_t n1) {
-  if (a.w.sparse24) return linear_rows<Coded<Numbers, kSparse>>(a, n0, n1);
-  if (a.w.bits == 8) return linear_rows<Coded<Numbers, kBytes8>>(a, n0, n1);
-  if (a.w.bits == 4) return linear_rows<Coded<Numbers, kNibbles>>(a, n0, n1);
-  linear_rows<Coded<Numbers, kAnyBits>>(a, n0, n1);
+// Calls `run` with the decoder of codes that are not 2:4.
+template <class Run>
+void with_decoder(const WeightView& w, const Run& run) {
+  int exponent = 0, mantissa = 0;
+  float_fields(w.code, &exponent, &mantissa);
+  if (w.code == Code::kTrit) return run(Coded<Integers, kTrits5>());
+  if (w.outer_kind == Outer::kInt8) return run(Coded<FourBits<true, true>, kNibbles>());
+  if (w.bits == 4 && (exponent > 0 || w.outer_kind == Outer::kTable)) {
+    return run(Coded<FourBits<false, false>, kNibbles>());
+  }
+  if (w.bits == 4) return run(Coded<FourBits<true, false>, kNibbles>());
+  if (w.bits == 8) {
+    return exponent > 0 ? run(Coded<Minis, kBytes8>()) : run(Coded<Integers, kBytes8>());
+  }
+  exponent > 0 ? run(Coded<Minis, kAnyBits>()) : run(Coded<Integers, kAnyBits>());
 }
 
 inline void linear_codes(const LinearArgs& a, int32_t n0, int32_t n1) {
   int exponent = 0, mantissa = 0;
   float_fields(a.w.code, &exponent, &mantissa);
-  if (exponent > 0) return linear_numbers<Minis>(a, n0, n1);
-  if (a.w.code == Code::kTrit) return linear_rows<Coded<Integers, kTrits5>>(a, n0, n1);
-  if (a.w.outer_kind == Outer::kTable) return linear_rows<Coded<Tables, kNibbles>>(a, n0, n1);
-  if (a.w.outer_kind == Outer::kInt8) {  // of four bits
-    return linear_rows<Coded<RoundedIntegers, kNibbles>>(a, n0, n1);
+  if (a.w.sparse24) {
+    return exponent > 0 ? linear_rows<Coded<Minis, kSparse>>(a, n0, n1)
+                        : linear_rows<Coded<Integers, kSparse>>(a, n0, n1);
   }
-  linear_numbers<Integers>(a, n0, n1);
+  with_decoder(a.w, [&](auto decoder) { linear_rows<decltype(decoder)>(a, n0, n1); });
+}
+
+// 2:4, a token at a time.
+inline void linear_stored(const LinearArgs& a, int32_t n0, int32_t n1) {
+  const LinearArgs stored = stored_of(a);
+  with_decoder(a.w, [&](auto decoder) { token_rows<decltype(decoder), SparseX>(stored, n0, n1); });
 }
 
 }  // namespace

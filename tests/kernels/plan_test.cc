@@ -117,13 +117,15 @@ TEST(Plan, EveryMachineFindsItsBestCpuRow) {
   using namespace cpu;
   struct Machine {
     uint32_t isa;
-    const char *plain, *scaled, *integer;  // how the names of the rows for one token end
+    const char *plain, *scaled, *integer, *sparse;  // how the names of the rows for one token end
   };
   for (const Machine& machine :
-       {Machine{0, ".baseline", ".baseline", ".baseline"},
-        Machine{kIsaAvx2, ".avx2", ".codes.avx2", ".fixed.avx2"},
-        Machine{kIsaAvx2 | kIsaAvx512, ".avx512", ".codes.avx512", ".codes.avx512"},
-        Machine{kIsaAvx2 | kIsaAvx512 | kIsaVnni, ".avx512", ".codes.avx512", ".vnni"}}) {
+       {Machine{0, ".baseline", ".baseline", ".baseline", ".baseline"},
+        Machine{kIsaAvx2, ".avx2", ".codes.avx2", ".fixed.avx2", ".sparse.avx2"},
+        Machine{kIsaAvx2 | kIsaAvx512, ".avx512", ".codes.avx512", ".codes.avx512",
+                ".sparse.avx512"},
+        Machine{kIsaAvx2 | kIsaAvx512 | kIsaVnni, ".avx512", ".codes.avx512", ".vnni",
+                ".sparse.avx512"}}) {
     const DeviceInfo device = {.name = "made up", .isa = machine.isa};
     const auto expect_rows = [&](std::initializer_list<const char*> formats, const char* suffix) {
       for (const char* format : formats) {
@@ -137,7 +139,8 @@ TEST(Plan, EveryMachineFindsItsBestCpuRow) {
       }
     };
     expect_rows({"f32", "f16", "bf16"}, machine.plain);
-    expect_rows({"fp8", "mxfp8-e5m2", "ternary5-g8", "int4-24", "codebook"}, machine.scaled);
+    expect_rows({"fp8", "mxfp8-e5m2", "ternary5-g8", "int4-g8-24", "codebook"}, machine.scaled);
+    expect_rows({"int4-24", "fp8-24"}, machine.sparse);
     // Integers of two bytes.
     expect_rows({"fp6", "fp5-e3m1"}, machine.isa & kIsaVnni ? ".narrow.vnni" : machine.scaled);
     expect_rows(
