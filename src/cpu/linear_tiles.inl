@@ -292,8 +292,11 @@ struct Minis {
 template <bool kShift, bool kRound>
 struct FourBits {
   static constexpr bool kShifted = kShift, kRounded = kRound;
+  static void look_up(const float* table, const uint8_t* pairs, Floats* w) {
+    for (int i = 0; i < kVectors; ++i) w[i] = number16(table, nibbles(pairs, i));
+  }
   static void numbers(const Grid& g, const uint8_t* pairs, Floats* w) {
-    for (int i = 0; i < kVectors; ++i) w[i] = number16(g.numbers, nibbles(pairs, i));
+    look_up(g.numbers, pairs, w);
   }
 };
 
@@ -320,6 +323,20 @@ struct Coded {
       for (int32_t i = 0; i < kRun / 2; ++i) unpacked[i] = i < bytes ? r.codes[at / 2 + i] : 0;
     } else {
       unpack_run(g.bits, r, at, unpacked);
+    }
+    if constexpr (kWidth == kNibbles) {
+      if (g.log2_size >= 6) {  // one block for the run: its 16 numbers are all there are
+        const int32_t block = k >> g.log2_size;
+        alignas(64) float own[16];
+        for (int i = 0; i < 16; i += kLanes) {
+          const Floats c = load(g.numbers + i), scale = set(b.scale[block]);
+          Floats v = Numbers::kShifted ? fma(c - set(b.shift[block]), scale, set(b.offset[block]))
+                                       : c * scale;
+          if (Numbers::kRounded) v = (v - set(kNextInteger)) * set(b.unit);
+          store(own + i, v);
+        }
+        return Numbers::look_up(own, codes, w);
+      }
     }
     Numbers::numbers(g, codes, w);
     if (g.log2_size >= 6) {  // one block for the run
