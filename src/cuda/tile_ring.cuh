@@ -79,8 +79,7 @@ class Ring {
     }
 #endif
     if constexpr (!kChunks) {
-      const int lane = threadIdx.x % 32;
-      if (lane < chain.count && chain.ops[lane].attention < 0) mine_ = Route(chain.ops[lane].tile);
+      if (threadIdx.x % 32 < chain.count) mine_ = Route(chain.ops[threadIdx.x % 32].tile);
     }
     __syncwarp();
     enter();
