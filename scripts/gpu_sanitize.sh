@@ -23,6 +23,7 @@ tests=(CudaCodes.* CudaOps.* RmsNorm.* CudaQuantize.CodesAndScalesAreThoseOfTheR
   CudaSample.DrawsTheReferenceTokens CudaSample.DrawsAmongManyEquals
   CudaAttention.MatchesForCachesOfOtherFormats CudaAttention.MatchesForPromptsOfSeveralSequences
   CudaAttention.WritesTheFormatThatWasAskedFor CudaAttention.WithRopeIsRopeAppendThenAttention
+  CudaAttention.OfOneTokenOverAShortContextIsRopeAppendThenAttention
   'Tokens/ChainsOnGpu.*' CudaEngine.PromptsOfUpTo32TokensAreReplayed)
 for format in "${formats[@]}"; do tests+=("Formats/EveryRowOnGpu.*/*_$format"); done
 filter=$(IFS=:; echo "${tests[*]}")

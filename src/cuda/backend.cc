@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "cuda/attention_prompt.h"
+#include "cuda/attention_token.h"
 #include "cuda/chain.h"
 #include "cuda/device.h"
 #include "cuda/device_api.h"
@@ -138,6 +139,7 @@ void after_chain(const Args& args, Stream stream) {
 }
 
 void rope_attention(const RopeAttentionArgs& args, Stream stream) {
+  if (cuda::attend_token(args.rope, args.attention, stream)) return;
   cuda::end_chain(stream);
   cuda::rope_attention(args.rope, args.attention, stream);
 }

@@ -218,7 +218,7 @@ __device__ __forceinline__ void store_slice(const TileArgs& a, const BatchItem& 
 template <XTerms kX>
 __device__ void pass_tokens(const ChainArgs& chain, int i, const GridBarrier& all, float* looks,
                             StageMemory& shared) {
-  const ChainedLinear* before = i > 0 ? &chain.ops[i - 1] : nullptr;
+  const ChainedOp* before = i > 0 ? &chain.ops[i - 1] : nullptr;
   const bool stages = i < chain.count;
   if (!stages && before->tile.slices == 1) return;
   const TileArgs& a = stages ? chain.ops[i].tile : before->tile;

@@ -166,9 +166,9 @@ static __device__ __noinline__ void stage_part(const TileArgs& before, const Til
 
 // x of `op` from y of the one before it, if there is one: this CTA's part of a token.
 template <XTerms kX>
-__device__ __forceinline__ void stage_token_part(const ChainedLinear* before,
-                                                 const ChainedLinear& op, const TokenPart& part,
-                                                 float* looks, StageMemory& shared) {
+__device__ __forceinline__ void stage_token_part(const ChainedOp* before, const ChainedOp& op,
+                                                 const TokenPart& part, float* looks,
+                                                 StageMemory& shared) {
   const TileArgs& a = op.tile;
   const bool finishes = before && before->tile.slices > 1;
   const bool few = a.plain_x && rounds_of_x(a) == kFewRounds;

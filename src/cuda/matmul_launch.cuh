@@ -114,10 +114,10 @@ void launch_batch_kernel(ChainArgs& chain, Stream stream) {
 }
 
 template <class W, class S, XTerms kX, int kN>
-void launch_batches(std::span<const LinearArgs> linears, Stream stream) {
+void launch_batches(std::span<const HeldOp> linears, Stream stream) {
   ChainArgs chain{};
-  for (const LinearArgs& l : linears) {
-    const TileArgs a = plan_batch<kN>(l);
+  for (const HeldOp& l : linears) {
+    const TileArgs a = plan_batch<kN>(std::get<LinearArgs>(l));
     if (chain.count > 0 && !follows(chain, a)) {
       launch_batch_kernel<W, S, kX, kN>(chain, stream);
       chain.count = 0;
@@ -129,9 +129,10 @@ void launch_batches(std::span<const LinearArgs> linears, Stream stream) {
 
 template <class W, class S, XTerms kX, int kN>
 void launch_batch(const LinearArgs& l, Stream stream) {
-  if (add_to_chain(launch_batches<W, S, kX, kN>, l, stream)) return;
+  if (add_to_chain({launch_batches<W, S, kX, kN>, false}, l, stream)) return;
   end_chain(stream);
-  launch_batches<W, S, kX, kN>({&l, 1}, stream);
+  const HeldOp alone = l;
+  launch_batches<W, S, kX, kN>({&alone, 1}, stream);
 }
 
 // ---- any number of tokens -----------------------------------------------------------------------

@@ -13,7 +13,8 @@ void rotary_table(const RotaryTableArgs& args, Stream stream);
 void rope_append(const RopeAppendArgs& args, Stream stream);
 void attention(const AttentionArgs& args, Stream stream);
 // rope_append, then attention, the same bits in one launch; q stays as it was in qkv. For steps in
-// which every token is the only one of its sequence.
+// which every token is the only one of its sequence. (The backend asks attend_token() of
+// attention_token.h first, which has other bits.)
 void rope_attention(const RopeAppendArgs& rope, const AttentionArgs& args, Stream stream);
 void silu_mul(const SiluMulArgs& args, Stream stream);
 void gather_rows(const GatherRowsArgs& args, Stream stream);

@@ -79,7 +79,8 @@ class Ring {
     }
 #endif
     if constexpr (!kChunks) {
-      if (threadIdx.x % 32 < chain.count) mine_ = Route(chain.ops[threadIdx.x % 32].tile);
+      const int lane = threadIdx.x % 32;
+      if (lane < chain.count && chain.ops[lane].attention < 0) mine_ = Route(chain.ops[lane].tile);
     }
     __syncwarp();
     enter();

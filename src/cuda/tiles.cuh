@@ -160,7 +160,7 @@ __device__ inline StagedX staged_in(uint8_t* memory, const TileArgs& a, int rows
 
 // x of the first chunk to shared memory; returned: where the tokens' scales are.
 template <class W, int kN>
-__device__ const float* bring_x(const ChainedLinear& op, const Mail& mail, uint8_t* x_memory,
+__device__ const float* bring_x(const ChainedOp& op, const Mail& mail, uint8_t* x_memory,
                                 StageMemory& stage_memory, float* own_scale) {
   const TileArgs& a = op.tile;
   const int rows = rows_of_token(W::kX) * a.linear.m;
@@ -235,8 +235,7 @@ __device__ void multiply_tiles(const TileArgs& a, Ring<true>& ring, uint8_t* x_m
 
 // x of several tokens, each made by one CTA for all.
 template <class W>
-__device__ void prepare_tokens(const ChainedLinear& op, const Mail& mail,
-                               StageMemory& stage_memory) {
+__device__ void prepare_tokens(const ChainedOp& op, const Mail& mail, StageMemory& stage_memory) {
   const TileArgs& a = op.tile;
 #pragma unroll 1
   for (int t = blockIdx.x; t < a.linear.m; t += gridDim.x) {
@@ -272,7 +271,7 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   GridBarrier all(chain.barrier);
 #pragma unroll 1
   for (int i = 0; i < chain.count; ++i) {
-    const ChainedLinear& op = chain.ops[i];
+    const ChainedOp& op = chain.ops[i];
     if (i + 1 < chain.count) prefetch_constants(chain.ops[i + 1].tile, threadIdx.x, kTileThreads);
     if (op.wait == Wait::kAll) all.meet();
     if (op.tile.prepared.x) prepare_tokens<W>(op, mail, stage_memory);

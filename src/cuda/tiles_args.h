@@ -1,6 +1,7 @@
 // What the kernels of layout kTiles are started with, and how they share out the work.
 #pragma once
 
+#include "cuda/attention_token.h"
 #include "cuda/tiles.h"
 #include "ops/args.h"
 
@@ -77,15 +78,16 @@ struct MailArgs {
   uint32_t* departures;  // of CTAs
 };
 
-// How a Linear waits for what those before it in its launch wrote.
+// How an op waits for what those before it in its launch wrote.
 enum class Wait : uint8_t {
   kNothing,  // it needs none of it
   kMail,     // its x comes by mail
   kAll,      // until every CTA has come as far
 };
 
-struct ChainedLinear {
-  TileArgs tile;
+struct ChainedOp {
+  TileArgs tile;           // of a Linear
+  int32_t attention = -1;  // which one of the chain it is; of a Linear -1
   Wait wait;
   int32_t x_place;  // of the mail, under kMail: row t is at x_place + t * x_row
   int32_t x_row;
@@ -95,7 +97,8 @@ struct ChainedLinear {
   int32_t looks_place;   // [m, 2, kTileWarps]: what warps saw of a token (batch.cuh)
 };
 
-// Linears that one launch makes one after the other, or one.
+// What one launch makes one after the other: Linears, the first op being one, and between those of
+// one token its attention (tiles_token.cuh).
 struct ChainArgs {
   static constexpr int kMost = 8;
   int32_t partial_bytes;  // of shared memory, for the sums of parts of tiles
@@ -105,7 +108,13 @@ struct ChainArgs {
   uint64_t* staged;       // the same, of those that have staged their tokens (batch.cuh)
   MailArgs mail;
   int32_t count;
-  ChainedLinear ops[kMost];
+  ChainedOp ops[kMost];
+};
+// The attentions among them; where the token's positions are is looked up once for all.
+struct TokenAttentions {
+  static constexpr int kMost = 2;
+  int32_t count;
+  TokenAttention at[kMost];
 };
 
 }  // namespace lowbit::cuda

@@ -38,22 +38,29 @@ TileArgs plan_linear(const LinearArgs& l, const TileShape& shape) {
 }
 
 template <class W, class S, int kN, bool kOne>
-void launch_chain(std::span<const LinearArgs> linears, Stream stream) {
+void launch_chain(std::span<const HeldOp> held_back, Stream stream) {
   ChainArgs chain{};
-  for (const LinearArgs& l : linears) {
-    chain.ops[chain.count++].tile = plan_linear<W, S, kN, kOne>(l, tile_shape(l.w, l.n, l.k));
+  TokenAttentions attentions{};
+  for (const HeldOp& held : held_back) {
+    ChainedOp& op = chain.ops[chain.count++];
+    if (const auto* l = std::get_if<LinearArgs>(&held)) {
+      op.tile = plan_linear<W, S, kN, kOne>(*l, tile_shape(l->w, l->n, l->k));
+    } else {
+      op.attention = attentions.count;
+      attentions.at[attentions.count++] = std::get<TokenAttention>(held);
+    }
   }
   const int shared_bytes = share_memory(chain, kOne);
-  plan_chain(chain);
-  const auto launch = [&]<auto kKernel>() {
+  plan_chain(chain, {attentions.at, static_cast<size_t>(attentions.count)});
+  const auto launch = [&]<auto kKernel>(const auto&... args) {
     allow_shared_memory<kKernel>(dynamic_shared_bytes());
     launch_pdl(kKernel, sm_count(), kTileThreads, shared_bytes, static_cast<cudaStream_t>(stream),
-               chain);
+               args...);
   };
   if constexpr (kOne) {
-    launch.template operator()<token_kernel<W, S>>();
+    launch.template operator()<token_kernel<W, S>>(chain, attentions);
   } else {
-    launch.template operator()<tiles_kernel<W, S, kN>>();
+    launch.template operator()<tiles_kernel<W, S, kN>>(chain);
   }
 }
 
@@ -62,10 +69,11 @@ void launch_kernel(const LinearArgs& l, Stream stream) {
   // Scales that are looked at as they come are slow whatever lies between launches.
   constexpr bool kChains = kN * tokens_of_mma(W::kX) <= 8 && !std::is_same_v<S, AnyScales>;
   if constexpr (kChains) {
-    if (add_to_chain(launch_chain<W, S, kN, kOne>, l, stream)) return;
+    if (add_to_chain({launch_chain<W, S, kN, kOne>, kOne}, l, stream)) return;
   }
   end_chain(stream);
-  launch_chain<W, S, kN, kOne>({&l, 1}, stream);
+  const HeldOp alone = l;
+  launch_chain<W, S, kN, kOne>({&alone, 1}, stream);
 }
 
 // The first of several Scales that takes the stream; one of them does.

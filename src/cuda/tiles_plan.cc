@@ -67,7 +67,11 @@ TileArgs begin_plan(const LinearArgs& l, const TileShape& shape, int sums_per_un
 
 // Of the sums of parts: of a round, and of as many rounds as there is room for.
 int round_bytes(int m) { return kTileWarps * m * kTileRows * 4; }
-int partial_bytes(int m) { return std::max(8 * 1024, round_bytes(m)); }
+int partial_bytes(int m) {
+  constexpr int kLeast = 8 * 1024;
+  static_assert(kLeast >= kTokenBytes);  // an attention lies there too
+  return std::max(kLeast, round_bytes(m));
+}
 
 // Of a warp's columns; of all that a CTA has for one token but the rings; of a warp's ring where so
 // many bytes lie beside.
@@ -143,6 +147,7 @@ int share_memory(ChainArgs& chain, bool own) {
   int x_bytes = 0, slot_bytes = 0;
   chain.partial_bytes = chain.own_bytes = 0;
   for (int i = 0; i < chain.count; ++i) {
+    if (chain.ops[i].attention >= 0) continue;
     const TileArgs& a = chain.ops[i].tile;
     chain.partial_bytes = std::max(chain.partial_bytes, partial_bytes(a.linear.m));
     x_bytes = std::max(x_bytes, a.x_bytes * (a.chunks > 1 ? 2 : 1));
@@ -152,6 +157,7 @@ int share_memory(ChainArgs& chain, bool own) {
                          : chain.partial_bytes + x_bytes;
   const int ring = ring_bytes(beside);
   for (int i = 0; i < chain.count; ++i) {
+    if (chain.ops[i].attention >= 0) continue;
     share_ring(chain.ops[i].tile, ring);
     slot_bytes = std::max(slot_bytes, chain.ops[i].tile.slot_bytes);
   }

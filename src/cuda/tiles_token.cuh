@@ -1,11 +1,12 @@
 // y[n] (+)= w[n, k] x[k] of one token, w in layout kTiles: one Linear or several that follow each
-// other.
+// other, the token's attention between them.
 //
 // As tiles_kernel (tiles.cuh), but every warp has the same columns in all tiles of a Linear and
 // stages them itself as soon as they are there: the threads of a CTA meet once in a Linear, when
 // the parts of its tiles are summed.
 #pragma once
 
+#include "cuda/attention_token.cuh"
 #include "cuda/stage_own.cuh"
 #include "cuda/tiles.cuh"
 
@@ -83,7 +84,7 @@ constexpr int kSumsPerUnit = [] {
 }();
 
 template <class W, class S>
-__device__ void multiply_token(const ChainedLinear& op, Ring<false>& ring, uint8_t* own_memory,
+__device__ void multiply_token(const ChainedOp& op, Ring<false>& ring, uint8_t* own_memory,
                                Meetings& meetings, const Mail& mail) {
   const TileArgs& a = op.tile;
   const int warp = static_cast<int>(threadIdx.x / 32);
@@ -132,12 +133,25 @@ __device__ void multiply_token(const ChainedLinear& op, Ring<false>& ring, uint8
   }
 }
 
+template <int kDim>
+__device__ __forceinline__ void attend_in_chain(const TokenAttention& attention,
+                                                const ChainedOp& op, const TokenPages& pages,
+                                                Meetings& meetings, const Mail& mail) {
+  attend_items<kDim>(attention, pages, op.wait == Wait::kMail ? mail.at(op.x_place) : nullptr,
+                     op.y_place < 0 ? nullptr : mail.at(op.y_place),
+                     *reinterpret_cast<TokenMemory<kDim>*>(meetings.next_sums()));
+  // (A CTA without an item has not met.)
+  if (blockIdx.x < attention.kv_heads * (kDim / kItemColumns)) meetings.place ^= 1;
+}
+
 template <class W, class S>
 __global__ void __launch_bounds__(kTileThreads, 1)
-    token_kernel(const __grid_constant__ ChainArgs chain) {
+    token_kernel(const __grid_constant__ ChainArgs chain,
+                 const __grid_constant__ TokenAttentions attentions) {
   extern __shared__ __align__(128) uint8_t memory[];
   __shared__ uint64_t barriers[kTileWarps * kMaxSlots];
   __shared__ alignas(16) float squares[2 * kTileWarps];
+  __shared__ TokenPages pages;
 
   Ring<false> ring(chain, memory, barriers);
   const TileArgs& first = chain.ops[0].tile;
@@ -147,17 +161,27 @@ __global__ void __launch_bounds__(kTileThreads, 1)
   Meetings meetings = {reinterpret_cast<float*>(sums), squares, chain.partial_bytes / 4};
   // By the warp that most rarely has an output to finish.
   const auto prefetch = [&](int i) {
-    if (warp == kTileWarps - 1) prefetch_constants(chain.ops[i].tile, threadIdx.x % 32, 32);
+    if (warp != kTileWarps - 1 || chain.ops[i].attention >= 0) return;
+    prefetch_constants(chain.ops[i].tile, threadIdx.x % 32, 32);
   };
   prefetch(0);
   pdl_wait();
   const Mail mail(chain.mail);
   GridBarrier all(chain.barrier);
+  // (Every attention comes after a Linear, in which the threads meet.)
+  if (attentions.count > 0) pages.find(attentions.at[0]);
 #pragma unroll 1
   for (int i = 0; i < chain.count; ++i) {
     if (i + 1 < chain.count) prefetch(i + 1);
-    if (chain.ops[i].wait == Wait::kAll) all.meet();
-    multiply_token<W, S>(chain.ops[i], ring, own_memory, meetings, mail);
+    const ChainedOp& op = chain.ops[i];
+    if (op.wait == Wait::kAll) all.meet();
+    if (op.attention < 0) {
+      multiply_token<W, S>(op, ring, own_memory, meetings, mail);
+    } else if (attentions.at[op.attention].head_dim == 64) {
+      attend_in_chain<64>(attentions.at[op.attention], op, pages, meetings, mail);
+    } else {
+      attend_in_chain<128>(attentions.at[op.attention], op, pages, meetings, mail);
+    }
   }
   if (chain.posts) mail.leave();
 }

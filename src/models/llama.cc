@@ -35,6 +35,9 @@ void add_new(std::vector<InputFormat>* formats, const InputFormat& format) {
   }
 }
 
+// Of a token alone: so many positions are read by other kernels than more are.
+constexpr int32_t kShortContext = 1024;
+
 class Llama final : public Model {
  public:
   Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options);
@@ -47,8 +50,10 @@ class Llama final : public Model {
   std::vector<StateSpec> state() const override {
     return {{"kv", kv_format_, c_.layers, c_.kv_heads, c_.head_dim, true}};
   }
-  // Every op reads positions on the device.
-  uint32_t variant(std::span<const int32_t>) const override { return 0; }
+  // Every op reads positions on the device; kernels may be chosen for short contexts.
+  uint32_t variant(std::span<const int32_t> pos) const override {
+    return pos.size() == 1 && pos[0] < kShortContext ? 1 : 0;
+  }
   size_t scratch_bytes(int32_t n_tok, int32_t n_logits) const override;
   void forward(Exec& x, const StepBatch& b, const StateView& state, float* logits) const override;
   std::vector<const Linear*> linears() const override;
@@ -201,8 +206,10 @@ void Llama::forward(Exec& x, const StepBatch& b, const StateView& state, float* 
     const KvView& kv = state.kv[l];
     const RopeAppendArgs rope = {t,         c_.heads, c_.kv_heads, c_.head_dim, s.qkv,
                                  s.cos_sin, b.pos,    b.slot,      kv};
-    const AttentionArgs attention = {t,  c_.heads, c_.kv_heads, c_.head_dim, s.qkv,  b.pos, b.slot,
-                                     kv, scale,    out.made,    b.context,   b.n_seq};
+    const int32_t longest = t == 1 && b.context <= kShortContext ? kShortContext : 0;
+    const AttentionArgs attention = {t,         c_.heads, c_.kv_heads, c_.head_dim, s.qkv,
+                                     b.pos,     b.slot,   kv,          scale,       out.made,
+                                     b.context, b.n_seq,  longest};
     if (fused_ && op.rope_attention && b.n_seq == b.n_tok) {
       return run(x, {"attention", l}, "rope_attention", op.rope_attention, {rope, attention});
     }

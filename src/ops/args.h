@@ -145,6 +145,8 @@ struct AttentionArgs {
   int64_t context = 0;  // sum of pos[t] + 1, for cost() on the host; kernels must not read it
   // That the tokens belong to; 0: unknown. It chooses the kernel, no more.
   int32_t sequences = 0;
+  // No token sees more positions; 0: unknown. It chooses the kernel, no more.
+  int32_t longest = 0;
 };
 
 // rope_append, then attention, where every token is the only one of its sequence; what of qkv is

@@ -3,6 +3,7 @@
 
 #include <array>
 
+#include "cuda/attention_token.h"
 #include "cuda/on_gpu.h"
 #include "cuda/ops.h"
 #include "kernels/linear_setup.h"
@@ -345,6 +346,64 @@ TEST_F(CudaAttention, WithRopeIsRopeAppendThenAttention) {
       expect_near(fused_out.read<float>(), want, 8 * tolerance(cache, h.head_dim));
     }
   }
+}
+
+TEST_F(CudaAttention, OfOneTokenOverAShortContextIsRopeAppendThenAttention) {
+  for (const Heads& h : {Heads{8, 2, 128},
+                         {4, 4, 64},
+                         {4, 1, 64},
+                         {6, 2, 128, 16},
+                         {32, 8, 128},
+                         {40, 40, 128},
+                         {3, 3, 128, 128}}) {
+    SCOPED_TRACE(text(h, "bf16"));
+    for (const int32_t pos : {0,   1,   7,   8,   15,  16,  62,  63,  64,   127,
+                              205, 255, 256, 257, 270, 511, 767, 768, 1000, 1023}) {
+      SCOPED_TRACE(pos);
+      Step setup(h, "bf16", {pos, 5}, {1, 0});
+      const StepOnGpu gpu(setup);
+      const OnGpu out = gpu.output();
+      AttentionArgs args = gpu.args(out);
+      args.tokens_count = 1;
+      args.longest = cuda::kTokenContext;
+      ASSERT_TRUE(cuda::attend_token(gpu.rope_args(), args, nullptr));
+      RopeAppendArgs other = gpu.rope_args();  // the reference appends for both tokens
+      other.tokens_count = 1;
+      other.qkv += int64_t{h.heads + 2 * h.kv_heads} * h.head_dim;
+      other.cos_sin += h.head_dim;
+      ++other.pos, ++other.slot;
+      cuda::rope_append(other, nullptr);
+      LB_CUDA(cudaDeviceSynchronize());
+      std::vector<float> want = setup.reference(true);
+      want.resize(static_cast<size_t>(h.heads * h.head_dim));
+      EXPECT_EQ(gpu.k.differs(setup.k.tensor), "");
+      EXPECT_EQ(gpu.v.differs(setup.v.tensor), "");
+      expect_near(out.read<float>(), want, 8 * tolerance("bf16", h.head_dim));
+    }
+  }
+}
+
+TEST_F(CudaAttention, OfOneTokenLeavesWhatItCannotDoToOthers) {
+  const auto takes = [](const Heads& h, const char* cache, int32_t longest, FormatId out_format) {
+    Step setup(h, cache, {40}, {0});
+    const StepOnGpu gpu(setup);
+    const OnGpu out = gpu.output();
+    AttentionArgs args = gpu.args(out, out_format);
+    args.longest = longest;
+    const bool took = cuda::attend_token(gpu.rope_args(), args, nullptr);
+    LB_CUDA(cudaDeviceSynchronize());
+    return took;
+  };
+  constexpr int32_t kLongest = cuda::kTokenContext;
+  EXPECT_TRUE(takes({8, 2, 128}, "bf16", kLongest, FormatId::kF32));
+  EXPECT_FALSE(takes({8, 2, 128}, "bf16", 0, FormatId::kF32));
+  EXPECT_FALSE(takes({8, 2, 128}, "bf16", kLongest + 1, FormatId::kF32));
+  EXPECT_FALSE(takes({8, 2, 128}, "f16", kLongest, FormatId::kF32));
+  EXPECT_FALSE(takes({8, 2, 128}, "int8", kLongest, FormatId::kF32));
+  EXPECT_FALSE(takes({8, 2, 128}, "bf16", kLongest, FormatId::kBF16));
+  EXPECT_FALSE(takes({8, 1, 128}, "bf16", kLongest, FormatId::kF32));
+  EXPECT_FALSE(takes({8, 2, 80}, "bf16", kLongest, FormatId::kF32));
+  EXPECT_FALSE(takes({8, 2, 128, 8}, "bf16", kLongest, FormatId::kF32));
 }
 
 TEST_F(CudaAttention, NotANumberStaysInItsSequence) {

@@ -5,10 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 
 #include "cuda/backend.h"
 #include "cuda/batch_plan.h"
 #include "cuda/gpu.h"
+#include "cuda/on_gpu.h"
 #include "cuda/tiles_plan.h"
 #include "kernels/linear_problem.h"
 
@@ -16,7 +18,7 @@ namespace lowbit {
 namespace {
 
 using namespace test;
-using cuda::ChainedLinear;
+using cuda::ChainedOp;
 using cuda::kTileRows;
 using cuda::kUnit;
 using cuda::Wait;
@@ -35,9 +37,9 @@ struct Step {
 std::vector<Wait> waits_of(std::initializer_list<Step> steps, int32_t m = 1,
                            bool prepared = false) {
   static std::vector<float> memory(1 << 20);
-  std::vector<ChainedLinear> ops;
+  std::vector<ChainedOp> ops;
   for (const Step& step : steps) {
-    ChainedLinear op{};
+    ChainedOp op{};
     LinearArgs& l = op.tile.linear;
     l.m = m, l.n = step.n, l.k = step.k, l.epilogue = step.epilogue;
     l.x = act_of(format_of(FormatId::kF32), step.k);
@@ -52,9 +54,9 @@ std::vector<Wait> waits_of(std::initializer_list<Step> steps, int32_t m = 1,
     if (prepared) op.tile.prepared.x = reinterpret_cast<uint16_t*>(memory.data());
     ops.push_back(op);
   }
-  cuda::plan_waits(ops, kCtas);
+  cuda::plan_waits(ops, {}, kCtas);
   std::vector<Wait> waits;
-  for (const ChainedLinear& op : ops) waits.push_back(op.wait);
+  for (const ChainedOp& op : ops) waits.push_back(op.wait);
   return waits;
 }
 
@@ -72,6 +74,65 @@ constexpr Step kQkvStep = {6144, 4096, kQkv, kHidden};
 TEST(ChainWaits, ALayerNeedsNoBarrier) {
   EXPECT_EQ(waits_of({kO, kGateUp, kDown, kQkvStep}), (Waits{kNo, kMail, kMail, kMail}));
   EXPECT_EQ(waits_of({kO, kGateUp, kDown, kQkvStep}, 8, true), (Waits{kNo, kMail, kMail, kMail}));
+}
+
+TEST(ChainWaits, AttentionReceivesAndPosts) {
+  static std::vector<float> memory(1 << 16);
+  const auto linear = [&](int32_t n, int32_t k, int64_t y, int64_t x) {
+    ChainedOp op{};
+    LinearArgs& l = op.tile.linear;
+    l.m = 1, l.n = n, l.k = k, l.ldy = n;
+    l.x = act_of(format_of(FormatId::kF32), k);
+    l.x.data = memory.data() + x;
+    l.y = memory.data() + y;
+    op.tile.shape.tiles = n / kTileRows;
+    op.tile.plain_x = true;
+    return op;
+  };
+  constexpr int64_t kStream = 0, kMade = 10000, kAttended = 20000;
+  cuda::TokenAttention attention{};
+  attention.qkv = memory.data() + kMade;
+  attention.out = memory.data() + kAttended;
+  attention.heads = 8, attention.kv_heads = 2, attention.head_dim = 128;
+  ChainedOp attends{};
+  attends.attention = 0;
+  std::vector<ChainedOp> ops = {linear(1536, 4096, kMade, kStream), attends,
+                                linear(4096, 1024, kStream, kAttended),
+                                linear(1536, 4096, kMade, kStream), attends};
+  cuda::plan_waits(ops, {&attention, 1}, kCtas);
+  for (const size_t i : {1, 2, 3, 4}) EXPECT_EQ(ops[i].wait, kMail) << i;
+  EXPECT_EQ(ops[1].x_place, ops[0].y_place);
+  EXPECT_EQ(ops[2].x_place, ops[1].y_place);
+  EXPECT_EQ(ops[4].x_place, ops[3].y_place);
+  // What it does not read from its beginning.
+  attention.qkv = memory.data() + kMade + 4;
+  cuda::plan_waits(ops, {&attention, 1}, kCtas);
+  EXPECT_EQ(ops[1].wait, kAll);
+}
+
+std::vector<std::vector<size_t>> launched;  // the variants' indices, launch by launch
+
+TEST(Chains, AttentionFollowsTheLinearsThatCanMakeIt) {
+  const auto launch = [](std::span<const cuda::HeldOp> ops, Stream) {
+    launched.emplace_back();
+    for (const cuda::HeldOp& op : ops) launched.back().push_back(op.index());
+  };
+  const cuda::ChainKind attends = {launch, true}, does_not = {launch, false};
+  const LinearArgs linear{};
+  cuda::TokenAttention attention{}, elsewhere{};
+  elsewhere.max_pages = 1;
+  launched.clear();
+  EXPECT_FALSE(cuda::add_to_chain(attention));  // nothing is held back
+  cuda::begin_chains();
+  EXPECT_FALSE(cuda::add_to_chain(attention));  // no Linear before it
+  EXPECT_TRUE(cuda::add_to_chain(attends, linear, nullptr));
+  EXPECT_TRUE(cuda::add_to_chain(attention));
+  EXPECT_FALSE(cuda::add_to_chain(elsewhere));  // other pages
+  EXPECT_TRUE(cuda::add_to_chain(attends, linear, nullptr));
+  EXPECT_TRUE(cuda::add_to_chain(does_not, linear, nullptr));  // another kernel
+  EXPECT_FALSE(cuda::add_to_chain(attention));
+  cuda::end_chains(nullptr);
+  EXPECT_EQ(launched, (std::vector<std::vector<size_t>>{{0, 1, 0}, {0}}));
 }
 
 TEST(ChainWaits, LinearsThatShareXDoNotWait) {
@@ -173,11 +234,13 @@ struct Link {
   int32_t n;  // rows of the weights; columns: all of x
   Epilogue epilogue = Epilogue::kStore;
   bool norm = false;
+  bool attends = false;  // x is qkv and y what is attended, of ChainCase's heads
 };
 struct ChainCase {
   const char* name;
   std::vector<int32_t> widths;
   std::vector<Link> links;
+  int32_t heads = 0, kv_heads = 0, head_dim = 0, pos = 0;
 };
 
 const std::vector<ChainCase>& chain_cases() {
@@ -198,6 +261,23 @@ const std::vector<ChainCase>& chain_cases() {
       layers.links.push_back({1, 3, 3072, Epilogue::kStore, true});
     }
     all.push_back(layers);
+    // The last has more items of attention than there are multiprocessors.
+    for (const auto& [heads, kv_heads, dim, pos] :
+         {std::array{8, 2, 64, 300}, {8, 4, 128, 77}, {20, 20, 128, 150}}) {
+      const int32_t made = (heads + 2 * kv_heads) * dim;
+      ChainCase whole{"layers with their attention",
+                      {heads * dim, 2112, 2560, made},
+                      {{1, 3, made, Epilogue::kStore, true}}};
+      whole.heads = heads, whole.kv_heads = kv_heads, whole.head_dim = dim, whole.pos = pos;
+      for (int layer = 0; layer < 4; ++layer) {
+        whole.links.push_back({3, 0, 0, Epilogue::kStore, false, true});
+        whole.links.push_back({0, 1, 2112, Epilogue::kAdd});
+        whole.links.push_back({1, 2, 5120, Epilogue::kSiluMul, true});
+        whole.links.push_back({2, 1, 2112, Epilogue::kAdd});
+        whole.links.push_back({1, 3, made, Epilogue::kStore, true});
+      }
+      all.push_back(whole);
+    }
     all.push_back({"fan",
                    {4096, 1024, 512, 512},
                    {{0, 1, 1024},
@@ -209,6 +289,57 @@ const std::vector<ChainCase>& chain_cases() {
   }();
   return cases;
 }
+
+// The cache of a chain's attentions, and where their token is.
+struct ChainCache {
+  explicit ChainCache(const ChainCase& c)
+      : chain(c),
+        k(std::vector<uint16_t>(gaussian_bf16(c, 70))),
+        v(std::vector<uint16_t>(gaussian_bf16(c, 71))),
+        pos(std::vector<int32_t>{c.pos}),
+        slot(std::vector<int32_t>{0}),
+        table(std::vector<int32_t>(kPages)),
+        cos_sin(gaussian(std::max(c.head_dim, 1), kSeed, 72)) {
+    std::vector<int32_t> pages(kPages);
+    for (int32_t i = 0; i < kPages; ++i) pages[static_cast<size_t>(i)] = kPages - 1 - i;
+    table = OnGpu(pages);
+  }
+  bool attend(float* qkv, float* out, Stream stream) const {
+    const ChainCase& c = chain;
+    Act keys = act_of(format_of(FormatId::kBF16), c.head_dim), values = keys;
+    keys.data = k.as(), values.data = v.as();
+    const KvView kv = {keys, values, table.as<int32_t>(), kPages, kPage};
+    Act to = act_of(format_of(FormatId::kF32), c.heads * c.head_dim);
+    to.data = out;
+    const RopeAppendArgs rope = {1,
+                                 c.heads,
+                                 c.kv_heads,
+                                 c.head_dim,
+                                 qkv,
+                                 cos_sin.as<float>(),
+                                 pos.as<int32_t>(),
+                                 slot.as<int32_t>(),
+                                 kv};
+    AttentionArgs args = {1,        c.heads,   c.kv_heads, c.head_dim, qkv,
+                          rope.pos, rope.slot, kv,         0.1f,       to};
+    args.longest = cuda::kTokenContext;
+    return cuda::attend_token(rope, args, stream);
+  }
+
+  const ChainCase& chain;
+  OnGpu k, v, pos, slot, table, cos_sin;
+
+ private:
+  static constexpr int32_t kPages = 8, kPage = 64;
+  static std::vector<uint16_t> gaussian_bf16(const ChainCase& c, int stream) {
+    const int64_t count = int64_t{kPages} * c.kv_heads * kPage * c.head_dim;
+    std::vector<uint16_t> bits;
+    for (const float x : gaussian(std::max<int64_t>(count, 1), kSeed, stream)) {
+      bits.push_back(f32_to_bf16(x));
+    }
+    return bits;
+  }
+};
 
 class ChainsOnGpu : public GpuTest, public testing::WithParamInterface<int32_t> {
  protected:
@@ -230,6 +361,7 @@ class ChainsOnGpu : public GpuTest, public testing::WithParamInterface<int32_t> 
     const Format format = parse_format(format_name);
     const LinearKernel* kernel = kernel_of(format, m);
     ASSERT_TRUE(kernel) << format_name;
+    if (c.heads > 0 && m > 1) return;  // attention follows Linears of one token
     const auto packer = std::find_if(gpu.packers.begin(), gpu.packers.end(), [&](const Packer& p) {
       return p.layout == kernel->layout && p.accepts(format);
     });
@@ -242,23 +374,29 @@ class ChainsOnGpu : public GpuTest, public testing::WithParamInterface<int32_t> 
     std::vector<DeviceTensor> weights;
     size_t workspace_bytes = 0;
     for (const Link& link : c.links) {
+      if (link.attends) continue;
       const QTensor w = random_weights(format, link.n, width(link.x), 50 + weights.size());
       weights.push_back(packer->pack(w, link.epilogue == Epilogue::kSiluMul));
       const LinearSpec spec{format, format_of(FormatId::kF32), link.n, width(link.x), false, m};
       if (kernel->workspace) workspace_bytes = std::max(workspace_bytes, kernel->workspace(spec));
     }
     const Guarded workspace(workspace_bytes / sizeof(float) + 1);
+    const ChainCache cache(c);
     const auto enqueue = [&](Stream stream) {
-      for (size_t i = 0; i < c.links.size(); ++i) {
-        const Link& link = c.links[i];
+      size_t linears = 0;
+      for (const Link& link : c.links) {
         const auto from = static_cast<size_t>(link.x), to = static_cast<size_t>(link.y);
+        if (link.attends) {
+          ASSERT_TRUE(cache.attend(buffers[from].data(), buffers[to].data(), stream));
+          continue;
+        }
         Act x = act_of(format_of(FormatId::kF32), width(link.x));
         x.data = buffers[from].data();
         LinearArgs args{m,
                         link.n,
                         width(link.x),
                         x,
-                        weights[i].view,
+                        weights[linears++].view,
                         nullptr,
                         buffers[to].data(),
                         width(link.y),
@@ -281,6 +419,7 @@ class ChainsOnGpu : public GpuTest, public testing::WithParamInterface<int32_t> 
     enqueue(stream);
     gpu.synchronize(stream);
     const auto separate = results();
+    const auto keys = cache.k.read(), values = cache.v.read();
     for (size_t i = 0; i < buffers.size(); ++i) buffers[i].write(before[i]);
     gpu.graph->begin_capture(stream);
     enqueue(stream);
@@ -290,6 +429,7 @@ class ChainsOnGpu : public GpuTest, public testing::WithParamInterface<int32_t> 
       gpu.graph->launch(graph, stream);
       gpu.synchronize(stream);
       EXPECT_EQ(results(), separate) << format_name << " " << c.name << " round " << round;
+      EXPECT_TRUE(cache.k.read() == keys && cache.v.read() == values) << format_name;
     }
     gpu.graph->destroy(graph);
   }
