@@ -23,21 +23,23 @@ void launch(const TokenAttention& op, cudaStream_t stream) {
   launch_pdl(attention_token_kernel<kDim>, dim3(items), dim3(kTileThreads), 0, stream, op);
 }
 
-bool takes(const AttentionArgs& a) {
+bool takes(const RopeAppendArgs& rope, const AttentionArgs& a) {
   const auto rows = [&](const Act& cache) {
     return PlainCache<false>::takes(cache, a.head_dim) && cache.ld == a.head_dim;
   };
+  const auto aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
   const int32_t page = a.kv.page_tokens;
-  return a.tokens_count == 1 && a.longest > 0 && a.longest <= kTokenContext &&
+  return a.tokens_count == 1 && a.longest > 0 && a.longest <= kShortContext &&
          (a.head_dim == 64 || a.head_dim == 128) && a.heads <= kTokenHeads * a.kv_heads &&
          a.heads % a.kv_heads == 0 && page % kTileTokens == 0 && (page & (page - 1)) == 0 &&
-         rows(a.kv.k) && rows(a.kv.v) && a.out.format == FormatId::kF32;
+         rows(a.kv.k) && rows(a.kv.v) && aligned(a.qkv) && aligned(rope.cos_sin) &&
+         a.out.format == FormatId::kF32;
 }
 
 }  // namespace
 
 bool attend_token(const RopeAppendArgs& rope, const AttentionArgs& a, Stream stream) {
-  if (!takes(a)) return false;
+  if (!takes(rope, a)) return false;
   int32_t log_page = 0;
   while (1 << log_page < a.kv.page_tokens) ++log_page;
   const TokenAttention op = {a.qkv,

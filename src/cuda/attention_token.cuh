@@ -1,4 +1,4 @@
-// rope_append and attention of one token over up to kTokenContext positions of a cache in bf16, by
+// rope_append and attention of one token over up to kShortContext positions of a cache in bf16, by
 // the CTAs of a kernel of kTileThreads.
 //
 // An item is one kv head and eight of its columns of V: it finds the weights of all positions for
@@ -19,17 +19,17 @@
 namespace lowbit::cuda {
 
 inline constexpr int kItemColumns = 8;
-constexpr int kTokenTile = 8;  // positions that a warp has at once
+constexpr int kWarpRows = 8;  // positions that a warp has at once
 
 // Where the token's positions are, by tiles.
 struct TokenPages {
   int32_t context;  // the token's own position counts
-  int32_t page[kTokenContext / kTileTokens];
+  int32_t page[kShortContext / kTileTokens];
 
   // By all threads; they have to meet before anybody reads.
   __device__ void find(const TokenAttention& op) {
     const auto first = static_cast<int32_t>(threadIdx.x) * kTileTokens;
-    if (first >= kTokenContext) return;
+    if (first >= kShortContext) return;
     const int32_t slot = op.slot[0], pos = op.pos[0];
     if (first == 0) context = pos + 1;
     if (first > pos) return;
@@ -251,7 +251,7 @@ static __device__ __noinline__ void attend_items(const TokenAttention& op, const
     const int32_t kv_head = item / kParts, column = item % kParts * kItemColumns;
     const int g = threadIdx.x % 32 / 4, q = threadIdx.x % 4;
     TokenTile<kDim> tile;
-    int32_t at = warp * kTokenTile + g;  // the lane's position
+    int32_t at = warp * kWarpRows + g;  // the lane's position
     const auto load_k = [&] {
       const bool older = at < newest;
       tile.load_k(op.k + (older ? pages.row(op, at, kv_head) : 0) * kDim, older);
@@ -269,7 +269,7 @@ static __device__ __noinline__ void attend_items(const TokenAttention& op, const
 
     TokenSoftmax softmax;
 #pragma unroll 1
-    for (int32_t left = newest - warp * kTokenTile; left >= 0; left -= kTokenTile * kTileWarps) {
+    for (int32_t left = newest - warp * kWarpRows; left >= 0; left -= kWarpRows * kTileWarps) {
       if (at == newest) {
 #pragma unroll
         for (int i = 0; i < kDim / 32; ++i) {
@@ -280,7 +280,7 @@ static __device__ __noinline__ void attend_items(const TokenAttention& op, const
       __syncwarp();
       const float score = tile.multiply(memory) * op.scale;
       const bool live = at <= newest;
-      at += kTokenTile * kTileWarps;
+      at += kWarpRows * kTileWarps;
       load_k();
       softmax.add(score, tile.v, live);
       load_v();

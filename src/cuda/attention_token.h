@@ -6,7 +6,6 @@
 
 namespace lowbit::cuda {
 
-inline constexpr int kTokenContext = 1024;    // positions, at most
 inline constexpr int kTokenHeads = 4;         // query heads of a kv head, at most
 inline constexpr int kTokenBytes = 5 * 1024;  // of shared memory, at most
 

@@ -109,7 +109,7 @@ bool add_to_chain(const ChainKind& kind, const LinearArgs& linear, Stream stream
 }
 
 bool add_to_chain(const TokenAttention& attention) {
-  if (pending.ops.empty() || !pending.kind.attends) return false;
+  if (pending.ops.empty() || !pending.kind.takes_attention) return false;
   if (pending.ops.size() == ChainArgs::kMost) return false;
   int count = 0;
   for (const HeldOp& op : pending.ops) {

@@ -15,7 +15,7 @@ using HeldOp = std::variant<LinearArgs, TokenAttention>;
 // Ops that one launch can make.
 struct ChainKind {
   void (*launch)(std::span<const HeldOp>, Stream) = nullptr;
-  bool attends = false;  // between Linears, the first op being one
+  bool takes_attention = false;  // between Linears, the first op being one
   bool operator==(const ChainKind&) const = default;
 };
 

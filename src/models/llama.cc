@@ -35,9 +35,6 @@ void add_new(std::vector<InputFormat>* formats, const InputFormat& format) {
   }
 }
 
-// Of a token alone: so many positions are read by other kernels than more are.
-constexpr int32_t kShortContext = 1024;
-
 class Llama final : public Model {
  public:
   Llama(const Checkpoint& checkpoint, const Backend& backend, const LoadOptions& options);

@@ -132,6 +132,9 @@ struct RopeAppendArgs {
   KvView kv;
 };
 
+// Of a token alone: so many positions are read by other kernels than more are.
+inline constexpr int32_t kShortContext = 1024;
+
 // out[t, h, :] = softmax(scale * q[t, h, :] . K[0..pos[t]]) V[0..pos[t]], K and V of sequence
 // slot[t] and kv head h / (heads / kv_heads)
 struct AttentionArgs {
@@ -145,7 +148,7 @@ struct AttentionArgs {
   int64_t context = 0;  // sum of pos[t] + 1, for cost() on the host; kernels must not read it
   // That the tokens belong to; 0: unknown. It chooses the kernel, no more.
   int32_t sequences = 0;
-  // No token sees more positions; 0: unknown. It chooses the kernel, no more.
+  // No token may see more positions; 0: unknown. It chooses the kernel, and bounds what it reads.
   int32_t longest = 0;
 };
 

@@ -352,6 +352,8 @@ TEST_F(CudaAttention, OfOneTokenOverAShortContextIsRopeAppendThenAttention) {
   for (const Heads& h : {Heads{8, 2, 128},
                          {4, 4, 64},
                          {4, 1, 64},
+                         {6, 3, 64},
+                         {6, 2, 64, 32},
                          {6, 2, 128, 16},
                          {32, 8, 128},
                          {40, 40, 128},
@@ -365,7 +367,7 @@ TEST_F(CudaAttention, OfOneTokenOverAShortContextIsRopeAppendThenAttention) {
       const OnGpu out = gpu.output();
       AttentionArgs args = gpu.args(out);
       args.tokens_count = 1;
-      args.longest = cuda::kTokenContext;
+      args.longest = kShortContext;
       ASSERT_TRUE(cuda::attend_token(gpu.rope_args(), args, nullptr));
       RopeAppendArgs other = gpu.rope_args();  // the reference appends for both tokens
       other.tokens_count = 1;
@@ -394,7 +396,7 @@ TEST_F(CudaAttention, OfOneTokenLeavesWhatItCannotDoToOthers) {
     LB_CUDA(cudaDeviceSynchronize());
     return took;
   };
-  constexpr int32_t kLongest = cuda::kTokenContext;
+  constexpr int32_t kLongest = kShortContext;
   EXPECT_TRUE(takes({8, 2, 128}, "bf16", kLongest, FormatId::kF32));
   EXPECT_FALSE(takes({8, 2, 128}, "bf16", 0, FormatId::kF32));
   EXPECT_FALSE(takes({8, 2, 128}, "bf16", kLongest + 1, FormatId::kF32));

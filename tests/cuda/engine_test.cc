@@ -91,6 +91,35 @@ TEST_F(CudaEngine, ReplayedStepsEqualTheSameKernelsOpByOp) {
   }
 }
 
+// A token alone over up to kShortContext positions is captured apart from one over more.
+TEST_F(CudaEngine, ReplayedStepsPassTheShortContext) {
+  for (const char* format : {"", "int8", "nvfp4"}) {
+    SCOPED_TRACE(format);
+    LoadOptions load_options;
+    if (*format != 0) load_options.set_format(parse_format_pair(format));
+    load_options.plan = StepPlan::kGraph;
+    const auto model = load_model(*open_checkpoint("synthetic:tiny"), cuda_backend(), load_options);
+    Stepper a(*model, cuda_backend(), {});
+    Stepper b(*model, cuda_backend(), {.plan = StepPlan::kGraph});
+    for (Stepper* s : {&a, &b}) {
+      Tokens prompt = prompt_of(kShortContext - 8, 1);
+      for (int32_t& id : prompt) id %= model->vocab_size();
+      s->prefill(0, prompt);
+    }
+    b.start_decode(std::array{0}, std::array{SampleParams{}});
+    b.decode();
+    for (int32_t step = 0; step < 20; ++step) {
+      const int32_t token = a.sample(0, {});
+      ASSERT_EQ(b.drawn()[0], token) << "position " << b.length(0);
+      a.step(std::array{Chunk{0, {&token, 1}, 1}});
+      ASSERT_EQ(different_bits(copied(a.logits()), copied(b.logits())), 0)
+          << "position " << b.length(0);
+      b.decode();
+    }
+    EXPECT_EQ(b.captured(), 2u);
+  }
+}
+
 TEST_F(CudaEngine, PromptsOfUpTo32TokensAreReplayed) {
   const LoadedModel loaded = load_prose(cuda_backend(), "int8", StepPlan::kGraph);
   Stepper a(*loaded.model, cuda_backend(), {});

@@ -39,6 +39,11 @@ class OnGpu {
     std::memcpy(values.data(), all.data() + kGuard, bytes_);
     return values;
   }
+  // As many bytes as were there first.
+  void write(std::span<const std::byte> content) const {
+    ASSERT_EQ(content.size(), bytes_);
+    LB_CUDA(cudaMemcpy(start(), content.data(), content.size(), cudaMemcpyHostToDevice));
+  }
 
  private:
   static constexpr size_t kGuard = 256;
