@@ -237,11 +237,43 @@ struct ByteFloat {
   }
 };
 using E5M2 = ByteFloat<8, 5>;
-using E3M2 = ByteFloat<6, 3>;
-using E2M3 = ByteFloat<6, 2>;
 using E2M2 = ByteFloat<5, 2>;
 using E3M1 = ByteFloat<5, 3>;
 using E2M0 = ByteFloat<3, 2>;
+
+// The same of six bits, whose pairs lie as they are wanted (six_bit_place() in tiles.h).
+template <Code kCode>
+struct SixBitFloat {
+  static constexpr float kFactor = ByteFloat < 6, kCode == Code::kE3M2 ? 3 : 2 > ::kFactor;
+  static constexpr XTerms kX = XTerms::kF16;
+  static constexpr int kPlace = six_bit_place(kCode);
+
+  template <int kPair>
+  __device__ static uint32_t pair(const uint32_t (&words)[6]) {
+    const uint32_t word = words[kPair / 3];
+    const uint32_t size = kPair % 3 == 0   ? word
+                          : kPair % 3 == 1 ? word << 5
+                                           : __funnelshift_r(word, word, 5);
+    const uint32_t sign = words[six_bit_sign_word(kPair)] << (15 - six_bit_sign(kPlace, kPair));
+    return and_or(size, in_halves(0x1fu << kPlace), sign & 0x80008000u);
+  }
+  template <int kPair = 0>
+  __device__ static void pairs(const uint32_t (&words)[6], uint32_t (&lo)[8], uint32_t (&hi)[8]) {
+    if constexpr (kPair < 16) {
+      (kPair < 8 ? lo : hi)[kPair % 8] = pair<kPair>(words);
+      pairs<kPair + 1>(words, lo, hi);
+    }
+  }
+  __device__ static void decode(const uint8_t* unit, int lane, uint32_t (&lo)[8],
+                                uint32_t (&hi)[8]) {
+    uint32_t words[6];
+    load_words<4>(unit, lane, words);
+    load_words<2>(unit + 512, lane, words + 4);
+    pairs(words, lo, hi);
+  }
+};
+using E3M2 = SixBitFloat<Code::kE3M2>;
+using E2M3 = SixBitFloat<Code::kE2M3>;
 
 // The top bytes of the f16 of magnitudes 4 half .. 4 half + 3 of a four-bit float.
 template <int kExponent>

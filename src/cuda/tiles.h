@@ -77,58 +77,85 @@ LB_HOST_DEVICE constexpr TileShape tile_shape(const WeightView& w, int64_t n, in
   return s;
 }
 
-// A part of a code in a lane's share of a unit: `bits` bits of the code from bit `from` on lie at
-// bit `at` of 32-bit word `word`, of the plane that starts at byte `plane` and gives each lane
-// `words` words (in runs of up to 4, a run for every lane after the other).
+// Words of codes of a unit that a lane holds.
+LB_HOST_DEVICE constexpr int lane_words(const WeightView& w) {
+  return lane_codes(w) * tile_bits(w) / 32;
+}
+
+// `bits` bits of a code from bit `from` on lie at bit `at` of a lane's 32-bit word `word`.
 struct CodePart {
-  int8_t bits, from, word, at, words;
-  int16_t plane;
+  int8_t bits, from, word, at;
 };
+inline constexpr int kMostParts = 3;
+
+// Floats of six bits lie as f16 wants them, so that one mask finds the exponents and mantissas of
+// two columns and another one their signs. A word has those of three pairs, 16 bits apart: in their
+// place, five bits below it, and five above, where the upper column's come round to bit 0; and one
+// more bit of each, the sign of the first pair. The sixth has the last pair and all other signs.
+LB_HOST_DEVICE constexpr int six_bit_place(Code code) { return code == Code::kE3M2 ? 8 : 7; }
+LB_HOST_DEVICE constexpr int six_bit_sign(int place, int pair) {  // where in its half of a word
+  if (pair % 3 == 0 && pair < 15) return place - 6;
+  const int index = pair == 15 ? 10 : pair / 3 * 2 + pair % 3 - 1, above = 11 - place;
+  return index < above ? 15 - index : index - above;
+}
+LB_HOST_DEVICE constexpr int six_bit_sign_word(int pair) { return pair % 3 == 0 ? pair / 3 : 5; }
 
 // Codes lie in bytes as mma.m16n8k32 wants them, word c / 4 of a lane's eight holding four, split
-// into planes of 8, 4, 2 and 1 bits; those of four-bit floats one after the other, so that they
-// select bytes of a table. 16-bit numbers lie in pairs of a row, in the order of the four registers
-// that mma.m16n8k16 takes: rows g, g + 8, g, g + 8.
-LB_HOST_DEVICE constexpr int code_parts(const WeightView& w, int c, CodePart* out) {
+// into planes of 8, 4, 2 and 1 bits, one plane after the other; those of four-bit floats one after
+// the other, so that they select bytes of a table. 16-bit numbers lie in pairs of a row, in the
+// order of the four registers that mma.m16n8k16 takes: rows g, g + 8, g, g + 8.
+LB_HOST_DEVICE constexpr int code_parts(const WeightView& w, int c, CodePart (&out)[kMostParts]) {
   const int bits = w.bits;
-  const auto set = [](int b, int from, int word, int at, int words, int plane) {
-    return CodePart{static_cast<int8_t>(b),     static_cast<int8_t>(from),
-                    static_cast<int8_t>(word),  static_cast<int8_t>(at),
-                    static_cast<int8_t>(words), static_cast<int16_t>(plane)};
+  const auto set = [](int b, int from, int word, int at) {
+    return CodePart{static_cast<int8_t>(b), static_cast<int8_t>(from), static_cast<int8_t>(word),
+                    static_cast<int8_t>(at)};
   };
   const int word = c / 4, byte = 8 * (c % 4);
-  const int share = w.sparse24 ? 2 : 1;  // of the words of a dense unit
   if (bits == 16) {
-    out[0] = set(16, 0, 2 * (c % 16 / 2) + c / 16, 16 * (c % 2), 16, 0);
+    out[0] = set(16, 0, 2 * (c % 16 / 2) + c / 16, 16 * (c % 2));
     return 1;
   }
   if (bits == 8) {
-    out[0] = set(8, 0, word, byte, 8 / share, 0);
+    out[0] = set(8, 0, word, byte);
     return 1;
   }
-  if (bits == 4 && w.code != Code::kInt && w.code != Code::kUInt) {
-    out[0] = set(4, 0, c / 8, 4 * (c % 8), 4, 0);
+  const bool integer = w.code == Code::kInt || w.code == Code::kUInt;
+  if (bits == 4 && !integer) {
+    out[0] = set(4, 0, c / 8, 4 * (c % 8));
     return 1;
+  }
+  if (bits == 6 && !integer) {
+    const int pair = c / 2, half = 16 * (c % 2), place = six_bit_place(w.code);
+    const int at = half + place + (pair % 3 == 0 ? 0 : pair % 3 == 1 ? -5 : 5);
+    const int first = at + 5 > 32 ? 32 - at : 5;
+    int count = 0;
+    out[count++] = set(first, 0, pair / 3, at);
+    if (first < 5) out[count++] = set(5 - first, first, pair / 3, 0);
+    out[count++] = set(1, 5, six_bit_sign_word(pair), half + six_bit_sign(place, pair));
+    return count;
   }
   int count = 0, from = 0, plane = 0;
   if (bits >= 4) {
-    out[count++] = set(4, from, word / 2, byte + 4 * (word % 2), 4 / share, plane);
+    out[count++] = set(4, from, plane + word / 2, byte + 4 * (word % 2));
     from += 4;
-    plane += 512;
+    plane += lane_codes(w) / 8;
   }
   if ((bits & 2) != 0) {
-    out[count++] = set(2, from, word / 4, byte + 2 * (word % 4), 2, plane);
+    out[count++] = set(2, from, plane + word / 4, byte + 2 * (word % 4));
     from += 2;
-    plane += 256;
+    plane += lane_codes(w) / 16;
   }
-  if ((bits & 1) != 0) out[count++] = set(1, from, 0, byte + word, 1, plane);
+  if ((bits & 1) != 0) out[count++] = set(1, from, plane, byte + word);
   return count;
 }
 
-// The byte of a unit at which a lane's word starts.
-LB_HOST_DEVICE constexpr int word_offset(const CodePart& part, int lane) {
-  const int run = part.words < 4 ? part.words : 4;
-  return part.plane + part.word / run * (32 * run * 4) + (lane * run + part.word % run) * 4;
+// The byte of a unit at which word `word` of a lane's `words` starts: in runs of four words of
+// every lane, then of two, then of one.
+LB_HOST_DEVICE constexpr int word_offset(int word, int words, int lane) {
+  const int fours = words / 4 * 4, twos = fours + (words & 2);
+  if (word < fours) return word / 4 * 512 + (lane * 4 + word % 4) * 4;
+  if (word < twos) return fours * 128 + (lane * 2 + word - fours) * 4;
+  return twos * 128 + lane * 4;
 }
 
 }  // namespace lowbit::cuda

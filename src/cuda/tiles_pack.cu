@@ -81,10 +81,8 @@ __global__ void __launch_bounds__(kThreads) pack_codes_kernel(const PackArgs a) 
   const int lane = static_cast<int>(index % kLanes);
   const int64_t unit = index / kLanes % units, tile = index / kLanes / units;
   if (tile >= a.shape.tiles) return;
-  uint32_t words[3 * kMostWords] = {};
-  CodePart parts[3];
-  const int count = code_parts(a.w, 0, parts);
-  uint32_t ways = 0;
+  uint32_t words[kMostWords] = {}, ways = 0;
+  CodePart parts[kMostParts];
   for (int c = 0; c < lane_codes(a.w); ++c) {
     const Place p = place(a.w, tile, unit, lane, c);
     const int64_t row = source_row(p.row, a.n, a.paired);
@@ -92,21 +90,17 @@ __global__ void __launch_bounds__(kThreads) pack_codes_kernel(const PackArgs a) 
     if (a.w.sparse24 && c % 2 == 0) ways |= way_of(a.w, row, p.column / 2, a.k) << (c / 2 * 4);
     const auto* codes = static_cast<const uint8_t*>(a.w.codes) + row * a.w.row_bytes;
     const uint32_t code = to_tile(a.w, canonical_code(a.w, codes, p.column));
-    code_parts(a.w, c, parts);
+    const int count = code_parts(a.w, c, parts);
     for (int i = 0; i < count; ++i) {
       const uint32_t mask = (1u << parts[i].bits) - 1;
-      words[i * kMostWords + parts[i].word] |= (code >> parts[i].from & mask) << parts[i].at;
+      words[parts[i].word] |= (code >> parts[i].from & mask) << parts[i].at;
     }
   }
   uint8_t* out =
       block_at(a, tile, unit / a.shape.units) + unit % a.shape.units * a.shape.unit_bytes;
-  for (int i = 0; i < count; ++i) {
-    for (int word = 0; word < parts[i].words; ++word) {
-      parts[i].word = static_cast<int8_t>(word);
-      // Parts of one plane come one after the other; the bytes were zero.
-      *reinterpret_cast<uint32_t*>(out + word_offset(parts[i], lane)) |=
-          words[i * kMostWords + word];
-    }
+  const int count = lane_words(a.w);
+  for (int word = 0; word < count; ++word) {
+    *reinterpret_cast<uint32_t*>(out + word_offset(word, count, lane)) = words[word];
   }
   if (a.w.sparse24) {
     auto* at = reinterpret_cast<uint32_t*>(out + a.shape.unit_bytes - kLanes * sizeof(uint32_t));
@@ -130,11 +124,12 @@ __global__ void __launch_bounds__(kThreads) unpack_codes_kernel(const PackArgs a
     const int c = (in_tile / 8 * 4 + four / 4) * run + static_cast<int>(i % run);
     const uint8_t* at =
         block_at(a, tile, unit / a.shape.units) + unit % a.shape.units * a.shape.unit_bytes;
-    CodePart parts[3];
-    const int count = code_parts(a.w, c, parts);
+    CodePart parts[kMostParts];
+    const int count = code_parts(a.w, c, parts), words = lane_words(a.w);
     uint32_t code = 0;
     for (int p = 0; p < count; ++p) {
-      const uint32_t word = *reinterpret_cast<const uint32_t*>(at + word_offset(parts[p], lane));
+      const auto* from = at + word_offset(parts[p].word, words, lane);
+      const uint32_t word = *reinterpret_cast<const uint32_t*>(from);
       code |= (word >> parts[p].at & ((1u << parts[p].bits) - 1)) << parts[p].from;
     }
     code = from_tile(a.w, code);
