@@ -59,6 +59,14 @@ __device__ __forceinline__ void mma_bytes(int32_t (&d)[4], uint32_t a0, uint32_t
         : "r"(a0), "r"(a1), "r"(b));
   }
 }
+// 16 rows of 256 bits times 8 columns of as many: how many bits are set in both.
+__device__ __forceinline__ void mma_bits(int32_t (&d)[4], const uint32_t (&a)[4], uint32_t b0,
+                                         uint32_t b1) {
+  asm("mma.sync.aligned.m16n8k256.row.col.s32.b1.b1.s32.and.popc {%0,%1,%2,%3}, {%4,%5,%6,%7}, "
+      "{%8,%9}, {%0,%1,%2,%3};"
+      : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
 
 // ---- registers ----------------------------------------------------------------------------------
 

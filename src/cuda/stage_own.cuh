@@ -29,13 +29,58 @@ struct OwnScale {
   float unit, squares;
 };
 
+// Bytes of eight bits of four numbers, in all lanes: bit 4, 2 or 1 of a bit's number trades places
+// with bit kLane of the lane's, so that a lane is left with one bit of all of them.
+template <int kBit, int kLane>
+struct Trade {
+  static constexpr uint32_t kMask = kBit == 4 ? 0x0f0f0f0fu : kBit == 2 ? 0x33333333u : 0x55555555u;
+  uint32_t keep;
+  int turn;
+
+  __device__ Trade() {
+    const bool upper = (threadIdx.x & kLane) != 0;
+    keep = upper ? ~kMask : kMask;
+    turn = upper ? 32 - kBit : kBit;
+  }
+  __device__ __forceinline__ uint32_t operator()(uint32_t word) const {
+    const uint32_t other = __shfl_xor_sync(0xffffffffu, word, kLane);
+    return (word & keep) | (__funnelshift_l(other, other, turn) & ~keep);
+  }
+};
+// The four columns of every lane, 16-bit numbers as their low and their high bytes, to the planes
+// of their bits (products_planes.cuh). Bits of a byte of a word are, from bit 2 on, the unit and
+// column / 16, as in words of codes.
+class PlaneWriter {
+  static constexpr int kLane2 = 16, kLane1 = 8, kLane0 = 4;
+
+ public:
+  __device__ explicit PlaneWriter(uint32_t x) {
+    const int lane = threadIdx.x % 32;
+    const auto bit = [&](int of) { return (lane & of) != 0 ? 1 : 0; };
+    to_ = x + 4 * (32 * bit(kLane2) + 4 * (lane % 4) + 2 * bit(kLane1) + bit(kLane0));
+  }
+  __device__ __forceinline__ void put(int pair, uint32_t low, uint32_t high) const {
+    store_shared(to_ + pair * 256, trade0_(trade1_(trade2_(low))), true);
+    store_shared(to_ + pair * 256 + 64, trade0_(trade1_(trade2_(high))), true);
+  }
+
+ private:
+  uint32_t to_;
+  Trade<4, kLane2> trade2_;
+  Trade<2, kLane1> trade1_;
+  Trade<1, kLane0> trade0_;
+};
+struct NoPlanes {
+  __device__ explicit NoPlanes(uint32_t) {}
+};
+
 // Four columns of each lane, step after step, in the order of a unit's lanes.
 template <XTerms kX, int kSumsPerUnit>
 class OwnWriter {
  public:
   // `factor`: of the numbers, before they are rounded.
   __device__ OwnWriter(const OwnColumns& c, float factor)
-      : factor_(factor), left_(c.columns - lane_column()), row_bytes_(c.row_bytes) {
+      : factor_(factor), left_(c.columns - lane_column()), row_bytes_(c.row_bytes), planes_(c.x) {
     const int lane = threadIdx.x % 32, i = lane % kLanesPerUnit;
     const int in_unit = kX == XTerms::kFixed ? (i % 4 * 4 + i / 4) * 4 : (i % 4 * 4 + i / 4) * 8;
     x_ = c.x + lane / kLanesPerUnit * 2 * kUnit + in_unit;
@@ -46,7 +91,7 @@ class OwnWriter {
   __device__ __forceinline__ void put(int step, const float4& v) const {
     const bool exists = left_ > step * kOwnStep;
     const uint32_t at = x_ + step * (2 * kOwnStep);
-    if constexpr (kX == XTerms::kFixed) {
+    if constexpr (kX == XTerms::kFixed || kPlanes) {
       uint32_t bits[4], carried[4];
       const float number[4] = {v.x, v.y, v.z, v.w};
 #pragma unroll
@@ -54,8 +99,12 @@ class OwnWriter {
         bits[e] = __float_as_uint(fmaf(number[e], factor_, kRounding));
         carried[e] = bits[e] + 128;
       }
-      store_shared(at, fixed_bytes(bits, 0x0040), exists);
-      store_shared(at + kUnit, fixed_bytes(carried, 0x0051), exists);
+      if constexpr (kPlanes) {
+        planes_.put(step, fixed_bytes(bits, 0x0040), fixed_bytes(bits, 0x0051));
+      } else {
+        store_shared(at, fixed_bytes(bits, 0x0040), exists);
+        store_shared(at + kUnit, fixed_bytes(carried, 0x0051), exists);
+      }
       put_sum(step, static_cast<int>(bits[0] + bits[1] + bits[2] + bits[3] - 4 * kRoundingBits));
     } else if constexpr (kX == XTerms::kTwoBf16) {
       uint2 high, rest;
@@ -71,6 +120,7 @@ class OwnWriter {
   }
 
  private:
+  static constexpr bool kPlanes = kX == XTerms::kPlanes;
   static constexpr int kLanesPerSum = kSumsPerUnit > 0 ? kLanesPerUnit / kSumsPerUnit : 1;
   static constexpr int kSumBytes = tokens_of_mma(kX) * static_cast<int>(sizeof(float));
 
@@ -90,6 +140,7 @@ class OwnWriter {
   const int left_, row_bytes_;
   int sums_left_;
   uint32_t x_, sums_;
+  [[no_unique_address]] std::conditional_t<kPlanes, PlaneWriter, NoPlanes> planes_;
 };
 
 // The squares of all lanes' columns, the unit that the largest of them asks for, and what numbers
@@ -105,7 +156,7 @@ __device__ __forceinline__ OwnScale own_scale(Look look, const OwnColumns& c, fl
   factor = 1;
   if constexpr (kX == XTerms::kTwoBf16) return {1, look.squares};
   const uint32_t top = __reduce_max_sync(0xffffffffu, look.top);
-  if constexpr (kX == XTerms::kFixed) {
+  if constexpr (kX == XTerms::kFixed || kX == XTerms::kPlanes) {
     const float fixed = fixed_top(top, c.whole_numbers);
     factor = kFixedMost * reciprocal(fixed);
     return {fixed * (1.0f / kFixedMost), look.squares};

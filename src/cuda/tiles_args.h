@@ -19,17 +19,28 @@ enum class XTerms : uint8_t {
   kTwoBf16,    // a sum of two bf16, the second in row m + t
   kFixed,      // 256 high + low, bytes with a sign, in units of its token's: of 64 columns the low
                // bytes, then the high ones
+  kPlanes,     // whole numbers of 16 bits in units of a warp's columns, as planes of their bits
+               // (products_planes.cuh)
   kPanelF16,   // as kF16, in panels
   kPanelBf16,  // rounded to bf16, in panels
 };
 constexpr bool in_panels(XTerms x) { return x == XTerms::kPanelF16 || x == XTerms::kPanelBf16; }
+
+// Units that a product takes at once: a warp's columns of x end with a whole one.
+constexpr int units_at_once(XTerms x) { return x == XTerms::kPlanes ? 4 : 1; }
+LB_HOST_DEVICE constexpr int own_units(int units, XTerms x) {
+  return (units + units_at_once(x) - 1) / units_at_once(x) * units_at_once(x);
+}
 
 // In panels x lies unit after unit for so many tokens at a time, each 128 bytes of a unit, in the
 // swizzle of wgmma_panel().
 inline constexpr int kPanelTokens = 256;
 inline constexpr int kMostBatch = 256;  // tokens that go by 32 or 64 instead (batch.cuh)
 
-constexpr int tokens_of_mma(XTerms x) { return x == XTerms::kFixed ? 4 : 8; }  // of 8 columns
+// Of 8 columns.
+constexpr int tokens_of_mma(XTerms x) {
+  return x == XTerms::kPlanes ? 1 : x == XTerms::kFixed ? 4 : 8;
+}
 constexpr int rows_of_token(XTerms x) { return x == XTerms::kTwoBf16 ? 2 : 1; }
 
 // x as the kernels multiply it, columns in the order of a unit's lanes.

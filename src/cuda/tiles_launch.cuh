@@ -23,7 +23,7 @@ int sums_per_unit(const TileShape& shape) {
 template <class W, class S, int kN, bool kOne>
 TileArgs plan_linear(const LinearArgs& l, const TileShape& shape) {
   const int pitch = kN * tokens_of_mma(W::kX), rows = rows_of_token(W::kX) * l.m;
-  if constexpr (kOne) return plan_token(l, shape, kSumsPerUnit<W, S>, rows, pitch);
+  if constexpr (kOne) return plan_token(l, shape, kSumsPerUnit<W, S>, W::kX);
   const int sums = sums_per_unit<W, S>(shape);
   TileArgs a = plan_tiles(l, shape, sums, rows, pitch);
   if (a.chunks > 1 || l.m > 1) {
@@ -50,7 +50,7 @@ void launch_chain(std::span<const HeldOp> held_back, Stream stream) {
       attentions.at[attentions.count++] = std::get<TokenAttention>(held);
     }
   }
-  const int shared_bytes = share_memory(chain, kOne);
+  const int shared_bytes = share_memory(chain, kOne, units_at_once(W::kX));
   plan_chain(chain, {attentions.at, static_cast<size_t>(attentions.count)});
   const auto launch = [&]<auto kKernel>(const auto&... args) {
     allow_shared_memory<kKernel>(dynamic_shared_bytes());
@@ -79,9 +79,13 @@ void launch_kernel(const LinearArgs& l, Stream stream) {
 // The first of several Scales that takes the stream; one of them does.
 template <class... Ss>
 struct Among {
+  template <class W, class S, bool kOne>
+  using Of = std::conditional_t<kOne, typename OfOneToken<W, S>::Type, W>;
+
   template <class W, int kN, bool kOne = false>
   static void launch(const LinearArgs& l, const TileShape& shape, Stream stream) {
-    (void)((Ss::fits(shape) && (launch_kernel<W, Ss, kN, kOne>(l, stream), true)) || ...);
+    (void)((Ss::fits(shape) && (launch_kernel<Of<W, Ss, kOne>, Ss, kN, kOne>(l, stream), true)) ||
+           ...);
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "base/check.h"
 #include "cuda/limits.h"
 
 namespace lowbit::cuda {
@@ -10,7 +11,7 @@ namespace {
 constexpr int kStaticShared = 2 * 1024;
 constexpr int kMostOwnBytes = 2304;  // of a warp
 constexpr int kLeastSlots = 2;       // of a ring, where blocks are small enough
-constexpr int kAtOnce = 4;           // blocks that products are unrolled for
+constexpr int kAtOnce = 4;           // units that products are unrolled for
 
 // Of one chunk of x in shared memory.
 int staged_bytes(int units, int sums_per_unit, int rows, int pitch) {
@@ -45,9 +46,10 @@ void share_ring(TileArgs& a, int bytes) {
   const int most = std::max(1, std::min(part_blocks, bytes / kLeastSlots / a.shape.block_bytes));
   const int pieces = (part_blocks + most - 1) / most;
   a.piece_blocks = (part_blocks + pieces - 1) / pieces;
-  if (pieces > 1 && most >= kAtOnce) {
-    const int whole = (a.piece_blocks + kAtOnce - 1) / kAtOnce * kAtOnce;
-    a.piece_blocks = std::min(whole, most / kAtOnce * kAtOnce);
+  const int at_once = std::max(1, kAtOnce / a.shape.units);
+  if (pieces > 1 && most >= at_once) {
+    const int whole = (a.piece_blocks + at_once - 1) / at_once * at_once;
+    a.piece_blocks = std::min(whole, most / at_once * at_once);
   }
   a.slot_bytes = a.piece_blocks * a.shape.block_bytes;
   a.slots = std::min(bytes / a.slot_bytes, kMaxSlots);
@@ -116,11 +118,12 @@ TileArgs plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_un
   return a;
 }
 
-TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
-                    int pitch) {
+TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit, XTerms x) {
   TileArgs a = begin_plan(l, shape, sums_per_unit);
   a.chunks = 1;
-  const auto own_bytes = [&](int units) { return staged_bytes(units, sums_per_unit, rows, pitch); };
+  const auto own_bytes = [&](int units) {
+    return staged_bytes(own_units(units, x), sums_per_unit, rows_of_token(x), tokens_of_mma(x));
+  };
   // Staging a unit's columns costs about what multiplying it does; memory is wanted for the ring.
   cut(a, best_log_parts(shape, shape.blocks, false, [&](int units) {
         return own_bytes(units) <= kMostOwnBytes && units * kUnit <= kMostPosted / kTileWarps
@@ -139,11 +142,11 @@ TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_un
 bool token_fits(const LinearArgs& l, const TileShape& shape, XTerms x) {
   constexpr int kMostSums = 4;  // of a unit
   if (shape.blocks * shape.units * kUnit > 2 * kMostPosted) return false;
-  const TileArgs a = plan_token(l, shape, kMostSums, rows_of_token(x), tokens_of_mma(x));
+  const TileArgs a = plan_token(l, shape, kMostSums, x);
   return ring_bytes(beside_token(partial_bytes(l.m), a.x_bytes)) >= shape.block_bytes;
 }
 
-int share_memory(ChainArgs& chain, bool own) {
+int share_memory(ChainArgs& chain, bool own, int units_at_once) {
   int x_bytes = 0, slot_bytes = 0;
   chain.partial_bytes = chain.own_bytes = 0;
   for (int i = 0; i < chain.count; ++i) {
@@ -158,8 +161,11 @@ int share_memory(ChainArgs& chain, bool own) {
   const int ring = ring_bytes(beside);
   for (int i = 0; i < chain.count; ++i) {
     if (chain.ops[i].attention >= 0) continue;
-    share_ring(chain.ops[i].tile, ring);
-    slot_bytes = std::max(slot_bytes, chain.ops[i].tile.slot_bytes);
+    TileArgs& a = chain.ops[i].tile;
+    share_ring(a, ring);
+    LB_CHECK(a.piece_blocks * a.shape.units % units_at_once == 0 ||
+             a.piece_blocks << a.log_parts >= a.chunk_blocks);
+    slot_bytes = std::max(slot_bytes, a.slot_bytes);
   }
   const int slots = std::min(ring / slot_bytes, kMaxSlots);
   for (int i = 0; i < chain.count; ++i) {

@@ -9,14 +9,13 @@ namespace lowbit::cuda {
 TileArgs plan_tiles(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
                     int pitch);
 // Of one token, of which each warp stages the columns that it multiplies.
-TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit, int rows,
-                    int pitch);
+TileArgs plan_token(const LinearArgs& l, const TileShape& shape, int sums_per_unit, XTerms x);
 // Whether a token is so narrow that its columns leave the rings of warps room for a block.
 bool token_fits(const LinearArgs& l, const TileShape& shape, XTerms x);
 
-// Gives all Linears of a chain rings alike; returned: bytes of dynamic shared memory. `own`: they
-// are of plan_token().
-int share_memory(ChainArgs& chain, bool own);
+// Gives all Linears of a chain rings alike, and each pieces of whole products of so many units or
+// a single one; returned: bytes of dynamic shared memory. `own`: they are of plan_token().
+int share_memory(ChainArgs& chain, bool own, int units_at_once);
 
 // Whether x is f32 of which a CTA can have all columns, whole units, under way at once.
 bool is_plain_x(const LinearArgs& l, int columns);

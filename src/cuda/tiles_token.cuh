@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cuda/attention_token.cuh"
+#include "cuda/products_planes.cuh"
 #include "cuda/stage_own.cuh"
 #include "cuda/tiles.cuh"
 
@@ -79,7 +80,9 @@ struct TokenOutput {
 template <class W, class S>
 constexpr int kSumsPerUnit = [] {
   bool needed = S::kZeros;
-  if constexpr (W::kX == XTerms::kFixed) needed = needed || W::kOffset != 0;
+  if constexpr (W::kX == XTerms::kFixed || W::kX == XTerms::kPlanes) {
+    needed = needed || W::kOffset != 0;
+  }
   return !needed ? 0 : S::kGroups == 0 ? 1 : S::kGroups;
 }();
 
@@ -91,7 +94,7 @@ __device__ void multiply_token(const ChainedOp& op, Ring<false>& ring, uint8_t* 
   const int2 blocks = Share::blocks(a, 0);
   const int count = blocks.y - blocks.x;
   StagedX own{};
-  own.row_halves = count * a.shape.units * kUnit;
+  own.row_halves = own_units(count * a.shape.units, W::kX) * kUnit;
   own.x = reinterpret_cast<uint16_t*>(own_memory);
   own.sums = reinterpret_cast<float*>(own.x + rows_of_token(W::kX) * own.row_halves);
   own.pitch = tokens_of_mma(W::kX);
