@@ -12,7 +12,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr double kHoldSeconds = 5e-3;  // hundreds of ops with their marks are enqueued meanwhile
-constexpr int kIdleMarks = 65;         // the median of 64 pairs
+constexpr int kKnownHolds = 64;
+constexpr double kKnownSeconds = 4e-6;  // of each
 
 // Microseconds since the first op.
 Json slice(std::string_view name, std::string_view category, double begin, double end) {
@@ -51,17 +52,22 @@ void OpTimeline::begin(const OpTag& tag) {
   std::vector<TimedOp>& ops = steps_.back().ops;
   if (ops.empty()) api.hold(kHoldSeconds, stream);
   if (!origin_) {
-    for (int i = 0; i < kIdleMarks; ++i) idle_.emplace_back(api).record(stream);
+    for (int i = 0; i < kKnownHolds; ++i) {
+      known_.push_back({Mark(api), Mark(api)});
+      known_.back().begin.record(stream);
+      api.hold(kKnownSeconds, stream);
+      known_.back().end.record(stream);
+    }
     origin_.emplace(api).record(stream);
   }
   api.push_range(tag.text().c_str());
-  marked_.push_back({steps_.size() - 1, ops.size(), Mark(api), Mark(api)});
-  marked_.back().begin.record(stream);
+  marked_.push_back({steps_.size() - 1, ops.size(), {Mark(api), Mark(api)}});
+  marked_.back().marks.begin.record(stream);
 }
 
 void OpTimeline::ran() {
   if (backend_.device) {
-    marked_.back().end.record(stream_of(backend_));
+    marked_.back().marks.end.record(stream_of(backend_));
     backend_.device->pop_range();
   } else {
     end_ = now_seconds();
@@ -70,16 +76,16 @@ void OpTimeline::ran() {
 
 std::span<const TimedStep> OpTimeline::steps() {
   end_range();
-  if (!idle_.empty()) {
-    std::vector<double> pairs;
-    for (size_t i = 1; i < idle_.size(); ++i) pairs.push_back(idle_[i - 1].seconds_until(idle_[i]));
-    mark_seconds_ = median(pairs);
-    idle_.clear();
+  if (!known_.empty()) {
+    std::vector<double> taken;
+    for (const Marks& marks : known_) taken.push_back(marks.begin.seconds_until(marks.end));
+    mark_seconds_ = std::max(0.0, median(taken) - kKnownSeconds);
+    known_.clear();
   }
   for (const Marked& marked : marked_) {
     TimedOp& op = steps_[marked.step].ops[marked.op];
-    op.begin = origin_->seconds_until(marked.begin);
-    op.seconds = std::max(0.0, marked.begin.seconds_until(marked.end) - mark_seconds_);
+    op.begin = origin_->seconds_until(marked.marks.begin);
+    op.seconds = std::max(0.0, marked.marks.begin.seconds_until(marked.marks.end) - mark_seconds_);
   }
   marked_.clear();
   return steps_;

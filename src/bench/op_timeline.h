@@ -1,8 +1,9 @@
 // When each op ran, as a trace that Perfetto and chrome://tracing open. On a host a time is between
 // two readings of the clock. On a device it is between two marks in its stream, by its own clock,
-// less what two marks take with nothing between them: the stream is held while the host enqueues a
-// step, so that no op waits for the host. The marks make a step slower than an untraced one. A tool
-// that watches a device's process from outside sees every step and op as a range of its name.
+// less what two marks take around a kernel beside what it does: the stream is held while the host
+// enqueues a step, so that no op waits for the host. The marks make a step slower than an untraced
+// one. A tool that watches a device's process from outside sees every step and op as a range of its
+// name.
 #pragma once
 
 #include <cstddef>
@@ -52,10 +53,13 @@ class OpTimeline final : public Trace {
   double mark_seconds() const { return mark_seconds_; }
 
  private:
+  struct Marks {
+    Mark begin, end;
+  };
   // The marks around an op, until they are passed.
   struct Marked {
     size_t step, op;
-    Mark begin, end;
+    Marks marks;
   };
   void end_range();
 
@@ -64,7 +68,7 @@ class OpTimeline final : public Trace {
   double begin_ = 0, end_ = 0;
   std::vector<TimedStep> steps_;
   std::vector<Marked> marked_;  // of a device
-  std::vector<Mark> idle_;      // with nothing between them, at the start of the first step
+  std::vector<Marks> known_;    // around kernels of a known length, before the first step
   std::optional<Mark> origin_;
   double mark_seconds_ = 0;
 };

@@ -154,8 +154,8 @@ void Profiler::run_kernels(const LoadedModel& loaded, Stepper& stepper, const Sp
   std::string note;
   if (timeline.mark_seconds() > 0) {
     note = fmt::format(
-        "times: between two events in the stream, less the {:.2f} us that two take with nothing "
-        "between them\n",
+        "times: between two events in the stream, less the {:.2f} us that two take around a kernel "
+        "beside what it does\n",
         timeline.mark_seconds() * 1e6);
   }
   if (!limits.ceilings) {

@@ -13,8 +13,9 @@
 namespace lowbit::fakes {
 
 struct FakeDevice {
-  double now = 0;           // seconds of its clock
-  double mark_seconds = 0;  // that recording a mark takes
+  double now = 0;             // seconds of its clock
+  double mark_seconds = 0;    // that recording a mark takes
+  double launch_seconds = 0;  // that a kernel takes beside what it does
   double read_rate = 1e12, multiply_rate = 1e13;
   size_t free = size_t{1} << 40;
   size_t largest_read = 0;
@@ -75,7 +76,11 @@ inline const DeviceApi& fake_device_api() {
             --fake_device().marks;
             delete static_cast<double*>(mark);
           },
-      .hold = [](double seconds, Stream) { fake_device().held += seconds; },
+      .hold =
+          [](double seconds, Stream) {
+            fake_device().held += seconds;
+            fake_device().now += seconds + fake_device().launch_seconds;
+          },
       .push_range =
           [](const char* name) {
             fake_device().open_ranges.emplace_back(name);
