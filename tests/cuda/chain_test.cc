@@ -261,19 +261,24 @@ const std::vector<ChainCase>& chain_cases() {
       layers.links.push_back({1, 3, 3072, Epilogue::kStore, true});
     }
     all.push_back(layers);
-    // The last has more items of attention than there are multiprocessors.
-    for (const auto& [heads, kv_heads, dim, pos] :
-         {std::array{12, 4, 64, 300}, {8, 4, 128, 77}, {20, 20, 128, 150}}) {
-      const int32_t made = (heads + 2 * kv_heads) * dim;
+    // More items of attention than there are multiprocessors; more ops than a launch makes.
+    struct Layers {
+      int32_t heads, kv_heads, head_dim, pos, stream, wide, count;
+    };
+    for (const Layers& l :
+         {Layers{12, 4, 64, 300, 2112, 2560, 2}, Layers{8, 4, 128, 77, 2112, 2560, 2},
+          Layers{20, 20, 128, 150, 2112, 2560, 2}, Layers{4, 2, 64, 33, 256, 320, 8}}) {
+      const int32_t made = (l.heads + 2 * l.kv_heads) * l.head_dim;
       ChainCase whole{"layers with their attention",
-                      {heads * dim, 2112, 2560, made},
+                      {l.heads * l.head_dim, l.stream, l.wide, made},
                       {{1, 3, made, Epilogue::kStore, true}}};
-      whole.heads = heads, whole.kv_heads = kv_heads, whole.head_dim = dim, whole.pos = pos;
-      for (int layer = 0; layer < 2; ++layer) {
+      whole.heads = l.heads, whole.kv_heads = l.kv_heads, whole.head_dim = l.head_dim;
+      whole.pos = l.pos;
+      for (int layer = 0; layer < l.count; ++layer) {
         whole.links.push_back({3, 0, 0, Epilogue::kStore, false, true});
-        whole.links.push_back({0, 1, 2112, Epilogue::kAdd});
-        whole.links.push_back({1, 2, 5120, Epilogue::kSiluMul, true});
-        whole.links.push_back({2, 1, 2112, Epilogue::kAdd});
+        whole.links.push_back({0, 1, l.stream, Epilogue::kAdd});
+        whole.links.push_back({1, 2, 2 * l.wide, Epilogue::kSiluMul, true});
+        whole.links.push_back({2, 1, l.stream, Epilogue::kAdd});
         whole.links.push_back({1, 3, made, Epilogue::kStore, true});
       }
       all.push_back(whole);
