@@ -117,6 +117,14 @@ __device__ __forceinline__ void tell_fetcher() {
 __device__ __forceinline__ void await_stagers() {
   asm volatile("bar.sync 2, %0;" ::"n"(kTileThreads + 32) : "memory");
 }
+// The warp that fetches has found the tokens' scales; those that multiply wait for it.
+__device__ __forceinline__ void tell_scales() {
+  __syncwarp();
+  asm volatile("bar.arrive 4, %0;" ::"n"(kTileThreads + 32) : "memory");
+}
+__device__ __forceinline__ void await_scales() {
+  asm volatile("bar.sync 4, %0;" ::"n"(kTileThreads + 32) : "memory");
+}
 // All warps of a CTA without items wait here until all tokens are staged: else its next arrival
 // would overtake those of others. (The two kinds of warps come from two places of the code, which
 // bar.sync does not allow.)
@@ -155,10 +163,12 @@ __device__ void fetch_panels(const ChainArgs& chain, const BatchMemory<kN>& memo
       fence_before_copies();
     }
     __syncwarp();
-    if (static_cast<int>(blockIdx.x) >= a.items) await_others();
-    // Before the first panel: whoever has that has the scales too.
+    if (static_cast<int>(blockIdx.x) >= a.items) {
+      await_others();
+      continue;
+    }
     find_scales<kX>(a, factor, memory.scales);
-    __syncwarp();
+    tell_scales();
     const int all_units = a.shape.blocks * a.shape.units;
 #pragma unroll 1
     for (int at = blockIdx.x; at < a.items; at += gridDim.x) {
@@ -254,7 +264,11 @@ __device__ __forceinline__ void multiply_chain(const ChainArgs& chain,
     pass_tokens<kX>(*memory.arguments, i, all, looks, shared);
     fence_before_copies();
     tell_fetcher();
-    if (static_cast<int>(blockIdx.x) >= a.items) await_others();
+    if (static_cast<int>(blockIdx.x) >= a.items) {
+      await_others();
+    } else {
+      await_scales();
+    }
 #pragma unroll 1
     for (int at = blockIdx.x; at < a.items; at += gridDim.x) {
       const BatchItem item(a, at);
