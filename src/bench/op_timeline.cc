@@ -79,7 +79,7 @@ std::span<const TimedStep> OpTimeline::steps() {
   if (!known_.empty()) {
     std::vector<double> taken;
     for (const Marks& marks : known_) taken.push_back(marks.begin.seconds_until(marks.end));
-    mark_seconds_ = std::max(0.0, median(taken) - kKnownSeconds);
+    mark_seconds_ = std::max(0.0, median(taken) - kKnownSeconds - kKernelEdges);
     known_.clear();
   }
   for (const Marked& marked : marked_) {

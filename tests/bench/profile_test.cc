@@ -321,7 +321,7 @@ TEST_F(ProfileOf, TheAllocationThatFailsIsNamedAndWhatWasTakenThen) {
 TEST_F(ProfileOf, ADevicesOpsAreTimedByItsOwnClockBehindAHeldStream) {
   fakes::fake_device() = {};
   fakes::fake_device().mark_seconds = 2e-6;
-  fakes::fake_device().launch_seconds = 1e-6;
+  fakes::fake_device().launch_seconds = 1e-6 + kKernelEdges;
   Backend backend = fakes::device_backend();
   backend.op.rmsnorm = [](const RmsNormArgs& args, Stream stream) {
     ref_backend().op.rmsnorm(args, stream);
@@ -349,7 +349,8 @@ TEST_F(ProfileOf, ADevicesOpsAreTimedByItsOwnClockBehindAHeldStream) {
       begin = op.begin;
       const bool norm = op.kernel == "rmsnorm";
       norms += norm;
-      EXPECT_NEAR(op.seconds, norm ? 7e-6 : 0, 1e-12) << op.tag();  // others launch nothing
+      // Others launch nothing.
+      EXPECT_NEAR(op.seconds, norm ? 7e-6 + kKernelEdges : 0, 1e-12) << op.tag();
     }
   }
   EXPECT_GT(norms, 2);
@@ -389,6 +390,7 @@ TEST_F(ProfileOf, AToolThatWatchesADeviceSeesOpsInsideStepsAndTimedRunsHaveNoRan
 TEST_F(ProfileOf, OnADeviceThePeakIsItsOwnAndTheTableSaysWhatItsMarksTake) {
   fakes::fake_device() = {};
   fakes::fake_device().mark_seconds = 2e-6;
+  fakes::fake_device().launch_seconds = kKernelEdges;
   const Record record = run(fakes::device_backend(), {.kernels = true, .memory = true});
   ASSERT_EQ(record.status, Status::kOk) << record.reason;
   EXPECT_EQ(record.find("peak_device_memory")->median, 5000);
