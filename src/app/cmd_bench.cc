@@ -105,26 +105,31 @@ void write_errors(const std::vector<Record>& records, const std::string& folder)
   if (!folder.empty() && !text.empty()) write_file_atomically(folder + "/error.txt", text);
 }
 
-// The records as llama-bench writes them; false if that was not asked for.
-bool print_llama_bench(const BenchRequest& request, const std::vector<Record>& records) {
+// The rows as llama-bench writes them; false if that was not asked for.
+bool print_llama_bench(const BenchRequest& request, const std::vector<LlamaRow>& rows) {
   const std::string& output = request.config.output;
   if (!request.llama.also().empty()) {
-    note(llama_bench_text(records, request.llama.also()));
+    note(llama_bench_text(rows, request.llama.also()));
   }
   const bool fields = output == "csv" || output == "jsonl" || output == "sql";
   if (!fields && !request.llama.given()) return false;
-  print(llama_bench_text(records, output == "table" ? "md" : output));
-  for (const Record& record : records) {
-    if (record.status == Status::kOk) continue;
-    note(fmt::format("{} {}: {}", record.config_text("model"), llama_test_name(record),
-                     record.reason));
+  print(llama_bench_text(rows, output == "table" ? "md" : output));
+  for (const auto& [test, record] : rows) {
+    if (record->status == Status::kOk) continue;
+    note(fmt::format("{} {}: {}", record->config_text("model"),
+                     llama_test_name(test, record->llama_bench.n_depth), record->reason));
   }
   return true;
 }
 
-void print_results(const BenchRequest& request, const std::vector<Record>& records) {
+// `tests`: of llama-bench's flags, whose cases the records are of.
+void print_results(const BenchRequest& request, const std::vector<Record>& records,
+                   const std::vector<LlamaCases::Asked>& tests = {}) {
   const std::string& output = request.config.output;
-  if (print_llama_bench(request, records)) return;
+  std::vector<LlamaRow> rows = llama_rows(records);
+  if (!tests.empty()) rows.clear();
+  for (const auto& [test, at] : tests) rows.push_back({test, &records[at]});
+  if (print_llama_bench(request, rows)) return;
   if (request.suite && output != "json") print_suite_lines(records);
   if (output == "table") print(report_table(records));
   if (output == "md") print(report_markdown(records));
@@ -217,7 +222,8 @@ int cmd_bench(const std::vector<std::string>& args) {
   BenchConfig& config = request->config;
   if (config.model.empty()) config.model = {default_bench_model()};
   const bool llama = request->llama.given();
-  const std::vector<BenchCase> cases = llama ? request->llama.cases(config) : cases_of(config);
+  const LlamaCases asked = llama ? request->llama.cases(config) : LlamaCases();
+  const std::vector<BenchCase> cases = llama ? asked.cases : cases_of(config);
   for (const BenchCase& c : cases) {
     with_context("plan = " + printable(c.plan),
                  [&] { return parse_plan(c.plan, find_backend(c.device)); });
@@ -231,6 +237,7 @@ int cmd_bench(const std::vector<std::string>& args) {
       print(remark + "\n");
     }
   }
+  for (const std::string& remark : asked.remarks) note(remark);
   const SweepOptions options{.command = {kSelf, "bench", kCaseFlag},
                              .out = config.out,
                              .resume = request->resume,
@@ -248,7 +255,7 @@ int cmd_bench(const std::vector<std::string>& args) {
       print(text + "\n");
     }
   }
-  print_results(*request, records);
+  print_results(*request, records, asked.tests);
   for (const Record& record : records) {
     if (record.status == Status::kFail) return 1;
   }

@@ -1,6 +1,8 @@
 #include "app/llama_bench_options.h"
 
 #include <algorithm>
+#include <map>
+#include <utility>
 
 #include "base/check.h"
 #include "base/text.h"
@@ -113,6 +115,39 @@ std::string device_name(const std::string& device) {
   return device == "none" || device == "CPU" ? "cpu" : device;
 }
 
+// Tests as they are asked for, and the cases that they come to.
+class CaseList {
+ public:
+  void add(const LlamaTest& test, const BenchCase& c) {
+    const auto [found, is_new] = index_.emplace(case_text(c), list_.cases.size());
+    const LlamaCases::Asked asked{test, found->second};
+    if (is_new) list_.cases.push_back(c);
+    const std::string name = llama_test_name(test, c.depth);
+    for (const LlamaCases::Asked& other : list_.tests) {
+      if (other == asked) {
+        return say(name + ": asked for more than once; it runs once, and -r N repeats it");
+      }
+      if (other.at == asked.at) {
+        say(fmt::format("{} and {} are one case here: measured once, a row each",
+                        llama_test_name(other.test, c.depth), name));
+      }
+    }
+    list_.tests.push_back(asked);
+  }
+  LlamaCases take() { return std::move(list_); }
+
+ private:
+  void say(std::string line) {
+    std::vector<std::string>& lines = list_.remarks;
+    if (std::find(lines.begin(), lines.end(), line) == lines.end()) {
+      lines.push_back(std::move(line));
+    }
+  }
+
+  std::map<std::string, size_t> index_;  // of a case's JSON
+  LlamaCases list_;
+};
+
 bool is_set(const std::vector<std::string>& overrides, std::string_view key) {
   return std::any_of(overrides.begin(), overrides.end(), [&](const std::string& item) {
     return item.starts_with(std::string(key) + "=");
@@ -202,25 +237,22 @@ void LlamaBenchFlags::apply(BenchConfig* config, const std::vector<std::string>&
   config->repeat = 1;
 }
 
-std::vector<BenchCase> LlamaBenchFlags::cases(const BenchConfig& config) const {
-  std::vector<LlamaTest> tests;
-  std::vector<BenchCase> cases;
+LlamaCases LlamaBenchFlags::cases(const BenchConfig& config) const {
+  CaseList list;
   const auto add = [&](const LlamaTest& test, const std::vector<int32_t>& depths) {
+    if (test.prompt == 0 && test.gen == 0) return;  // -p 0 leaves that test out
     BenchConfig one = config;
     one.prompt_tokens = {test.prompt_tokens()};
     one.new_tokens = {test.new_tokens()};
     one.depth = depths;
-    const std::vector<BenchCase> more = cases_of(one);
-    cases.insert(cases.end(), more.begin(), more.end());
+    for (const BenchCase& c : cases_of(one)) list.add(test, c);
   };
-  for (const int32_t prompt : prompts_) tests.push_back({prompt, 0});
-  for (const int32_t gen : gens_) tests.push_back({0, gen});
-  tests.insert(tests.end(), pairs_.begin(), pairs_.end());
-  for (const LlamaTest& test : tests) {
-    if (test.prompt > 0 || test.gen > 0) add(test, config.depth);  // -p 0 leaves that test out
-  }
+  for (const int32_t prompt : prompts_) add({prompt, 0}, config.depth);
+  for (const int32_t gen : gens_) add({0, gen}, config.depth);
+  for (const LlamaTest& test : pairs_) add(test, config.depth);
   for (const LlamaTest& test : deep_) add({0, test.gen}, {test.prompt});
-  if (cases.empty()) throw_error("-p 0 and -n 0: no test is left");
+  LlamaCases cases = list.take();
+  if (cases.cases.empty()) throw_error("-p 0 and -n 0: no test is left");
   return cases;
 }
 

@@ -10,6 +10,18 @@
 
 namespace lowbit {
 
+// What was asked for: cases, and the tests that each of them is.
+struct LlamaCases {
+  struct Asked {
+    LlamaTest test;
+    size_t at = 0;  // of its case
+    bool operator==(const Asked&) const = default;
+  };
+  std::vector<BenchCase> cases;      // each once
+  std::vector<Asked> tests;          // in the order of the flags
+  std::vector<std::string> remarks;  // which tests were asked for twice, or are one case
+};
+
 class LlamaBenchFlags {
  public:
   // Takes the flag at args[*i], with its value, if it is one of llama-bench's.
@@ -19,8 +31,8 @@ class LlamaBenchFlags {
   // The keys that were given, and llama-bench's defaults for what was not: weights as stored, one
   // warm-up and 5 runs, no quality. A key that `overrides` sets is left alone.
   void apply(BenchConfig* config, const std::vector<std::string>& overrides) const;
-  // Every case: each test with every combination of the other keys. Error: there is no test.
-  std::vector<BenchCase> cases(const BenchConfig& config) const;
+  // Each test with every combination of the other keys. Error: there is no test.
+  LlamaCases cases(const BenchConfig& config) const;
   // Flags that change nothing here, one line each.
   const std::vector<std::string>& remarks() const { return remarks_; }
   const std::string& also() const { return also_; }  // -oe: a form for standard error; "": none

@@ -1,6 +1,7 @@
 #include "bench/llama_bench.h"
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 
 #include "base/check.h"
@@ -47,18 +48,19 @@ LlamaTest test_of(const LlamaBenchFields& f) {
   return f.n_prompt == 1 ? LlamaTest{0, f.n_gen + 1} : LlamaTest{f.n_prompt, f.n_gen};
 }
 
-std::vector<const Record*> rows_of(std::span<const Record> records) {
-  std::vector<const Record*> rows;
-  for (const Record& record : records) {
-    if (record.status == Status::kOk) rows.push_back(&record);
-  }
-  return rows;
+using Rows = std::vector<LlamaRow>;
+
+Rows that_ran(std::span<const LlamaRow> rows) {
+  Rows ran;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(ran),
+               [](const LlamaRow& row) { return row.record->status == Status::kOk; });
+  return ran;
 }
 
 // The fields of one row, without the lists of samples.
-Json fields_of(const Record& record) {
+Json fields_of(const LlamaRow& of) {
+  const Record& record = *of.record;
   const LlamaBenchFields& f = record.llama_bench;
-  const LlamaTest test = test_of(f);
   const bool gpu = !f.gpu_info.empty();
   Json row;
   row["build_commit"] = f.build_commit;
@@ -95,8 +97,8 @@ Json fields_of(const Record& record) {
   row["repack"] = true;
   row["fit_target"] = 0;
   row["fit_min_ctx"] = 0;
-  row["n_prompt"] = test.prompt;
-  row["n_gen"] = test.gen;
+  row["n_prompt"] = of.test.prompt;
+  row["n_gen"] = of.test.gen;
   row["n_depth"] = f.n_depth;
   row["test_time"] = f.test_time;
   row["avg_ns"] = f.avg_ns;
@@ -110,8 +112,9 @@ Json fields_of(const Record& record) {
   return row;
 }
 
-Json with_samples(const Record& record) {
-  Json row = fields_of(record);
+Json with_samples(const LlamaRow& of) {
+  const Record& record = *of.record;
+  Json row = fields_of(of);
   row["samples_ns"] = record.llama_bench.samples_ns;
   row["samples_ts"] = record.llama_bench.samples_ts;
   for (const Value& value : record.values) {  // ours, each with its interval
@@ -136,11 +139,11 @@ std::string quoted(const std::string& text, char quote) {
   return out + quote;
 }
 
-std::string csv(const std::vector<const Record*>& rows) {
+std::string csv(const Rows& rows) {
   std::string text;
-  for (const Record* record : rows) {
+  for (const LlamaRow& row : rows) {
     std::vector<std::string> names, values;
-    const Json fields = fields_of(*record);
+    const Json fields = fields_of(row);
     for (const auto& [key, value] : fields.items()) {
       names.push_back(key);
       values.push_back(quoted(text_of(value), '"'));
@@ -155,11 +158,11 @@ std::string sql_type(const Json& value) {
   return value.is_number_float() ? "REAL" : value.is_string() ? "TEXT" : "INTEGER";
 }
 
-std::string sql(const std::vector<const Record*>& rows) {
+std::string sql(const Rows& rows) {
   std::string text;
-  for (const Record* record : rows) {
+  for (const LlamaRow& row : rows) {
     std::vector<std::string> columns, names, values;
-    const Json fields = fields_of(*record);
+    const Json fields = fields_of(row);
     for (const auto& [key, value] : fields.items()) {
       columns.push_back(fmt::format("  {} {}", key, sql_type(value)));
       names.push_back(key);
@@ -178,7 +181,7 @@ std::string sql(const std::vector<const Record*>& rows) {
 struct Column {
   const char* title;
   bool always, right;
-  std::string (*cell)(const Record& record);
+  std::string (*cell)(const LlamaRow& row);
 };
 
 std::string gib(double bytes) {
@@ -193,44 +196,46 @@ std::string parameters(int64_t count) {
                       : fmt::format("{:.2f} B", number / 1e9);
 }
 
+const LlamaBenchFields& fields(const LlamaRow& row) { return row.record->llama_bench; }
+
 constexpr Column kColumns[] = {
-    {"model", true, false, [](const Record& r) { return r.llama_bench.model_type; }},
+    {"model", true, false, [](const LlamaRow& r) { return fields(r).model_type; }},
     {"size", true, true,
-     [](const Record& r) { return gib(static_cast<double>(r.llama_bench.model_size)); }},
-    {"params", true, true,
-     [](const Record& r) { return parameters(r.llama_bench.model_n_params); }},
-    {"backend", true, false, [](const Record& r) { return r.llama_bench.backends; }},
+     [](const LlamaRow& r) { return gib(static_cast<double>(fields(r).model_size)); }},
+    {"params", true, true, [](const LlamaRow& r) { return parameters(fields(r).model_n_params); }},
+    {"backend", true, false, [](const LlamaRow& r) { return fields(r).backends; }},
     {"threads", true, true,
-     [](const Record& r) { return fmt::format("{}", r.llama_bench.n_threads); }},
-    {"filename", false, false, [](const Record& r) { return r.llama_bench.model_filename; }},
-    {"format", false, false, [](const Record& r) { return r.format; }},
-    {"type_kv", false, false, [](const Record& r) { return r.llama_bench.type_k; }},
-    {"test", true, true, [](const Record& r) { return llama_test_name(r); }},
+     [](const LlamaRow& r) { return fmt::format("{}", fields(r).n_threads); }},
+    {"filename", false, false, [](const LlamaRow& r) { return fields(r).model_filename; }},
+    {"format", false, false, [](const LlamaRow& r) { return r.record->format; }},
+    {"type_kv", false, false, [](const LlamaRow& r) { return fields(r).type_k; }},
+    {"test", true, true,
+     [](const LlamaRow& r) { return llama_test_name(r.test, fields(r).n_depth); }},
     {"t/s", true, true,
-     [](const Record& r) {
-       return fmt::format("{:.2f} ± {:.2f}", r.llama_bench.avg_ts, r.llama_bench.stddev_ts);
+     [](const LlamaRow& r) {
+       return fmt::format("{:.2f} ± {:.2f}", fields(r).avg_ts, fields(r).stddev_ts);
      }},
 };
 
-std::string markdown(const std::vector<const Record*>& rows) {
+std::string markdown(const Rows& rows) {
   std::string head = "|", rule = "|";
   std::vector<const Column*> columns;
   for (const Column& column : kColumns) {
     std::set<std::string> cells;
-    for (const Record* record : rows) cells.insert(column.cell(*record));
+    for (const LlamaRow& row : rows) cells.insert(column.cell(row));
     if (!column.always && cells.size() < 2) continue;
     columns.push_back(&column);
     head += fmt::format(" {} |", column.title);
     rule += column.right ? " ---: |" : " ------ |";
   }
   std::string text = head + "\n" + rule + "\n";
-  for (const Record* record : rows) {
+  for (const LlamaRow& row : rows) {
     text += "|";
-    for (const Column* column : columns) text += fmt::format(" {} |", column->cell(*record));
+    for (const Column* column : columns) text += fmt::format(" {} |", column->cell(row));
     text += "\n";
   }
   return text + fmt::format("\nbuild: {} (0)\n",
-                            rows.empty() ? "" : rows.front()->llama_bench.build_commit);
+                            rows.empty() ? "" : rows.front().record->llama_bench.build_commit);
 }
 
 }  // namespace
@@ -249,24 +254,29 @@ LlamaTest parse_llama_pair(const std::string& flag, std::string_view text) {
   return {count_of(flag, parts[0]), count_of(flag, parts[1])};
 }
 
-std::string llama_test_name(const Record& record) {
-  const LlamaTest test = test_of(record.llama_bench);
+std::string llama_test_name(const LlamaTest& test, int32_t depth) {
   std::string name;
   if (test.prompt > 0) name = fmt::format("pp{}", test.prompt);
   if (test.gen > 0) name += fmt::format("{}tg{}", name.empty() ? "" : "+", test.gen);
-  if (record.llama_bench.n_depth > 0) name += fmt::format(" @ d{}", record.llama_bench.n_depth);
+  if (depth > 0) name += fmt::format(" @ d{}", depth);
   return name;
 }
 
-std::string llama_bench_text(std::span<const Record> records, std::string_view form) {
-  const std::vector<const Record*> rows = rows_of(records);
-  if (form == "md") return markdown(rows);
-  if (form == "csv") return csv(rows);
-  if (form == "sql") return sql(rows);
+std::vector<LlamaRow> llama_rows(std::span<const Record> records) {
+  std::vector<LlamaRow> rows;
+  for (const Record& record : records) rows.push_back({test_of(record.llama_bench), &record});
+  return rows;
+}
+
+std::string llama_bench_text(std::span<const LlamaRow> rows, std::string_view form) {
+  const Rows ran = that_ran(rows);
+  if (form == "md") return markdown(ran);
+  if (form == "csv") return csv(ran);
+  if (form == "sql") return sql(ran);
   Json all = Json::array();
   std::string lines;
-  for (const Record* record : rows) {
-    all.push_back(with_samples(*record));
+  for (const LlamaRow& row : ran) {
+    all.push_back(with_samples(row));
     // A path may hold bytes that are no UTF-8.
     lines += all.back().dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
   }

@@ -54,11 +54,37 @@ Record record_of(const LlamaTest& test, int32_t depth, double rate) {
   return record;
 }
 
+std::string text_of(const std::vector<Record>& records, const char* form) {
+  return llama_bench_text(llama_rows(records), form);
+}
+
 TEST(LlamaBench, TestsHaveItsNames) {
-  EXPECT_EQ(llama_test_name(record_of({512, 0}, 0, 1)), "pp512");
-  EXPECT_EQ(llama_test_name(record_of({0, 128}, 0, 1)), "tg128");
-  EXPECT_EQ(llama_test_name(record_of({512, 128}, 0, 1)), "pp512+tg128");
-  EXPECT_EQ(llama_test_name(record_of({0, 32}, 4096, 1)), "tg32 @ d4096");
+  EXPECT_EQ(llama_test_name({512, 0}, 0), "pp512");
+  EXPECT_EQ(llama_test_name({0, 128}, 0), "tg128");
+  EXPECT_EQ(llama_test_name({512, 128}, 0), "pp512+tg128");
+  EXPECT_EQ(llama_test_name({0, 32}, 4096), "tg32 @ d4096");
+}
+
+TEST(LlamaBench, RecordsAreTheTestsThatTheirCasesStandFor) {
+  for (const LlamaTest& test : {LlamaTest{512, 0}, {0, 128}, {0, 1}, {512, 128}}) {
+    const std::vector<Record> records = {record_of(test, 0, 1)};
+    EXPECT_EQ(llama_rows(records)[0].test, test);
+  }
+}
+
+// One token of prompt and one that is generated cost the same step: the rows say what was asked.
+TEST(LlamaBench, AOneTokenPromptIsShownAsItWasAskedFor) {
+  const Record one = record_of({1, 0}, 0, 20), six = record_of({1, 5}, 0, 20);
+  const std::vector<LlamaRow> rows = {{{1, 0}, &one}, {{0, 1}, &one}, {{1, 5}, &six}};
+  const std::string table = llama_bench_text(rows, "md");
+  for (const char* name : {"| pp1 |", "| tg1 |", "| pp1+tg5 |"}) {
+    EXPECT_NE(table.find(name), std::string::npos) << name << table;
+  }
+  const auto json = nlohmann::json::parse(llama_bench_text(rows, "json"));
+  EXPECT_EQ(json[0]["n_prompt"], 1);
+  EXPECT_EQ(json[0]["n_gen"], 0);
+  EXPECT_EQ(json[1]["n_prompt"], 0);
+  EXPECT_EQ(json[1]["n_gen"], 1);
 }
 
 // A case of ours that stands for tg feeds as many single tokens as llama-bench's does.
@@ -71,19 +97,19 @@ TEST(LlamaBench, ATestOfGeneratingFeedsAsManyTokensAsItSays) {
 
 TEST(LlamaBench, TheTableShowsOnlyColumnsThatVary) {
   std::vector<Record> records = {record_of({512, 0}, 0, 100.5), record_of({0, 128}, 0, 20.125)};
-  EXPECT_EQ(llama_bench_text(records, "md"),
+  EXPECT_EQ(text_of(records, "md"),
             "| model | size | params | backend | threads | test | t/s |\n"
             "| ------ | ---: | ---: | ------ | ---: | ---: | ---: |\n"
             "| llama 7.0M int8 | 3.00 MiB | 7.00 M | cpu | 2 | pp512 | 100.50 ± 0.25 |\n"
             "| llama 7.0M int8 | 3.00 MiB | 7.00 M | cpu | 2 | tg128 | 20.12 ± 0.25 |\n"
             "\nbuild: abc (0)\n");
   records[1].format = "int4";
-  EXPECT_NE(llama_bench_text(records, "md").find("| format |"), std::string::npos);
+  EXPECT_NE(text_of(records, "md").find("| format |"), std::string::npos);
 }
 
 TEST(LlamaBench, FieldsAreThoseOfLlamaBenchInItsOrder) {
   const std::vector<Record> records = {record_of({0, 128}, 0, 20.125)};
-  const std::string csv = llama_bench_text(records, "csv");
+  const std::string csv = text_of(records, "csv");
   EXPECT_TRUE(csv.starts_with(
       "build_commit,build_number,cpu_info,gpu_info,backends,model_filename,model_type,model_size,"
       "model_n_params,n_batch,n_ubatch,n_threads,cpu_mask,cpu_strict,poll,type_k,type_v,"
@@ -92,21 +118,21 @@ TEST(LlamaBench, FieldsAreThoseOfLlamaBenchInItsOrder) {
       "fit_target,fit_min_ctx,n_prompt,n_gen,n_depth,test_time,avg_ns,stddev_ns,avg_ts,stddev_ts"))
       << csv;
   EXPECT_NE(csv.find("\"it's, a \"\"model\"\"\""), std::string::npos) << csv;
-  const std::string sql = llama_bench_text(records, "sql");
+  const std::string sql = text_of(records, "sql");
   EXPECT_NE(sql.find("CREATE TABLE IF NOT EXISTS llama_bench (\n  build_commit TEXT,"),
             std::string::npos);
   EXPECT_NE(sql.find("'it''s, a \"model\"'"), std::string::npos) << sql;
-  const auto json = nlohmann::json::parse(llama_bench_text(records, "json"));
+  const auto json = nlohmann::json::parse(text_of(records, "json"));
   EXPECT_EQ(json[0]["n_prompt"], 0);
   EXPECT_EQ(json[0]["n_gen"], 128);
   EXPECT_EQ(json[0]["samples_ts"][0], 20.125);
-  EXPECT_EQ(nlohmann::json::parse(llama_bench_text(records, "jsonl")), json[0]);
+  EXPECT_EQ(nlohmann::json::parse(text_of(records, "jsonl")), json[0]);
 }
 
 TEST(LlamaBench, CasesThatDidNotRunAreNoRows) {
   std::vector<Record> records = {record_of({512, 0}, 0, 1)};
   records[0].status = Status::kFail;
-  EXPECT_EQ(llama_bench_text(records, "json"), "[]\n");
+  EXPECT_EQ(text_of(records, "json"), "[]\n");
 }
 
 // ---- The llama harness's record lines
