@@ -65,8 +65,33 @@ void refuse_memory_viz(std::string_view word) {
       printable(word));
 }
 
+// Flags of ours that llama-bench has too: beside others of its flags they mean what they do there.
+struct SharedFlag {
+  std::string_view name;
+  const char *llama, *key;
+};
+constexpr SharedFlag kShared[] = {
+    {"--model", "-m", "model"}, {"--threads", "-t", "threads"}, {"--device", "-dev", "device"}};
+
+bool take_shared(const std::vector<std::string>& args, size_t* i, bool llama, Words* words) {
+  for (const SharedFlag& flag : kShared) {
+    const auto value = flag_value(args, i, {flag.name});
+    if (!value) continue;
+    if (llama) {
+      words->llama.set(flag.llama, *value);
+    } else if (flag.name == "--model") {
+      words->models.push_back(*value);
+    } else {
+      words->overrides.push_back(fmt::format("{}={}", flag.key, *value));
+    }
+    return true;
+  }
+  return false;
+}
+
 Words split_words(const std::vector<std::string>& args) {
   if (!args.empty()) refuse_memory_viz(args[0]);
+  const bool llama = LlamaBenchFlags::asked_for(args);
   Words words;
   for (size_t i = 0; i < args.size(); ++i) {
     const std::string& arg = args[i];
@@ -76,13 +101,8 @@ Words split_words(const std::vector<std::string>& args) {
       words.overrides.push_back("output=" + *output);
     } else if (const auto out = flag_value(args, &i, {"--out"})) {
       words.overrides.push_back("out=" + *out);
-    } else if (const auto device = flag_value(args, &i, {"--device"})) {
-      words.overrides.push_back("device=" +
-                                *device);  // of llama-bench too, but it asks for nothing
-    } else if (const auto threads = flag_value(args, &i, {"--threads"})) {
-      words.overrides.push_back("threads=" + *threads);
-    } else if (const auto model = flag_value(args, &i, {"--model"})) {
-      words.models.push_back(*model);
+    } else if (take_shared(args, &i, llama, &words)) {
+      continue;
     } else if (const auto file = flag_value(args, &i, {"--import"})) {
       words.imports.push_back(*file);
     } else if (arg == "--resume") {
@@ -99,6 +119,8 @@ Words split_words(const std::vector<std::string>& args) {
       words.file = arg;
     } else if (i == 0 && is_suite_entry(arg)) {
       words.entry = arg;
+    } else if (llama) {
+      words.llama.add_model(arg);
     } else {
       words.models.push_back(arg);
     }

@@ -104,6 +104,28 @@ constexpr Flag kFlags[] = {
     {"--verbose", "-v", Kind::kNoEffectSwitch, "`lowbit inspect` shows what would run"},
 };
 
+// "--n-prompt=8" as its name, written as llama-bench lists it, and the value that is attached.
+struct Word {
+  std::string word;
+  std::optional<std::string> attached = {};
+};
+
+Word split_flag(const std::string& arg) {
+  Word split{arg};
+  if (!arg.starts_with("--")) return split;
+  if (const size_t equals = arg.find('='); equals != std::string::npos) {
+    split = {arg.substr(0, equals), arg.substr(equals + 1)};
+  }
+  std::replace(split.word.begin(), split.word.end(), '_', '-');  // as there
+  return split;
+}
+
+const Flag* find_flag(const std::string& word) {
+  const auto flag = std::find_if(std::begin(kFlags), std::end(kFlags),
+                                 [&](const Flag& f) { return f.name == word; });
+  return flag == std::end(kFlags) ? nullptr : flag;
+}
+
 void add(std::vector<int32_t>* to, bool first, const std::vector<int32_t>& values) {
   if (first) to->clear();
   to->insert(to->end(), values.begin(), values.end());
@@ -156,27 +178,23 @@ bool is_set(const std::vector<std::string>& overrides, std::string_view key) {
 
 }  // namespace
 
+bool LlamaBenchFlags::asked_for(const std::vector<std::string>& args) {
+  return std::any_of(args.begin(), args.end(),
+                     [](const std::string& arg) { return find_flag(split_flag(arg).word); });
+}
+
 bool LlamaBenchFlags::take(const std::vector<std::string>& args, size_t* i) {
-  const std::string& arg = args[*i];
-  const size_t equals = arg.starts_with("--") ? arg.find('=') : std::string::npos;
-  std::string word = arg.substr(0, equals);
-  if (word.starts_with("--")) std::replace(word.begin(), word.end(), '_', '-');  // as there
-  const auto flag = std::find_if(std::begin(kFlags), std::end(kFlags),
-                                 [&](const Flag& f) { return f.name == word; });
-  if (flag == std::end(kFlags)) return false;
+  const auto [word, attached] = split_flag(args[*i]);
+  const Flag* flag = find_flag(word);
+  if (!flag) return false;
   given_ = true;
   const bool refused = flag->kind == Kind::kRefused;
   const bool no_effect = flag->kind == Kind::kNoEffect || flag->kind == Kind::kNoEffectSwitch;
   if (no_effect) remarks_.push_back(fmt::format("{}: no effect, {}", word, flag->why));
   if (flag->kind == Kind::kSwitch) warm_up_ = false;
   if (flag->kind == Kind::kSwitch || flag->kind == Kind::kNoEffectSwitch) return true;
-  std::string value;
-  if (equals != std::string::npos) {
-    value = arg.substr(equals + 1);
-  } else {
-    if (*i + 1 == args.size()) throw_error("{} needs a value", word);
-    value = args[++*i];
-  }
+  if (!attached && *i + 1 == args.size()) throw_error("{} needs a value", word);
+  const std::string value = attached ? *attached : args[++*i];
   if (refused && !value.empty() && value != "0") throw_error("{}: {}", word, flag->why);
   if (!no_effect && !refused) set(std::string(flag->canonical), value);
   return true;

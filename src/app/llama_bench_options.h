@@ -24,8 +24,13 @@ struct LlamaCases {
 
 class LlamaBenchFlags {
  public:
+  // Whether one of them is a flag of llama-bench that is none of ours.
+  static bool asked_for(const std::vector<std::string>& args);
   // Takes the flag at args[*i], with its value, if it is one of llama-bench's.
   bool take(const std::vector<std::string>& args, size_t* i);
+  void add_model(const std::string& model) { models_.push_back(model); }
+  // A flag that has a value, by its short name.
+  void set(const std::string& flag, const std::string& value);
 
   bool given() const { return given_; }
   // The keys that were given, and llama-bench's defaults for what was not: weights as stored, one
@@ -38,8 +43,6 @@ class LlamaBenchFlags {
   const std::string& also() const { return also_; }  // -oe: a form for standard error; "": none
 
  private:
-  void set(const std::string& flag, const std::string& value);
-
   bool given_ = false, prompts_given_ = false, warm_up_ = true;
   std::vector<std::string> models_, caches_, devices_;
   std::vector<int32_t> prompts_ = {512}, gens_ = {128}, depths_, threads_;

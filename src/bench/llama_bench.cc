@@ -57,6 +57,9 @@ Rows that_ran(std::span<const LlamaRow> rows) {
   return ran;
 }
 
+// More than any model has, as there: all of its layers are on the GPU.
+int32_t gpu_layers(const LlamaBenchFields& f) { return f.gpu_info.empty() ? 0 : 99; }
+
 // The fields of one row, without the lists of samples.
 Json fields_of(const LlamaRow& of) {
   const Record& record = *of.record;
@@ -80,7 +83,7 @@ Json fields_of(const LlamaRow& of) {
   row["poll"] = 0;
   row["type_k"] = f.type_k;
   row["type_v"] = f.type_v;
-  row["n_gpu_layers"] = gpu ? 99 : 0;
+  row["n_gpu_layers"] = gpu_layers(f);
   row["n_cpu_moe"] = 0;
   row["split_mode"] = "none";
   row["main_gpu"] = 0;
@@ -177,10 +180,13 @@ std::string sql(const Rows& rows) {
   return text;
 }
 
-// A column of the table, and whether it is there even if all rows agree.
+// Which columns a table has although all of its rows agree in them.
+enum class Shown : uint8_t { kAlways, kNever, kOnCpu, kOnGpu };
+
 struct Column {
   const char* title;
-  bool always, right;
+  Shown shown;
+  bool right;
   std::string (*cell)(const LlamaRow& row);
 };
 
@@ -199,31 +205,39 @@ std::string parameters(int64_t count) {
 const LlamaBenchFields& fields(const LlamaRow& row) { return row.record->llama_bench; }
 
 constexpr Column kColumns[] = {
-    {"model", true, false, [](const LlamaRow& r) { return fields(r).model_type; }},
-    {"size", true, true,
+    {"model", Shown::kAlways, false, [](const LlamaRow& r) { return fields(r).model_type; }},
+    {"size", Shown::kAlways, true,
      [](const LlamaRow& r) { return gib(static_cast<double>(fields(r).model_size)); }},
-    {"params", true, true, [](const LlamaRow& r) { return parameters(fields(r).model_n_params); }},
-    {"backend", true, false, [](const LlamaRow& r) { return fields(r).backends; }},
-    {"threads", true, true,
+    {"params", Shown::kAlways, true,
+     [](const LlamaRow& r) { return parameters(fields(r).model_n_params); }},
+    {"backend", Shown::kAlways, false, [](const LlamaRow& r) { return fields(r).backends; }},
+    {"ngl", Shown::kOnGpu, true,
+     [](const LlamaRow& r) { return fmt::format("{}", gpu_layers(fields(r))); }},
+    {"threads", Shown::kOnCpu, true,
      [](const LlamaRow& r) { return fmt::format("{}", fields(r).n_threads); }},
-    {"filename", false, false, [](const LlamaRow& r) { return fields(r).model_filename; }},
-    {"format", false, false, [](const LlamaRow& r) { return r.record->format; }},
-    {"type_kv", false, false, [](const LlamaRow& r) { return fields(r).type_k; }},
-    {"test", true, true,
+    {"filename", Shown::kNever, false, [](const LlamaRow& r) { return fields(r).model_filename; }},
+    {"format", Shown::kNever, false, [](const LlamaRow& r) { return r.record->format; }},
+    {"type_kv", Shown::kNever, false, [](const LlamaRow& r) { return fields(r).type_k; }},
+    {"test", Shown::kAlways, true,
      [](const LlamaRow& r) { return llama_test_name(r.test, fields(r).n_depth); }},
-    {"t/s", true, true,
+    {"t/s", Shown::kAlways, true,
      [](const LlamaRow& r) {
        return fmt::format("{:.2f} ± {:.2f}", fields(r).avg_ts, fields(r).stddev_ts);
      }},
 };
 
 std::string markdown(const Rows& rows) {
+  const auto on_gpu = [](const LlamaRow& row) { return gpu_layers(fields(row)) > 0; };
+  const bool gpu = std::any_of(rows.begin(), rows.end(), on_gpu);
+  const bool cpu = !std::all_of(rows.begin(), rows.end(), on_gpu);
   std::string head = "|", rule = "|";
   std::vector<const Column*> columns;
   for (const Column& column : kColumns) {
     std::set<std::string> cells;
     for (const LlamaRow& row : rows) cells.insert(column.cell(row));
-    if (!column.always && cells.size() < 2) continue;
+    const bool agreed = column.shown == Shown::kAlways || (column.shown == Shown::kOnCpu && cpu) ||
+                        (column.shown == Shown::kOnGpu && gpu);
+    if (!agreed && cells.size() < 2) continue;
     columns.push_back(&column);
     head += fmt::format(" {} |", column.title);
     rule += column.right ? " ---: |" : " ------ |";

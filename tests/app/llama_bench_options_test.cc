@@ -64,6 +64,31 @@ TEST(LlamaBenchFlags, ATestOfNoTokensIsLeftOut) {
   EXPECT_EQ(names_of(cases_of_flags({"-p", "8", "-n", "0", "-pg", "0,0", "-gp", "16,0"})), "pp8");
 }
 
+// --model, --threads and --device are flags of ours too, which take no ranges.
+TEST(LlamaBenchFlags, LongFormsTakeListsAndRangesBesideItsOtherFlags) {
+  const Outcome run =
+      run_here({"bench", "--model", "synthetic:tiny,synthetic:tiny@1", "--threads=1-2", "--device",
+                "none", "-p", "4", "-n", "0", "-r", "1", "-o", "jsonl"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  EXPECT_EQ(std::count(run.out.begin(), run.out.end(), '\n'), 4) << run.out;
+  for (const char* part :
+       {"\"model_filename\":\"synthetic:tiny@1\"", "\"n_threads\":2", "\"backends\":\"cpu\""}) {
+    EXPECT_NE(run.out.find(part), std::string::npos) << part << run.out;
+  }
+  const Outcome ours = run_here({"bench", "--model", "synthetic:tiny", "--threads=1-2"});
+  EXPECT_EQ(ours.code, 2);
+  EXPECT_NE(ours.err.find("threads"), std::string::npos) << ours.err;
+}
+
+TEST(LlamaBenchFlags, AModelWithoutAFlagIsBenchedToo) {
+  const Outcome run = run_here({"bench", "synthetic:tiny", "-m", "synthetic:tiny@1", "-p", "4",
+                                "-n", "0", "-r", "1", "-o", "jsonl"});
+  EXPECT_EQ(run.code, 0) << run.err;
+  for (const char* model : {"\"synthetic:tiny\"", "\"synthetic:tiny@1\""}) {
+    EXPECT_NE(run.out.find(model), std::string::npos) << run.out;
+  }
+}
+
 TEST(LlamaBenchFlags, TheTableHasARowOfEachTest) {
   const Outcome run =
       run_here({"bench", "-m", "synthetic:tiny", "-p", "1,1", "-n", "1", "-r", "1"});

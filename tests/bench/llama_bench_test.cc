@@ -1,6 +1,7 @@
 #include "bench/llama_bench.h"
 
 #include <gtest/gtest.h>
+#include <sqlite3.h>
 
 #include "base/check.h"
 #include "base/text.h"
@@ -105,6 +106,49 @@ TEST(LlamaBench, TheTableShowsOnlyColumnsThatVary) {
             "\nbuild: abc (0)\n");
   records[1].format = "int4";
   EXPECT_NE(text_of(records, "md").find("| format |"), std::string::npos);
+}
+
+TEST(LlamaBench, OnAGpuTheTableHasItsLayersAndNotTheThreads) {
+  std::vector<Record> records = {record_of({512, 0}, 0, 1), record_of({0, 128}, 0, 1)};
+  for (Record& record : records) {
+    record.llama_bench.gpu_info = "NVIDIA H200";
+    record.llama_bench.backends = "cuda";
+  }
+  EXPECT_TRUE(text_of(records, "md")
+                  .starts_with("| model | size | params | backend | ngl | test | t/s |\n"
+                               "| ------ | ---: | ---: | ------ | ---: | ---: | ---: |\n"
+                               "| llama 7.0M int8 | 3.00 MiB | 7.00 M | cuda | 99 | pp512 |"))
+      << text_of(records, "md");
+  records[1].llama_bench.gpu_info.clear();
+  EXPECT_NE(text_of(records, "md").find("| backend | ngl | threads | test |"), std::string::npos)
+      << text_of(records, "md");
+}
+
+// What `lowbit bench ... -o sql | sqlite3 results.db` makes of it.
+TEST(LlamaBench, SqlIsADatabaseThatKeepsEveryField) {
+  const std::vector<Record> records = {record_of({512, 0}, 0, 100.5), record_of({0, 128}, 0, 20)};
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(":memory:", &database), SQLITE_OK);
+  for (int runs = 0; runs < 2; ++runs) {  // a second run adds to the same table
+    char* error = nullptr;
+    EXPECT_EQ(sqlite3_exec(database, text_of(records, "sql").c_str(), nullptr, nullptr, &error),
+              SQLITE_OK)
+        << error;
+  }
+  std::vector<std::vector<std::string>> rows;
+  const auto row = [](void* to, int count, char** cells, char**) {
+    static_cast<decltype(rows)*>(to)->emplace_back(cells, cells + count);
+    return 0;
+  };
+  sqlite3_exec(database,
+               "SELECT model_filename, n_prompt, n_gen, avg_ts, cpu_strict, typeof(n_prompt), "
+               "typeof(avg_ts) FROM llama_bench",
+               row, &rows, nullptr);
+  sqlite3_close(database);
+  ASSERT_EQ(rows.size(), 4u);
+  EXPECT_EQ(rows[0], (std::vector<std::string>{"it's, a \"model\"", "512", "0", "100.5", "0",
+                                               "integer", "real"}));
+  EXPECT_EQ(rows[3][2], "128");
 }
 
 TEST(LlamaBench, FieldsAreThoseOfLlamaBenchInItsOrder) {
