@@ -14,6 +14,7 @@
 #include "bench/machine_ceilings.h"
 #include "bench/measure.h"
 #include "bench/quality.h"
+#include "bench/stats.h"
 #include "bench/work.h"
 #include "engine/launch_blocking.h"
 #include "load/embedded.h"
@@ -78,25 +79,51 @@ std::string count_text(int64_t count) {
                                 : fmt::format("{:.1f}M", number / 1e6);
 }
 
-// The read bandwidth that a decode step of this model can have at most on this machine.
-void measure_read_ceiling(Record* record, const Backend& backend, std::span<const RunTiming> runs,
-                          double bytes, const std::optional<Ceilings>& known) {
-  double ceiling = 0;
-  if (known) {
-    const Level& level = known->level_of(bytes);
-    ceiling = level.bytes_per_second;
-    record->roof =
-        fmt::format("{}, as lowbit roofline measured it {}", level.name, known->measured);
+// A read bandwidth that nothing on this machine exceeds, and of what it is.
+struct Roof {
+  double bytes_per_second = 0;
+  std::string of = {};
+};
+
+// Of a working set that was read at `rate`; no lower than `least`, which one at least as large had.
+Roof read_roof(const Backend& backend, double working_set, double rate,
+               const std::optional<Ceilings>& known, const Roof& least = {}) {
+  Roof roof = least;
+  if (known && known->level_of(working_set).bytes_per_second > roof.bytes_per_second) {
+    const Level& level = known->level_of(working_set);
+    roof = {level.bytes_per_second,
+            fmt::format("{}, as lowbit roofline measured it {}", level.name, known->measured)};
   }
   // Unknown; or a set that lives in two levels, or a machine that was busy when it was measured.
-  if (bytes / record->find("tpot")->hi <= ceiling) return add_ceiling(record, runs, bytes, ceiling);
-  record->roof = "a buffer as large as the working set, measured with the case";
-  const auto size = static_cast<int64_t>(bytes);
-  ceiling = std::max(ceiling, read_ceiling(backend, size).bytes_per_second);
-  if (bytes / record->find("tpot")->hi > ceiling) {  // before we call it wrong: for longer
-    ceiling = std::max(ceiling, read_ceiling(backend, size, 1.5).bytes_per_second);
+  if (rate <= roof.bytes_per_second) return roof;
+  roof.of = "a buffer as large as the working set, measured with the case";
+  const auto size = static_cast<int64_t>(working_set);
+  const auto measure = [&](double seconds) {
+    roof.bytes_per_second =
+        std::max(roof.bytes_per_second, read_ceiling(backend, size, seconds).bytes_per_second);
+  };
+  measure(0.3);
+  if (rate > roof.bytes_per_second) measure(1.5);  // before we call it wrong: for longer
+  return roof;
+}
+
+// How near decode steps and prompts are to what this machine reads at most.
+void add_read_ceilings(Record* record, const Backend& backend, std::span<const RunTiming> runs,
+                       const Work& decode, const Work& prefill,
+                       const std::optional<Ceilings>& known) {
+  Roof roof;
+  if (const Estimate* tpot = record->find("tpot")) {
+    roof = read_roof(backend, decode.bytes, decode.bytes / tpot->hi, known);
+    record->roof = roof.of;
+    add_ceiling(record, runs, decode.bytes, roof.bytes_per_second);
   }
-  add_ceiling(record, runs, bytes, ceiling);
+  std::vector<double> rates;
+  for (const RunTiming& run : runs) rates.push_back(prefill.bytes / run.prefill);
+  const bool smaller = prefill.working_set() <= decode.bytes;
+  roof = read_roof(backend, prefill.working_set(), series_estimate(rates).lo, known,
+                   smaller ? roof : Roof());
+  if (record->roof.empty()) record->roof = roof.of;
+  add_prefill_ceiling(record, runs, prefill.bytes, roof.bytes_per_second);
 }
 
 // How far a case is from what this machine can do.
@@ -122,7 +149,7 @@ void measure_ceilings_of(Record* record, const Case& c, const LoadedModel& loade
   // Before we call it wrong: was the machine busy?
   if (highest_share(runs, decode, prefill, ceilings) > 1) measure(1);
   add_work(record, runs, decode, prefill, ceilings, options.batch);
-  if (decodes) measure_read_ceiling(record, c.backend, runs, decode.bytes, known);
+  add_read_ceilings(record, c.backend, runs, decode, prefill, known);
   if (known) {
     record->roof_unstable = known->unstable;
   } else if (!c.backend.device) {

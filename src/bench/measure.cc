@@ -58,6 +58,28 @@ void fail_above_ceiling(Record* record, std::string_view what, const Estimate& f
       what, fraction.median * 100);
 }
 
+struct BandwidthTags {
+  std::string_view what, rate, ceiling, fraction;
+};
+
+// Bytes per second of each run, and how much of `ceiling` that is.
+void add_bandwidth(Record* record, const BandwidthTags& tags, const std::vector<double>& rates,
+                   double ceiling) {
+  LB_CHECK(!rates.empty() && ceiling > 0);
+  std::vector<double> fraction;
+  for (const double rate : rates) fraction.push_back(rate / ceiling);
+  record->set(tags.rate, rates);
+  record->set(tags.ceiling, exact(ceiling));
+  record->set(tags.fraction, fraction);
+  const Estimate& estimate = record->values.back().estimate;
+  if (estimate.lo <= 1 || record->status != Status::kOk) return;
+  record->status = Status::kFail;
+  record->reason = fmt::format(
+      "{} reads {:.2f} GB/s, {:.0f} % of the {:.2f} GB/s that this machine reads at most: bytes or "
+      "times are wrong, or the machine was busy while the ceiling was measured",
+      tags.what, median(rates) / 1e9, estimate.median * 100, ceiling / 1e9);
+}
+
 // What `work` could run at if nothing but multiply-adds took time.
 double flop_ceiling(const Work& work, const Ceilings& ceilings) {
   return work.flops() / compute_seconds(work, ceilings);
@@ -320,22 +342,19 @@ void add_work(Record* record, std::span<const RunTiming> runs, const Work& decod
 
 void add_ceiling(Record* record, std::span<const RunTiming> runs, double bytes_per_step,
                  double ceiling_bytes_per_second) {
-  LB_CHECK(!runs.empty() && runs[0].decode_steps > 0 && ceiling_bytes_per_second > 0);
-  const std::vector<double> bandwidth =
-      each(runs, [&](const RunTiming& r) { return bytes_per_step * r.decode_steps / r.decode; });
-  std::vector<double> fraction;
-  for (const double rate : bandwidth) fraction.push_back(rate / ceiling_bytes_per_second);
-  record->set("bandwidth", bandwidth);
-  record->set("ceiling", exact(ceiling_bytes_per_second));
-  record->set("ceiling_fraction", fraction);
-  const Estimate& estimate = record->values.back().estimate;
-  if (estimate.lo > 1) {
-    record->status = Status::kFail;
-    record->reason = fmt::format(
-        "decode reads {:.2f} GB/s, {:.0f} % of the {:.2f} GB/s that this machine reads at most: "
-        "bytes or times are wrong, or the machine was busy while the ceiling was measured",
-        median(bandwidth) / 1e9, estimate.median * 100, ceiling_bytes_per_second / 1e9);
-  }
+  LB_CHECK(!runs.empty() && runs[0].decode_steps > 0);
+  add_bandwidth(
+      record, {"decode", "bandwidth", "ceiling", "ceiling_fraction"},
+      each(runs, [&](const RunTiming& r) { return bytes_per_step * r.decode_steps / r.decode; }),
+      ceiling_bytes_per_second);
+}
+
+void add_prefill_ceiling(Record* record, std::span<const RunTiming> runs, double prompt_bytes,
+                         double ceiling_bytes_per_second) {
+  add_bandwidth(record,
+                {"prefill", "prefill_bandwidth", "prefill_ceiling", "prefill_ceiling_fraction"},
+                each(runs, [&](const RunTiming& r) { return prompt_bytes / r.prefill; }),
+                ceiling_bytes_per_second);
 }
 
 }  // namespace lowbit

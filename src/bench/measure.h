@@ -115,4 +115,9 @@ void add_work(Record* record, std::span<const RunTiming> runs, const Work& decod
 void add_ceiling(Record* record, std::span<const RunTiming> runs, double bytes_per_step,
                  double ceiling_bytes_per_second);
 
+// The same of prompts that read so many bytes: prefill_bandwidth, prefill_ceiling and
+// prefill_ceiling_fraction.
+void add_prefill_ceiling(Record* record, std::span<const RunTiming> runs, double prompt_bytes,
+                         double ceiling_bytes_per_second);
+
 }  // namespace lowbit

@@ -161,6 +161,18 @@ inline constexpr Metric kMetrics[] = {
      About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"ceiling_fraction", "of ceiling", "fraction", "bandwidth / ceiling", About::kCeiling,
      From::kMeasurement, Hint::kPercentage, Better::kHigher, true},
+    {"prefill_bandwidth", "prefill read", "bytes/s",
+     "prefill_bytes / time of the forward passes over the prompt", About::kCeiling,
+     From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"prefill_ceiling", "prefill ceiling", "bytes/s",
+     "read bandwidth of this machine, all threads, of the cache or memory that holds what a step "
+     "of "
+     "the prompt reads: as `lowbit roofline` stored it, or over a buffer of that size or of "
+     "bytes_per_token if it is higher",
+     About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
+    {"prefill_ceiling_fraction", "prefill read of ceiling", "fraction",
+     "prefill_bandwidth / prefill_ceiling", About::kCeiling, From::kMeasurement, Hint::kPercentage,
+     Better::kHigher, false},
     {"read_l1", "L1", "bytes/s", "machine: read bandwidth of the L1 caches, all threads",
      About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"read_l2", "L2", "bytes/s", "machine: read bandwidth of the L2 caches, all threads",

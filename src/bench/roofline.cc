@@ -94,7 +94,7 @@ void check(const RooflineConfig& c) {
 }
 
 Limit limit_of(const Work& work, double tokens, const Ceilings& ceilings) {
-  return limit_in(ceilings.level_of(work.bytes), work, tokens, ceilings);
+  return limit_in(ceilings.level_of(work.working_set()), work, tokens, ceilings);
 }
 
 Limit limit_in(const Level& level, const Work& work, double tokens, const Ceilings& ceilings) {

@@ -51,12 +51,14 @@ Work WorkCounter::prefill(int32_t tokens, int32_t rows) const {
   const int32_t most = planned_tokens(model_);
   Work work;
   for (int32_t done = 0; done < tokens;) {
+    const double before = work.bytes;
     const int32_t count = std::min(most, tokens - done);
     add_linears(count, done + count == tokens ? rows : 0, /*decode=*/false, &work);
     // Token i of the step attends to done + i + 1 positions.
     work.float_flops += count * (done + (count + 1) / 2.0) * attention_flops_;
     done += count;
     work.bytes += done * state_bytes_;
+    work.step_bytes = std::max(work.step_bytes, work.bytes - before);
   }
   return work;
 }
@@ -65,6 +67,7 @@ Work WorkCounter::prefill_all(int32_t batch, int32_t tokens) const {
   if (batch == 1) return prefill(tokens);
   Work work = decode(batch, tokens);  // their last tokens
   const Work each = prefill(tokens - 1, 0);
+  work.step_bytes = std::max(work.bytes, each.step_bytes);
   work.bytes += batch * each.bytes;
   for (const Products products : {Products::kFloat, Products::kInteger, Products::kFloat8}) {
     work.flops(products) += batch * each.flops(products);

@@ -10,6 +10,9 @@ namespace lowbit {
 struct Work {
   double bytes = 0;  // read: weights once a step, state of every position once a sequence
   double float_flops = 0, integer_flops = 0, float8_flops = 0;
+  double step_bytes = 0;  // of several steps, that the one which reads most reads; 0: it is one
+  // What must fit into a cache to be read from it.
+  double working_set() const { return step_bytes > 0 ? step_bytes : bytes; }
   double flops() const { return float_flops + integer_flops + float8_flops; }
   double& flops(Products products) { return this->*of(products); }
   double flops(Products products) const { return this->*of(products); }

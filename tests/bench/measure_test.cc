@@ -136,6 +136,21 @@ TEST(Metrics, ANumberAboveTheCeilingFailsTheCase) {
   EXPECT_NE(record.reason.find("103 % of the 39.00 GB/s"), std::string::npos) << record.reason;
 }
 
+TEST(Metrics, PromptsAreHeldToTheSameCeiling) {
+  Record record;  // the prompt takes 0.2 s
+  add_prefill_ceiling(&record, kRuns, 2e9, 100e9);
+  EXPECT_DOUBLE_EQ(record.find("prefill_bandwidth")->median, 10e9);
+  EXPECT_DOUBLE_EQ(record.find("prefill_ceiling")->median, 100e9);
+  EXPECT_DOUBLE_EQ(record.find("prefill_ceiling_fraction")->median, 0.1);
+  EXPECT_EQ(record.status, Status::kOk);
+  Record above;
+  add_prefill_ceiling(&above, kRuns, 2e9, 8e9);
+  EXPECT_EQ(above.status, Status::kFail);
+  EXPECT_NE(above.reason.find("prefill reads 10.00 GB/s, 125 % of the 8.00 GB/s"),
+            std::string::npos)
+      << above.reason;
+}
+
 TEST(Metrics, AMedianAboveTheCeilingWithinItsIntervalIsNoise) {
   std::vector<RunTiming> runs = kRuns;
   runs[0].decode = 0.6;  // the slowest run stays below the ceiling

@@ -224,6 +224,22 @@ TEST_F(WorkOf, ALongPromptReadsTheWeightsOncePerStepAndTheHeadOnce) {
   EXPECT_GT(two.flops(), 2 * (one.flops() - head));
 }
 
+TEST_F(WorkOf, TheWorkingSetOfALongPromptIsThatOfAStep) {
+  const Work one = counter_.prefill(512), two = counter_.prefill(1024);
+  EXPECT_DOUBLE_EQ(one.working_set(), one.bytes);
+  const double head = one.bytes - counter_.prefill(512, 0).bytes;
+  EXPECT_DOUBLE_EQ(two.working_set(), one.bytes + 512 * counter_.state_bytes_per_token());
+  EXPECT_DOUBLE_EQ(two.bytes, two.working_set() + one.bytes - head);
+  // A cache that holds a step holds it for the next one.
+  const Ceilings machine = {
+      .levels = {{"L3", static_cast<int64_t>(two.working_set()), 10e9}, {"memory", 0, 1e9}},
+      .float_flops = 1e30,
+      .integer_flops = 1e30,
+      .measured = ""};
+  EXPECT_EQ(limit_of(two, 1024, machine).resource, "L3");
+  EXPECT_DOUBLE_EQ(counter_.prefill_all(3, 5).working_set(), counter_.decode(3, 5).bytes);
+}
+
 TEST_F(WorkOf, PromptsOfABatchShareOneStepForTheirLastTokens) {
   const Work one = counter_.prefill(5), three = counter_.prefill_all(3, 5);
   EXPECT_DOUBLE_EQ(counter_.prefill_all(1, 5).bytes, one.bytes);
