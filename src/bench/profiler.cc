@@ -19,6 +19,9 @@ constexpr int kGenerations = 3;
 constexpr double kSeconds = 5;
 constexpr int32_t kDecodeSteps = 8;  // of each
 
+// Two readings of a host's clock; what CUDA says of its events.
+constexpr double kHostClock = 50e-9, kDeviceClock = 0.5e-6;
+
 constexpr size_t kRecordEntries = 200;  // of a timeline, in the record
 
 // One key of a ProfileKeys that a config sets.
@@ -137,16 +140,26 @@ void Profiler::run_kernels(const LoadedModel& loaded, Stepper& stepper, const Sp
   KernelLimits limits;
   limits.kernels = loaded.backend->linear_kernels;
   limits.ceilings = known_ceilings(machine);
-  limits.step_bytes = counter.prefill_all(options.batch, options.prompt_tokens).bytes;
+  limits.clock_seconds = loaded.backend->device ? kDeviceClock : kHostClock;
+  const auto profiled = [&](const std::vector<TimedStep>& steps, double step_bytes) {
+    limits.step_bytes = step_bytes;
+    StepProfile profile = profile_of(steps, limits);
+    if (above_ceiling(profile).empty()) return profile;
+    raise_ceilings(profile, *loaded.backend, &*limits.ceilings);
+    profile = profile_of(steps, limits);
+    if (wrong_.empty()) wrong_ = above_ceiling(profile);
+    return profile;
+  };
   const std::span<const TimedStep> timed = timeline.steps();
-  StepProfile prefill = profile_of(steps_at(timed, per_generation, 0, 1), limits);
+  StepProfile prefill =
+      profiled(steps_at(timed, per_generation, 0, 1),
+               counter.prefill_all(options.batch, options.prompt_tokens).working_set());
   prefill.untraced_seconds = median(untraced_prefill);
   std::string summary = kernel_summary(prefill), every = every_kernel(prefill);
   if (per_generation > 1) {
     const double context = options.depth + options.prompt_tokens + options.new_tokens / 2.0;
-    limits.step_bytes = counter.decode(options.batch, context).bytes;
-    const auto steps = steps_at(timed, per_generation, 1, per_generation);
-    StepProfile decode = profile_of(steps, limits);
+    StepProfile decode = profiled(steps_at(timed, per_generation, 1, per_generation),
+                                  counter.decode(options.batch, context).bytes);
     decode.untraced_seconds = median(untraced_decode);
     summary += "\n" + kernel_summary(decode);
     every += "\n" + every_kernel(decode);
@@ -195,6 +208,9 @@ void Profiler::failed(bool out_of_memory) {
 
 void Profiler::finish(Record* record) const {
   if (memory_) record->memory = thinned(memory_->entries(), kRecordEntries);
+  if (wrong_.empty() || record->status != Status::kOk) return;
+  record->status = Status::kFail;
+  record->reason = "kernel_profile: " + wrong_;
 }
 
 void Profiler::say(std::string_view text) const {

@@ -55,7 +55,7 @@ class Profiler {
            const Fingerprint& machine);
   // The case has failed, for want of memory or else.
   void failed(bool out_of_memory);
-  // Leaves the memory timeline in the record.
+  // Leaves the memory timeline in the record; fails it if a kernel was faster than it can be.
   void finish(Record* record) const;
 
  private:
@@ -70,6 +70,7 @@ class Profiler {
   ProfileKeys keys_;
   OnText on_text_;
   std::string stamp_;  // Jan_02_15_04_05, local time
+  std::string wrong_;  // kernels that were faster than they can be
   std::unique_ptr<LoadProfile> load_;
   std::unique_ptr<MemoryTimeline> memory_;
 };

@@ -103,7 +103,7 @@ Limit limit_in(const Level& level, const Work& work, double tokens, const Ceilin
   limit.memory_seconds = work.bytes / level.bytes_per_second;
   limit.compute_seconds = compute_seconds(work, ceilings);
   const bool memory = limit.memory_seconds > limit.compute_seconds;
-  limit.resource = memory ? level.name : "compute";
+  limit.resource = memory ? level.name : kCompute;
   limit.tokens_per_second = tokens / std::max(limit.memory_seconds, limit.compute_seconds);
   return limit;
 }

@@ -46,12 +46,14 @@ void visit(Visitor& v, RooflineConfig& c) {
 // Error names the key for anything out of range or contradictory.
 void check(const RooflineConfig& config);
 
+inline constexpr const char* kCompute = "compute";  // the resource that is no level
+
 // A limit and what sets it.
 struct Limit {
   double tokens_per_second = 0;
   Work work = {};  // of one step, or of the whole prompt
   double memory_seconds = 0, compute_seconds = 0;
-  std::string resource = {};  // "compute", or the level that holds what is read: "L3", "memory"
+  std::string resource = {};  // kCompute, or the level that holds what is read: "L3", "memory"
 };
 
 Limit limit_of(const Work& work, double tokens, const Ceilings& ceilings);

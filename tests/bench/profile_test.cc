@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -98,6 +99,39 @@ TEST(KernelProfile, WithoutCeilingsThereIsNoPercentage) {
   const std::vector<TimedStep> steps = {step_of("s", 0, 1)};
   const std::string text = kernel_summary(profile_of(steps, {}));
   EXPECT_TRUE(contains(text, "97.6 %  0.040  0.20  40.00    -           -")) << text;
+}
+
+// Twice as fast as the machine can multiply: the row, its sums and a line below the table say so.
+TEST(KernelProfile, AKernelThatIsFasterThanTheMachineIsMarked) {
+  std::vector<TimedStep> steps(6, step_of("decode at 7", 0, 1));
+  for (TimedStep& step : steps) step.ops[2].seconds = 20e-6;
+  const StepProfile profile = profile_of(steps, limits());
+  EXPECT_TRUE(profile.rows[2].above_ceiling());
+  EXPECT_FALSE(profile.rows[4].above_ceiling());
+  const std::string line =
+      "decode at 7: layers.0.qkv took 20.00 us in k.float, and 40.00 us is the least that its "
+      "number of operations allows: bytes, operations or times are wrong";
+  EXPECT_TRUE(above_ceiling(profile).starts_with(line)) << above_ceiling(profile);
+  const std::string text = kernel_summary(profile), every = every_kernel(profile);
+  EXPECT_TRUE(contains(text, "qkv    several  2      120.0")) << text;
+  EXPECT_TRUE(contains(text, "50 % !")) << text;  // 60 us of 120: a sum hides it
+  EXPECT_TRUE(contains(every, "200 % !")) << every;
+  EXPECT_FALSE(contains(every, "20 % !")) << every;  // integers
+  for (const std::string& table : {text, every}) {
+    EXPECT_TRUE(contains(table, "! above the ceiling: " + line)) << table;
+  }
+}
+
+TEST(KernelProfile, ATimeThatReachesTheCeilingWithinItsIntervalIsNoise) {
+  std::vector<TimedStep> steps(6, step_of("s", 0, 1));
+  for (TimedStep& step : steps) step.ops[2].seconds = 39e-6;
+  KernelLimits clock = limits();
+  EXPECT_NE(above_ceiling(profile_of(steps, clock)), "");
+  clock.clock_seconds = 1.5e-6;
+  EXPECT_EQ(above_ceiling(profile_of(steps, clock)), "");
+  steps[3].ops[2].seconds = 41e-6;
+  EXPECT_EQ(above_ceiling(profile_of(steps, limits())), "");
+  EXPECT_EQ(above_ceiling(profile_of(steps, {})), "");  // no ceilings are known
 }
 
 TEST(KernelProfile, TheTraceHasOpsInLayersInSteps) {
@@ -357,6 +391,43 @@ TEST_F(ProfileOf, ADevicesOpsAreTimedByItsOwnClockBehindAHeldStream) {
   EXPECT_NEAR(timeline.mark_seconds(), 3e-6, 1e-12);  // which is in no op's time
   const json trace = json::parse(chrome_json(timeline));
   EXPECT_NEAR(trace["otherData"]["event_overhead_us"].get<double>(), 3, 1e-6);
+}
+
+// The profile of a device whose ops take no time, where stored ceilings are far too low.
+Record profile_with_low_ceilings(const std::string& folder, double read_rate) {
+  fakes::fake_device() = {};
+  fakes::fake_device().read_rate = read_rate;
+  const Backend backend = fakes::device_backend();
+  const char* cache = std::getenv("XDG_CACHE_HOME");
+  const std::string before = cache ? cache : "";
+  ::setenv("XDG_CACHE_HOME", folder.c_str(), 1);
+  Fingerprint machine = machine_fingerprint();
+  machine.gpu = "Fake GPU";
+  const Ceilings low = {.levels = {{"L2", 40'000'000, 1e3}, {"memory", 0, 1e3}},
+                        .float_flops = 1e18,
+                        .integer_flops = 1e18,
+                        .measured = "",
+                        .gpu = machine.gpu};
+  store_ceilings(ceilings_path(), ceilings_record(low, machine));
+  const LoadedModel loaded = load("synthetic:tiny", backend, {});
+  Stepper stepper(*loaded.model, backend, {.max_context = 16});
+  Profiler profiler({.kernels = true}, backend, [](std::string_view) {});
+  profiler.run(loaded, stepper, {.prompt_tokens = 3, .new_tokens = 2}, machine);
+  before.empty() ? ::unsetenv("XDG_CACHE_HOME") : ::setenv("XDG_CACHE_HOME", before.c_str(), 1);
+  Record record;
+  profiler.finish(&record);
+  return record;
+}
+
+TEST_F(ProfileOf, KernelsAboveACeilingThatIsNoHigherWhenMeasuredAgainFailTheCase) {
+  const Record stale = profile_with_low_ceilings(folder_, 1e15);
+  EXPECT_EQ(stale.status, Status::kOk) << stale.reason;
+  const Record wrong = profile_with_low_ceilings(folder_, 1e6);
+  EXPECT_EQ(wrong.status, Status::kFail);
+  EXPECT_TRUE(contains(wrong.reason, "kernel_profile: prefill of 3 tokens: embed took 0.00 us"))
+      << wrong.reason;
+  EXPECT_TRUE(contains(wrong.reason, "the least that the bandwidth of L2 allows (and "))
+      << wrong.reason;
 }
 
 TEST_F(ProfileOf, AToolThatWatchesADeviceSeesOpsInsideStepsAndTimedRunsHaveNoRanges) {
