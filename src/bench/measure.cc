@@ -232,11 +232,13 @@ std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& optio
 }
 
 std::string drift_of(std::string_view what, std::span<const double> seconds) {
-  constexpr double kMost = 0.01;
-  if (seconds.size() < 10) return "";
+  constexpr double kMost = 0.01, kByChance = 0.05;
+  constexpr size_t kMany = 10;
+  if (static_cast<int64_t>(seconds.size()) < kDriftRuns) return "";
   const size_t half = seconds.size() / 2;
   const double change = median(seconds.subspan(half)) / median(seconds.first(half)) - 1;
   if (std::abs(change) <= kMost) return "";
+  if (seconds.size() < kMany && trend_probability(seconds) >= kByChance) return "";
   return fmt::format("{}: the second half of its {} runs took {:.1f} % {} than the first", what,
                      seconds.size(), std::abs(change) * 100, change > 0 ? "longer" : "less");
 }

@@ -85,9 +85,12 @@ std::vector<RunTiming> measure_speed(Stepper& stepper, const SpeedOptions& optio
 // True once the runs so far are enough.
 bool precise_enough(std::span<const RunTiming> runs, const SpeedOptions& options);
 
+inline constexpr int64_t kDriftRuns = 5;  // fewer are not judged
+
 // "" or how far the second half of these times, in the order they were taken, is from the first: a
-// machine whose speed moves by over 1 % meanwhile gives a median of nothing in particular. Fewer
-// than ten times are not judged.
+// machine whose speed moves by over 1 % meanwhile gives a median of nothing in particular. Of fewer
+// than ten times the halves differ by chance: they must also rise or fall so clearly that chance
+// does so in less than 5 % of cases.
 std::string drift_of(std::string_view what, std::span<const double> seconds);
 
 // prefill_tps, decode_tps, tps, ttft, tpot, latency, percentiles of the steps, llama-bench's times.

@@ -7,6 +7,7 @@
 #include <set>
 
 #include "base/text.h"
+#include "bench/measure.h"
 #include "bench/report.h"
 
 namespace lowbit {
@@ -192,6 +193,20 @@ void note_slower_than_bf16(const Group& group, std::vector<std::string>* notes) 
   }
 }
 
+// Where nothing can say whether the machine's speed moved meanwhile.
+void note_few_runs(const Group& group, std::vector<std::string>* notes) {
+  int64_t few = 0, ran = 0;
+  for (const Record* record : group.records) {
+    const Estimate* runs = record->find("ttft");
+    if (record->status != Status::kOk || !runs) continue;
+    ++ran;
+    few += runs->n < kDriftRuns;
+  }
+  if (few == 0) return;
+  notes->push_back(fmt::format("drift cannot be told in {} of {} cases: fewer than {} runs", few,
+                               ran, kDriftRuns));
+}
+
 // Of a format as records show it: "int8", "int8+int8", "int8wo: int8-sbf16".
 std::string weights_of(const std::string& format) {
   const size_t colon = format.find(": ");
@@ -251,6 +266,7 @@ std::vector<std::string> notes_of(const Group& group) {
     if (record->status != Status::kOk || record->unstable.empty()) continue;
     add(fmt::format("{}: unstable: {}", record->format, join(record->unstable, "; ")));
   }
+  note_few_runs(group, &notes);
   for (const Record* record : group.records) {
     if (record->status != Status::kOk || record->roof_unstable.empty()) continue;
     add(fmt::format(

@@ -128,6 +128,32 @@ Estimate series_estimate(std::span<const double> samples) {
           values[static_cast<size_t>(n - 1 - lo)], n};
 }
 
+double trend_probability(std::span<const double> samples) {
+  size_t rising = 0, falling = 0, pairs = 0;
+  for (size_t later = 1; later < samples.size(); ++later) {
+    for (size_t earlier = 0; earlier < later; ++earlier, ++pairs) {
+      rising += samples[later] > samples[earlier];
+      falling += samples[later] < samples[earlier];
+    }
+  }
+  // How many orders of so many samples have 0, 1, ... pairs that are not in sequence.
+  std::vector<double> orders = {1};
+  for (size_t n = 2; n <= samples.size(); ++n) {
+    std::vector<double> longer(orders.size() + n - 1);
+    for (size_t i = 0; i < orders.size(); ++i) {
+      for (size_t j = 0; j < n; ++j) longer[i + j] += orders[i];
+    }
+    orders = std::move(longer);
+  }
+  const size_t against = pairs - std::max(rising, falling);
+  double as_clear = 0, all = 0;
+  for (size_t i = 0; i < orders.size(); ++i) {
+    all += orders[i];
+    if (i <= against) as_clear += orders[i];
+  }
+  return std::min(1.0, 2 * as_clear / all);
+}
+
 double normal_quantile(double confidence) {
   LB_CHECK(0 < confidence && confidence < 1, "{}", confidence);
   double lo = 0, hi = 10;

@@ -48,6 +48,10 @@ double autocorrelation_time(std::span<const double> samples);
 // for many runs in a row: counting each of them would make the interval too narrow.
 Estimate series_estimate(std::span<const double> samples);
 
+// How likely so clear a rise or fall is by chance, if the order of a few samples means nothing:
+// Kendall's test against time, exact and two-sided. Ties speak against a trend. 1 for none at all.
+double trend_probability(std::span<const double> samples);
+
 // z of a two-sided normal interval: 1.96 for 0.95.
 double normal_quantile(double confidence);
 

@@ -36,7 +36,20 @@ TEST(Metrics, ASecondHalfThatIsOverOnePercentSlowerMakesARecordUnstable) {
   EXPECT_EQ(parse_record("test", to_json_line(drifting)).unstable, drifting.unstable);
   EXPECT_EQ(drift_of("ttft", std::vector<double>{2, 2, 2, 2, 2, 1, 1, 1, 1, 1}),
             "ttft: the second half of its 10 runs took 50.0 % less than the first");
-  EXPECT_EQ(drift_of("ttft", std::vector<double>{2, 2, 2, 2, 1, 1, 1, 1, 1}), "");  // too few
+}
+
+// The suite's configs record five runs: halves of two and three differ by chance, five that fall
+// one after the other do not.
+TEST(Metrics, OfFiveToNineRunsOnlyAClearTrendIsDrift) {
+  using Times = std::vector<double>;
+  EXPECT_EQ(drift_of("ttft", Times{1.04, 1.03, 1.02, 1.01, 1}),
+            "ttft: the second half of its 5 runs took 2.4 % less than the first");
+  EXPECT_EQ(drift_of("ttft", Times{1.04, 1.03, 1.02, 1, 1.01}), "");      // by chance in 8 %
+  EXPECT_EQ(drift_of("ttft", Times{1.004, 1.003, 1.002, 1.001, 1}), "");  // by 0.2 %
+  EXPECT_EQ(drift_of("ttft", Times{1, 1.1, 1, 1.2, 1.1}), "");
+  EXPECT_NE(drift_of("ttft", Times{1, 1.03, 1.01, 1.02, 1.05, 1.04, 1.06, 1.08, 1.07}), "");
+  EXPECT_EQ(drift_of("ttft", Times{1, 1.03, 1.05, 1.02, 1.04, 1.01, 1.08, 1.02, 1.06}), "");
+  EXPECT_EQ(drift_of("ttft", Times{4, 3, 2, 1}), "");  // too few
 }
 
 TEST(Metrics, OneNewTokenHasNoDecodeFigures) {

@@ -90,6 +90,16 @@ TEST(Report, SaysWhichCasesAreUnstableAndWhy) {
             std::string::npos);
 }
 
+TEST(Report, SaysWhereRunsAreTooFewToJudgeDrift) {
+  std::vector<Record> records = {sample_records()[0], sample_records()[1]};
+  EXPECT_EQ(report_table(records).find("drift"), std::string::npos);
+  for (Value& value : records[1].values) value.estimate.n = 4;
+  const std::string text = report_table(records);
+  EXPECT_NE(text.find("\ndrift cannot be told in 1 of 2 cases: fewer than 5 runs\n"),
+            std::string::npos)
+      << text;
+}
+
 TEST(Report, OneFigureIsShownInAUnitThatFits) {
   EXPECT_EQ(show("ttft", {0.0123, 0.0121, 0.0125, 9}), "12.3 ± 0.2");
   EXPECT_EQ(show("decode_tps", exact(812.4)), "812");

@@ -52,6 +52,18 @@ TEST(Stats, BelowSixSamplesTheIntervalIsTheRange) {
   }
 }
 
+// Kendall's distribution as tables have it (n = 5: S = 10 in 0.0083 of the orders, S = 8 in
+// 0.0417).
+TEST(Stats, AClearTrendIsAsUnlikelyAsTheTablesSay) {
+  using Samples = std::vector<double>;
+  EXPECT_NEAR(trend_probability(Samples{1, 2, 3, 4, 5}), 2 * 0.00833, 1e-4);
+  EXPECT_NEAR(trend_probability(Samples{5, 4, 3, 2, 1}), 2 * 0.00833, 1e-4);
+  EXPECT_NEAR(trend_probability(Samples{1, 2, 3, 5, 4}), 2 * 0.0417, 1e-4);
+  EXPECT_NEAR(trend_probability(Samples{1, 2, 4, 3, 5, 7, 6, 8}), 2 * 0.00087, 1e-4);
+  EXPECT_DOUBLE_EQ(trend_probability(Samples{1, 1, 1, 1, 1}), 1);  // no order at all
+  EXPECT_DOUBLE_EQ(trend_probability(Samples{}), 1);
+}
+
 // Share of 4000 experiments whose interval holds the true quantile.
 double coverage(int n, double q, double truth, double (*draw)(Rng&)) {
   Rng rng(static_cast<uint64_t>(n));
