@@ -58,7 +58,8 @@ std::string version() {
   std::vector<std::string> devices;
   for (const Backend* backend : backends()) devices.emplace_back(backend->name);
   const std::string cuda =
-      build.cuda ? fmt::format("yes ({})", build.cuda_architectures) : std::string("no");
+      build.cuda ? fmt::format("yes ({}; {})", build.cuda_toolkit, build.cuda_architectures)
+                 : std::string("no");
   return fmt::format(
       "lowbit {}\ncommit    {}{}\nbuild     {}, {}\nflags     {}\ncuda      {}\nbackends  {}\n",
       build.version, build.commit, build.dirty ? " (changed)" : "", build.build_type,

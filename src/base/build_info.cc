@@ -14,6 +14,7 @@ const BuildInfo& build_info() {
       .build_type = LB_BUILD_TYPE,
       .cuda = LB_BUILT_WITH_CUDA != 0,
       .cuda_architectures = LB_BUILT_FOR,
+      .cuda_toolkit = LB_CUDA_TOOLKIT,
   };
   return kInfo;
 }

@@ -14,6 +14,7 @@ struct BuildInfo {
   std::string_view build_type;
   bool cuda;  // the CUDA backend is in
   std::string_view cuda_architectures;
+  std::string_view cuda_toolkit;  // its version; "" without the CUDA backend
 };
 
 const BuildInfo& build_info();

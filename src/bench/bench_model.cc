@@ -202,6 +202,8 @@ void run_speed(Record* record, const Case& c, const LoadedModel& loaded, bool pe
   if (const DeviceApi* device = c.backend.device) {
     record->set("peak_device_memory", exact(static_cast<double>(device->memory().peak)));
   }
+  // After the peak, in which the pages that it reads would show.
+  record->fingerprint.model_hash = loaded.checkpoint->hash();
   measure_ceilings_of(record, c, loaded, runs, options);
   if (c.options.profile.any()) {
     c.phase("profiling");

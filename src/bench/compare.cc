@@ -181,7 +181,10 @@ class Comparer {
         const double p = value.get<double>(), q = y[key].get<double>();
         if (std::abs(p - q) <= (key == "mhz" ? 0.02 * std::max(p, q) : 0.5)) continue;
       }
-      if (key != "kernels") add_difference(key, value, y[key]);
+      // Records of older versions do not say which weights they are of.
+      const bool unknown = a.fingerprint.model_hash.empty() || b.fingerprint.model_hash.empty();
+      if (key == "kernels" || (key == "model_hash" && unknown)) continue;
+      add_difference(key, value, y[key]);
     }
     add_kernel_differences(a.fingerprint.kernels, b.fingerprint.kernels);
     std::set<std::string> keys;

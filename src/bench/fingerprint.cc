@@ -98,6 +98,7 @@ Fingerprint machine_fingerprint() {
   print.build_type = build.build_type;
   print.compiler = build.compiler;
   print.flags = build.flags;
+  print.cuda_toolkit = build.cuda_toolkit;
   struct utsname system;
   if (::uname(&system) == 0) print.os = fmt::format("{} {}", system.sysname, system.release);
   const DeviceInfo host = host_info();

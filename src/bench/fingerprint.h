@@ -19,8 +19,9 @@ struct KernelChoice {
 
 struct Fingerprint {
   std::string version, commit, build_type, compiler, flags;
-  bool dirty = false;  // tracked files differed from the commit
-  std::string os;      // "Linux 6.1.0"
+  std::string cuda_toolkit;  // "12.8.93", that built the CUDA backend; "" without one
+  bool dirty = false;        // tracked files differed from the commit
+  std::string os;            // "Linux 6.1.0"
   std::string cpu;
   int32_t cores = 0, threads = 0;      // physical cores, threads the backend used
   std::string isa;                     // of what kernels ask for, the parts this CPU has
@@ -37,6 +38,7 @@ struct Fingerprint {
   std::string plan = "eager";          // how a step runs: eager | graph | program
   std::vector<KernelChoice> kernels;
   std::string logits_hash;  // of a fixed prompt; equal hash, equal bits
+  std::string model_hash;   // Checkpoint::hash(); "" where it was not recorded
   bool operator==(const Fingerprint&) const = default;
 };
 

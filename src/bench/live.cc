@@ -43,6 +43,7 @@ struct Side {
       record.random_weights = loaded->model.checkpoint->synthetic();
       describe(&record, loaded->model, loaded->stepper);
       record.fingerprint.logits_hash = logits_hash(loaded->stepper);
+      record.fingerprint.model_hash = loaded->model.checkpoint->hash();
     }
     SpeedOptions warm_up = options;
     warm_up.new_tokens = std::min(warm_up.new_tokens, 16);

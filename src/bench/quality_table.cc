@@ -346,7 +346,9 @@ std::vector<Record> measure_quality(const QualityConfig& asked, const Backend& b
       wanted.push_back(std::move(variant));
     }
   }
+  const std::string hash = reference.checkpoint->hash();
   for (Record& record : score(config, backend, wanted, text, *reference.model, listener)) {
+    record.fingerprint.model_hash = hash;
     *find_variant(all, record) = std::move(record);
   }
   check_same_figures(config, known, all[0]);

@@ -58,6 +58,7 @@ void visit(Visitor& v, Fingerprint& f) {
   v.field("build_type", f.build_type);
   v.field("compiler", f.compiler);
   v.field("flags", f.flags);
+  v.added("cuda_toolkit", f.cuda_toolkit);
   v.field("os", f.os);
   v.field("cpu", f.cpu);
   v.field("cores", f.cores);
@@ -76,6 +77,7 @@ void visit(Visitor& v, Fingerprint& f) {
   v.field("plan", f.plan);
   v.field("kernels", f.kernels);
   v.field("logits_hash", f.logits_hash);
+  v.added("model_hash", f.model_hash);
 }
 
 template <class Visitor>

@@ -106,6 +106,8 @@ std::string machine_html(std::span<const Record> records) {
       if (item.key() == "kernels" || item.key() == "logits_hash") continue;
       const std::string value =
           item.value().is_string() ? item.value().get<std::string>() : item.value().dump();
+      const bool added = item.key() == "model_hash" || item.key() == "cuda_toolkit";
+      if (added && value.empty()) continue;  // older records do not say it
       auto field = std::find_if(fields.begin(), fields.end(),
                                 [&](const auto& f) { return f.first == item.key(); });
       if (field == fields.end()) field = fields.insert(fields.end(), {item.key(), {}});

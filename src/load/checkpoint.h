@@ -64,6 +64,10 @@ class Checkpoint {
   // What the files hold, by type. Empty for synthetic weights.
   virtual std::vector<StoredType> stored_types() const = 0;
 
+  // The same for the same weights (hash_of in load/stored.h); of synthetic ones it is that of their
+  // shape and seed.
+  virtual std::string hash() const = 0;
+
   // What a Hugging Face folder with the same model needs beside its weights: the text of
   // config.json, and every other file. Not for synthetic weights.
   virtual std::string config_json() const = 0;

@@ -174,6 +174,7 @@ class GgufCheckpoint final : public Checkpoint {
     return gguf_outline(name, at->second, n, k);
   }
   std::vector<StoredType> stored_types() const override { return count_types(tensors_); }
+  std::string hash() const override { return hash_of(tensors_); }
 
   std::string config_json() const override {
     json config = json::parse(config_.json_text());

@@ -116,6 +116,7 @@ class GptFastCheckpoint final : public Checkpoint {
     return plain_outline(name, find(name), n, k, kSupported);
   }
   std::vector<StoredType> stored_types() const override { return count_types(stored_); }
+  std::string hash() const override { return hash_of(stored_); }
 
   std::string config_json() const override { return config_.json_text(); }
   std::vector<SideFile> side_files() const override { return side_files_of(*folder_); }

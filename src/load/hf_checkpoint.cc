@@ -80,6 +80,7 @@ class HfCheckpoint final : public Checkpoint {
     return quantized_ ? quantized_->remarks() : std::vector<std::string>();
   }
   std::vector<StoredType> stored_types() const override { return count_types(tensors_); }
+  std::string hash() const override { return hash_of(tensors_); }
 
   std::string config_json() const override {
     return std::string(folder_->open("config.json").text());

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/text.h"
 
 namespace lowbit {
@@ -17,6 +18,29 @@ bool aligned(const Bytes& bytes, size_t alignment) {
 }
 
 }  // namespace
+
+std::string hash_of(const StoredTensors& tensors) {
+  constexpr size_t kWhole = size_t{64} << 20, kPiece = 4096, kPieces = 4;
+  size_t total = 0;
+  for (const auto& [name, tensor] : tensors) total += tensor.data.data.size();
+  Hash hash;
+  for (const auto& [name, tensor] : tensors) {
+    hash.add(name);
+    hash.add(tensor.type);
+    hash.add(tensor.shape.size());
+    for (const int64_t size : tensor.shape) hash.add(static_cast<uint64_t>(size));
+    const std::span<const std::byte> bytes = tensor.data.data;
+    if (total <= kWhole || bytes.size() <= kPieces * kPiece) {
+      hash.add(bytes);
+      continue;
+    }
+    hash.add(bytes.size());
+    for (size_t i = 0; i < kPieces; ++i) {
+      hash.add(bytes.subspan((bytes.size() - kPiece) * i / (kPieces - 1), kPiece));
+    }
+  }
+  return fmt::format("{:016x}", hash.value());
+}
 
 bool all_zero(const StoredTensor& tensor) {
   const auto bytes = tensor.data.data;

@@ -29,6 +29,12 @@ struct StoredType {
 };
 std::vector<StoredType> count_types(const StoredTensors& tensors);
 
+// 16 hexadecimal digits that follow from the names, types, shapes and bytes of all tensors,
+// whatever files they lie in. Of more than 64 MiB a sample of the bytes, four pieces of 4 KiB from
+// each tensor (its first and its last included), so that a checkpoint of any size costs little:
+// other weights have another hash, one number that was changed may not.
+std::string hash_of(const StoredTensors& tensors);
+
 // Whether every byte is 0.
 bool all_zero(const StoredTensor& tensor);
 

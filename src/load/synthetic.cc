@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/fp.h"
+#include "base/hash.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "base/thread_pool.h"
@@ -26,7 +27,7 @@ constexpr std::string_view kYaml = ".yaml";
 constexpr float kDeviation = 0.02f;
 
 // FNV-1a, 64 bits.
-uint64_t hash(std::string_view text) {
+uint64_t hash_of_name(std::string_view text) {
   uint64_t hash = 0xcbf29ce484222325u;
   for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   return hash;
@@ -60,6 +61,12 @@ class SyntheticCheckpoint final : public Checkpoint {
     return {format_of(FormatId::kBF16), n, k};
   }
   std::vector<StoredType> stored_types() const override { return {}; }
+  std::string hash() const override {
+    Hash hash;
+    hash.add(config_.json_text());
+    hash.add(seed_);
+    return fmt::format("{:016x}", hash.value());
+  }
   std::string config_json() const override { return config_.json_text(); }
   std::vector<SideFile> side_files() const override { return {}; }
 
@@ -80,7 +87,7 @@ class SyntheticCheckpoint final : public Checkpoint {
     const bool residual = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
     const float deviation = residual ? residual_deviation_ : kDeviation;
     const TurnedRows rows = turned_rows(name, n).value_or(TurnedRows{name});
-    const Rng rng(seed_, hash(rows.shared));
+    const Rng rng(seed_, hash_of_name(rows.shared));
     const int64_t first = rows.first * k;
     thread_pool().for_ranges(n * k, 4096, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {

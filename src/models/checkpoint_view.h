@@ -27,6 +27,7 @@ class CheckpointView : public Checkpoint {
     return base_.outline(name, n, k);
   }
   std::vector<StoredType> stored_types() const override { return base_.stored_types(); }
+  std::string hash() const override { return base_.hash(); }
   std::unique_ptr<Tokenizer> tokenizer() const override { return base_.tokenizer(); }
   std::vector<int32_t> eos_ids() const override { return base_.eos_ids(); }
   std::string config_json() const override { return base_.config_json(); }

@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/build_info.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "base/text.h"
@@ -86,6 +87,8 @@ void expect_every_field(const Record& record) {
   EXPECT_FALSE(record.fingerprint.compiler.empty());
   EXPECT_EQ(record.fingerprint.device, "ref");
   EXPECT_EQ(record.fingerprint.logits_hash.size(), 16u);
+  EXPECT_EQ(record.fingerprint.model_hash, open_checkpoint("synthetic:tiny")->hash());
+  EXPECT_EQ(record.fingerprint.cuda_toolkit.empty(), !build_info().cuda);
   ASSERT_EQ(record.fingerprint.kernels.size(), 5u);  // qkv, o, gate_up, down, head; one bucket
   EXPECT_EQ(record.fingerprint.kernels[0].linear, "qkv");
   EXPECT_EQ(record.fingerprint.kernels[0].kernel, "ref.linear.any");

@@ -47,6 +47,18 @@ TEST(Compare, SlowerIsWorseForTimesAndRatesAlike) {
   EXPECT_EQ(metric(back, 0, "tpot").verdict, Verdict::kBetter);
 }
 
+TEST(Compare, OtherWeightsOfTheSameNameAreADifference) {
+  std::vector<Record> a = {timed("int4", 0.1)}, b = a;
+  EXPECT_TRUE(compare(a, b, {}).differences.empty());
+  b[0].fingerprint.model_hash = "1111111111111111";
+  const Comparison c = compare(a, b, {});
+  ASSERT_EQ(c.differences.size(), 1u);
+  EXPECT_EQ(c.differences[0].field, "model_hash");
+  EXPECT_EQ(c.differences[0].b, "1111111111111111");
+  b[0].fingerprint.model_hash.clear();  // an older record
+  EXPECT_TRUE(compare(a, b, {}).differences.empty());
+}
+
 TEST(Compare, CountsDifferByAnyAmountAndTimesThatWereTakenOnceNever) {
   std::vector<Record> a = {timed("int4", 0.1)}, b = a;
   a[0].set("kv_bytes", exact(1000));

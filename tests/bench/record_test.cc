@@ -58,6 +58,18 @@ TEST(Record, EveryBrokenLineIsAnErrorThatNamesTheField) {
   }
 }
 
+TEST(Record, ALineOfAnOlderVersionIsReadWithoutWhatItDoesNotSay) {
+  const Record record = sample_records()[0];
+  auto json = nlohmann::ordered_json::parse(to_json_line(record));
+  EXPECT_EQ(json["fingerprint"]["model_hash"], record.fingerprint.model_hash);
+  for (const char* key : {"model_hash", "cuda_toolkit", "gpu_driver", "power_limit"}) {
+    EXPECT_EQ(json["fingerprint"].erase(key), 1u) << key;
+  }
+  const Record old = parse_record("test", json.dump());
+  EXPECT_EQ(old.fingerprint.model_hash, "");
+  EXPECT_EQ(old.fingerprint.logits_hash, record.fingerprint.logits_hash);
+}
+
 TEST(Record, EveryMetricHasAUniqueTagAndSaysWhatItIs) {
   for (const Metric& a : kMetrics) {
     EXPECT_EQ(&find_metric(a.tag), &a);

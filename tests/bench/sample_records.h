@@ -41,6 +41,7 @@ inline std::vector<Record> sample_records() {
     r.fingerprint.kernels = {{"qkv", 1, 4, "cpu.gemv." + format + ".avx2"},
                              {"qkv", 5, 512, "cpu.gemm." + format + ".avx2"}};
     r.fingerprint.logits_hash = "00ff00ff00ff00ff";
+    r.fingerprint.model_hash = "0f0f0f0f0f0f0f0f";
     r.llama_bench.model_filename = model;
     r.llama_bench.backends = "cpu";
     r.llama_bench.n_threads = 2;

@@ -48,6 +48,51 @@ float first(const StoredTensors& tensors, const std::string& name) {
   return decode_rows(plain_tensor(name, tensors.at(name), 1, 1, ""))[0];
 }
 
+// Two tensors of so many bytes each.
+StoredTensors two_tensors(const std::string& a, const std::string& b) {
+  const auto tensor = [](const std::string& bytes) {
+    return StoredTensor{"f", "F32", {static_cast<int64_t>(bytes.size() / 4)}, view(bytes)};
+  };
+  return {{"a", tensor(a)}, {"b", tensor(b)}};
+}
+
+TEST(Stored, TheHashIsOfNamesTypesShapesAndEveryByte) {
+  const std::string a(4096, 'a'), b(100'000, 'b');
+  const StoredTensors tensors = two_tensors(a, b);
+  const std::string hash = hash_of(tensors);
+  EXPECT_EQ(hash.size(), 16u);
+  std::string changed = b;
+  changed[50'001] ^= 1;
+  EXPECT_NE(hash_of(two_tensors(a, changed)), hash);
+  EXPECT_NE(hash_of(two_tensors(b, a)), hash);
+  StoredTensors other = tensors;
+  other["b"].type = "I32";
+  EXPECT_NE(hash_of(other), hash);
+  other = tensors;
+  other["b"].shape = {2, 12'500};
+  EXPECT_NE(hash_of(other), hash);
+  other = {{"a", tensors.at("a")}, {"c", tensors.at("b")}};
+  EXPECT_NE(hash_of(other), hash);
+  other = tensors;
+  other["b"].file = "another";  // the same weights, stored elsewhere
+  EXPECT_EQ(hash_of(other), hash);
+}
+
+TEST(Stored, OfManyBytesTheHashIsOfPiecesOfEachTensor) {
+  std::string large(size_t{65} << 20, 'x'), small(16'000, 'y');
+  const std::string hash = hash_of(two_tensors(large, small));
+  for (const size_t at : {size_t{0}, size_t{4095}, large.size() - 1}) {
+    large[at] ^= 1;
+    EXPECT_NE(hash_of(two_tensors(large, small)), hash) << at;
+    large[at] ^= 1;
+  }
+  small[8'000] ^= 1;  // small ones count whole
+  EXPECT_NE(hash_of(two_tensors(large, small)), hash);
+  small[8'000] ^= 1;
+  large[5'000] ^= 1;  // between two pieces
+  EXPECT_EQ(hash_of(two_tensors(large, small)), hash);
+}
+
 TEST(Safetensors, AlignedTensorsViewTheFileAndOthersAreCopied) {
   const std::string file =
       safetensors(R"({"h":{"dtype":"BF16","shape":[1,3],"data_offsets":[0,6]},)"

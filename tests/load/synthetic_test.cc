@@ -193,5 +193,12 @@ TEST(Embedded, ModelsInTheBinaryOpen) {
   }
 }
 
+TEST(Synthetic, TheHashIsOfItsShapeAndItsSeed) {
+  const std::string hash = open_checkpoint("synthetic:tiny")->hash();
+  EXPECT_EQ(open_checkpoint("synthetic:tiny@0")->hash(), hash);
+  EXPECT_NE(open_checkpoint("synthetic:tiny@1")->hash(), hash);
+  EXPECT_NE(open_checkpoint("synthetic:llama3.1-8b")->hash(), hash);
+}
+
 }  // namespace
 }  // namespace lowbit

@@ -1,0 +1,43 @@
+// A hash that tells contents apart; not against people who want two to be equal.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+namespace lowbit {
+
+// Eight bytes at a time. Each step can be undone, so contents that differ in one word never have
+// the same hash, and all others only by chance.
+class Hash {
+ public:
+  void add(uint64_t word) {
+    constexpr uint64_t kOdd = 0x9e3779b97f4a7c15u;  // 2^64 / the golden ratio
+    state_ = (state_ ^ word) * kOdd;
+    state_ ^= state_ >> 29;
+  }
+  // With their number, so that "ab" and "c" are not "a" and "bc".
+  void add(std::span<const std::byte> bytes) {
+    add(bytes.size());
+    for (; bytes.size() >= sizeof(uint64_t); bytes = bytes.subspan(sizeof(uint64_t))) {
+      add(word_of(bytes.first(sizeof(uint64_t))));
+    }
+    if (!bytes.empty()) add(word_of(bytes));
+  }
+  void add(std::string_view text) { add(std::as_bytes(std::span(text.data(), text.size()))); }
+
+  uint64_t value() const { return state_ * 0xd6e8feb86659fd93u; }
+
+ private:
+  static uint64_t word_of(std::span<const std::byte> bytes) {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes.data(), bytes.size());
+    return word;
+  }
+
+  uint64_t state_ = 0x243f6a8885a308d3u;  // not 0, which a word of 0 would leave as it is
+};
+
+}  // namespace lowbit
