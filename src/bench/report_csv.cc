@@ -1,14 +1,16 @@
 #include "base/text.h"
 #include "bench/metrics.h"
 #include "bench/report.h"
+#include "bench/report_groups.h"
 
 namespace lowbit {
 namespace {
 
 constexpr const char* kFixed[] = {
-    "kind",       "status",         "reason",    "unstable", "model",     "asked_format",
-    "format",     "resident",       "device",    "threads",  "kv_format", "prompt_tokens",
-    "new_tokens", "random_weights", "test_time", "cpu",      "gpu",       "build_commit"};
+    "kind",       "status",   "reason",      "unstable",   "model",          "asked_format",
+    "format",     "resident", "device",      "threads",    "kv_format",      "prompt_tokens",
+    "new_tokens", "depth",    "batch",       "cache_size", "random_weights", "test_time",
+    "cpu",        "gpu",      "build_commit"};
 
 std::vector<std::string> fixed_fields(const Record& r) {
   const LlamaBenchFields& f = r.llama_bench;
@@ -26,6 +28,9 @@ std::vector<std::string> fixed_fields(const Record& r) {
           f.type_k,
           std::to_string(f.n_prompt),
           std::to_string(f.n_gen + 1),
+          std::to_string(f.n_depth),
+          std::to_string(config_number(r, "batch", 1)),
+          std::to_string(config_number(r, "cache_size", 0)),
           r.random_weights ? "true" : "false",
           f.test_time,
           print.cpu,

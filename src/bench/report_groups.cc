@@ -81,11 +81,8 @@ Cell cell_of(const Estimate& e, const Metric& metric, const Style& style) {
   return {text(e.median), e.n > 1 ? text(e.half_width()) : ""};
 }
 
-// Records of other kinds, and older ones, have no such key.
-int32_t batch_of(const Record& record) {
-  const auto found = record.config.find("batch");
-  return found != record.config.end() && found->is_number_integer() ? found->get<int32_t>() : 1;
-}
+int32_t batch_of(const Record& record) { return config_number(record, "batch", 1); }
+int32_t cache_size_of(const Record& record) { return config_number(record, "cache_size", 0); }
 
 std::string title_of(const Record& record) {
   const LlamaBenchFields& f = record.llama_bench;
@@ -96,8 +93,10 @@ std::string title_of(const Record& record) {
   title += fmt::format(", {}, {} thread{}", f.backends, f.n_threads, f.n_threads == 1 ? "" : "s");
   if (record.kind == "linear") return title;
   if (batch_of(record) > 1) title += fmt::format(", batch {}", batch_of(record));
-  return title +
-         fmt::format(", KV {}; prompt {}, {} new tokens", f.type_k, f.n_prompt, f.n_gen + 1);
+  title += ", KV " + f.type_k;
+  if (cache_size_of(record) > 0) title += fmt::format(" for {} tokens", cache_size_of(record));
+  title += fmt::format("; prompt {}, {} new tokens", f.n_prompt, f.n_gen + 1);
+  return f.n_depth > 0 ? title + fmt::format(" after {}", f.n_depth) : title;
 }
 
 bool comparable(const Record& a, const Record& b) {
@@ -105,6 +104,7 @@ bool comparable(const Record& a, const Record& b) {
   const bool unknown = x.n_prompt == 0 || y.n_prompt == 0;  // skipped or failed before it ran
   return x.model_filename == y.model_filename && x.backends == y.backends &&
          x.n_threads == y.n_threads && x.type_k == y.type_k && batch_of(a) == batch_of(b) &&
+         cache_size_of(a) == cache_size_of(b) && x.n_depth == y.n_depth &&
          (unknown || (x.n_prompt == y.n_prompt && x.n_gen == y.n_gen));
 }
 
@@ -131,6 +131,12 @@ std::vector<Column> columns_of(std::span<const Record* const> records, bool all)
 }
 
 }  // namespace
+
+int32_t config_number(const Record& record, const char* key, int32_t otherwise) {
+  const auto found = record.config.find(key);
+  const bool said = found != record.config.end() && found->is_number_integer();
+  return said ? found->get<int32_t>() : otherwise;
+}
 
 std::vector<Record> fastest_first(std::span<const Record> records) {
   const auto speed = [](const Record* record) {

@@ -2,6 +2,7 @@
 // numbers are written, the notes below.
 #pragma once
 
+#include <cstdint>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,5 +45,8 @@ std::vector<std::string> notes_of(const Group& group);
 
 // What was asked for and what it means: "int4-g32", "int4wo-32: int4-g32-asym (fail)".
 std::string row_name(const Record& record);
+
+// A key of the config; `otherwise` in records that have none, which are of another kind or older.
+int32_t config_number(const Record& record, const char* key, int32_t otherwise);
 
 }  // namespace lowbit

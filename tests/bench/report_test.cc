@@ -90,6 +90,24 @@ TEST(Report, SaysWhichCasesAreUnstableAndWhy) {
             std::string::npos);
 }
 
+TEST(Report, CachesOfOtherSizesAndContextsOfOtherLengthsAreTablesOfTheirOwn) {
+  std::vector<Record> records(3, sample_records()[0]);
+  records[0].config["cache_size"] = 8192;
+  records[1].config["cache_size"] = 16384;
+  records[2].llama_bench.n_depth = 4096;
+  const std::string text = report_table(records);
+  for (const char* title : {"KV bf16 for 8192 tokens; prompt 128, 64 new tokens\n",
+                            "KV bf16 for 16384 tokens; prompt 128, 64 new tokens\n",
+                            "KV bf16; prompt 128, 64 new tokens after 4096\n"}) {
+    EXPECT_NE(text.find(title), std::string::npos) << title << text;
+  }
+  const std::string csv = report_csv(records);
+  EXPECT_NE(csv.find("prompt_tokens,new_tokens,depth,batch,cache_size,"), std::string::npos);
+  for (const char* row : {",128,64,0,1,8192,", ",128,64,0,1,16384,", ",128,64,4096,1,0,"}) {
+    EXPECT_NE(csv.find(row), std::string::npos) << row << csv;
+  }
+}
+
 TEST(Report, SaysWhereRunsAreTooFewToJudgeDrift) {
   std::vector<Record> records = {sample_records()[0], sample_records()[1]};
   EXPECT_EQ(report_table(records).find("drift"), std::string::npos);
