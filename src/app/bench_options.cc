@@ -1,6 +1,7 @@
 #include "app/bench_options.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
@@ -50,7 +51,7 @@ bool is_yaml(const std::string& arg) { return arg.ends_with(".yaml") || arg.ends
 // What the command line has, before anything of it is looked up.
 struct Words {
   std::string entry, file;
-  std::vector<std::string> overrides, models, imports;
+  std::vector<std::string> overrides, models, imports, remarks;
   LlamaBenchFlags llama;
   bool resume = false, help = false;
 };
@@ -128,6 +129,36 @@ Words split_words(const std::vector<std::string>& args) {
   return words;
 }
 
+// Our file for one that the suite keeps in configs/: ours are a folder further down.
+void find_suite_file(Words* words) {
+  if (words->file.empty() || file_exists(words->file) || !is_suite_file(words->file)) return;
+  const std::filesystem::path asked(words->file);
+  const std::filesystem::path here = asked.parent_path() / "low-bit-inference" / asked.filename();
+  if (!file_exists(here)) {
+    std::error_code ignored;
+    throw_error(
+        "{}: no such file in {}; ours is configs/low-bit-inference/{} of the folder that lowbit is "
+        "built in",
+        words->file, std::filesystem::current_path(ignored).string(), asked.filename().string());
+  }
+  words->remarks.push_back(fmt::format("{}: is {} here", words->file, here.string()));
+  words->file = here;
+}
+
+// Variables that make torch.compile write what it does.
+void answer_torch_logs(std::vector<std::string>* remarks) {
+  std::vector<std::string> set;
+  for (const char* name : {"TORCH_TRACE", "TORCH_LOGS"}) {
+    const char* value = std::getenv(name);
+    if (value && *value) set.emplace_back(name);
+  }
+  if (set.empty()) return;
+  remarks->push_back(
+      join(set, ", ") +
+      ": no effect, nothing is compiled; profile_compile=True says how loading went and which "
+      "kernels were chosen, kernel_profile=True writes a trace");
+}
+
 // Whether a key of the suite is set, by the file or on the command line.
 bool has_suite_key(const Words& words) {
   const auto any = [](std::string_view line, char end) {
@@ -166,6 +197,8 @@ BenchRequest suite_request(const Words& words) {
   apply_override_fields(words.overrides, fields_of(config), fields_of(nulls));
   if (!words.models.empty()) config.model_id = words.models;
   SuitePlan plan = plan_suite(words.entry, words.file, config);
+  plan.remarks.insert(plan.remarks.begin(), words.remarks.begin(), words.remarks.end());
+  answer_torch_logs(&plan.remarks);
   check(plan.bench);
   BenchRequest request{.config = std::move(plan.bench),
                        .suite = true,
@@ -239,8 +272,9 @@ std::string bench_help() {
 }
 
 std::optional<BenchRequest> parse_bench(const std::vector<std::string>& args) {
-  const Words words = split_words(args);
+  Words words = split_words(args);
   if (words.help) return std::nullopt;
+  find_suite_file(&words);
   const bool suite = !words.entry.empty() || has_suite_key(words);
   BenchRequest request = suite ? suite_request(words) : own_request(words);
   request.llama = words.llama;

@@ -38,6 +38,7 @@ constexpr Entry kEntries[] = {
 constexpr std::pair<std::string_view, std::string_view> kFiles[] = {
     {"profile_baseline", "torch_baseline"},
     {"profile_inductor", "torchinductor"},
+    {"profile_inductor_tuned", "torchinductor_tuned"},
     {"profile_inductor_torchao", "torchao_exp"},
     {"profile_inductor_gemlite", "gemlite_exp"},
 };
@@ -226,6 +227,11 @@ SuiteConfig suite_nulls() {
 }
 
 bool is_suite_entry(std::string_view name) { return find_entry(name) != nullptr; }
+
+bool is_suite_file(std::string_view path) {
+  return std::any_of(std::begin(kFiles), std::end(kFiles),
+                     [&](const auto& file) { return file.first == stem(path); });
+}
 
 bool is_suite_key(std::string_view name) {
   for (const std::string_view key :

@@ -96,6 +96,9 @@ SuiteConfig suite_nulls();
 // A module of the suite, of its early versions too, with or without the name of the package.
 bool is_suite_entry(std::string_view name);
 
+// A file that the suite ships, by its name alone.
+bool is_suite_file(std::string_view path);
+
 // A key of the suite's files that is none of ours.
 bool is_suite_key(std::string_view name);
 

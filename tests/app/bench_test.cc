@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <map>
 #include <random>
@@ -217,42 +218,70 @@ Outcome run_short(Args args, const Args& more) {
   return run_here(args);
 }
 
+// Nothing went wrong, in no case.
+void expect_all_ran(const Outcome& run, const std::string& what) {
+  EXPECT_EQ(run.code, 0) << what << ": " << run.err << run.out;
+  for (const char* word : {"(fail)", "(skip)", ": fail: ", ": skip: "}) {
+    EXPECT_EQ(run.out.find(word), std::string::npos) << what << ": " << run.out;
+  }
+}
+
 TEST(BenchSuites, EveryExperimentOfTheLlamaHarnessRuns) {
   const auto folder = open_folder(kConfigs + "torchao-llama");
-  EXPECT_GE(folder->names().size(), 6u);
+  EXPECT_GE(folder->names().size(), 7u);
   for (const std::string& name : folder->names()) {
     const Outcome run = run_short({folder->path_of(name)}, {"prompt_tokens=4"});
-    EXPECT_NE(run.code, 2) << name << run.err;
-    EXPECT_EQ(run.out.find("cannot"), std::string::npos) << name << run.out;
+    expect_all_ran(run, name);
     EXPECT_NE(run.out.find("decode"), std::string::npos) << name << run.out;
   }
 }
 
 constexpr const char* kFirst = "Profiling complete. Metrics: tokens per second (tps): ";
 constexpr const char* kSecond = "GPU util: FLOPs (total generate flops/latency): ";
+const std::string kSuite = kConfigs + "low-bit-inference/";
 
-// Each command line of low-bit-inference: entry point, file, overrides as its documents have them.
+// The suite's files, which record few and short runs of the embedded model here.
+const Args kSmall = {"skip_first=0",
+                     "wait=0",
+                     "warmup=0",
+                     "active=1",
+                     "repeat=1",
+                     "max_new_tokens=3",
+                     std::string("model_id=") + kModel,
+                     "tps_only=True"};
+
+// A command line of the suite: what its output must name, beside its own lines.
+void expect_suite_line(const std::string& entry, const std::string& file, const Args& overrides,
+                       const std::string& named) {
+  SCOPED_TRACE(entry + " " + file + " " + join(overrides, " "));
+  Args args = {"bench"};
+  if (!entry.empty()) args.push_back(entry);
+  args.push_back(kSuite + file + ".yaml");
+  args.insert(args.end(), kSmall.begin(), kSmall.end());
+  args.insert(args.end(), overrides.begin(), overrides.end());
+  const Outcome run = run_here(args);
+  expect_all_ran(run, file);
+  for (const std::string& part :
+       {std::string("entry point: "), std::string(kFirst), std::string(kSecond), named}) {
+    EXPECT_NE(run.out.find(part), std::string::npos) << part << "\n" << run.out;
+  }
+  EXPECT_LT(run.out.find(kSecond), run.out.find("median ±")) << "the suite's lines come first";
+}
+
+// Each entry point with its file, early names too.
 TEST(BenchSuites, EveryCommandLineOfLowBitInferenceRuns) {
-  const Args kSmall = {"skip_first=0",
-                       "wait=0",
-                       "warmup=0",
-                       "active=1",
-                       "repeat=1",
-                       "max_new_tokens=3",
-                       std::string("model_id=") + kModel,
-                       "tps_only=True"};
-  const std::string folder = kConfigs + "low-bit-inference/";
   const struct {
     const char *entry, *file;
     Args overrides;
-    const char* format;
+    const char* named;
   } kLines[] = {
       {"", "profile_baseline", {}, "bf16"},
       {"torch_baseline", "profile_baseline", {"tps_only=False"}, "bf16"},
       {"baseline", "profile_baseline", {"compute_dtype=fp16"}, "f16"},
+      {"", "profile", {}, "entry point: torch_baseline (by compile_decode)"},
       {"low_bit_inference.torchinductor", "profile_inductor", {}, "bf16"},
-      {"torchinductor", "profile_inductor", {"profile_compile=True"}, "bf16"},
-      {"torchinductor_tuned", "profile_inductor_tuned", {}, "bf16"},
+      {"torchinductor_tuned", "profile_inductor_tuned", {}, "nothing is tuned"},
+      {"", "profile_inductor_tuned", {}, "nothing is tuned"},
       {"torchinductor_int4", "profile_inductor_torchao", {}, "torchao_exp:bf16_int4"},
       {"torchinductor_int8", "profile_inductor_torchao", {}, "torchao_exp:bf16_int8"},
       {"torchinductor_fp8", "profile_inductor_torchao", {}, "torchao_exp:bf16_fp8"},
@@ -261,25 +290,102 @@ TEST(BenchSuites, EveryCommandLineOfLowBitInferenceRuns) {
       {"gemlite_demo", "profile_inductor_gemlite", {}, "gemlite_exp:bf16_int1"},
       {"gemlite_exp", "profile_inductor_gemlite", {"quantization_method=mxfp8_mxfp8"}, "mxfp8+fp8"},
       {"", "profile_inductor_gemlite", {}, "gemlite_exp:nvfp4_nvfp4"},
-      {"gemlite_exp",
-       "profile_inductor_gemlite",
-       {"tps_only=False", "quantization_method=mxfp8_mxfp8", "kernel_profile=True",
-        "oom_profile=True", "repeat=5"},
-       "without the trace"},
   };
   for (const auto& line : kLines) {
-    Args args = {"bench"};
-    if (*line.entry != 0) args.emplace_back(line.entry);
-    args.push_back(folder + line.file + ".yaml");
-    args.insert(args.end(), kSmall.begin(), kSmall.end());
-    args.insert(args.end(), line.overrides.begin(), line.overrides.end());
-    const Outcome run = run_here(args);
-    EXPECT_NE(run.code, 2) << line.entry << " " << line.file << ": " << run.err;
-    for (const char* part : {"entry point: ", kFirst, kSecond, line.format}) {
-      EXPECT_NE(run.out.find(part), std::string::npos) << part << "\n" << run.out;
-    }
-    EXPECT_LT(run.out.find(kSecond), run.out.find("median ±")) << "the suite's lines come first";
+    expect_suite_line(line.entry, line.file, line.overrides, line.named);
   }
+}
+
+// The runs that its documents recommend, with the overrides that they name.
+TEST(BenchSuites, EveryRecipeOfLowBitInferenceRuns) {
+  const Args kSteps = {"oom_profile=True", "tps_only=False", "skip_first=0", "warmup=0",
+                       "wait=0",           "active=1",       "repeat=5"};
+  const struct {
+    const char* entry;
+    Args overrides;
+    const char* named;
+  } kRecipes[] = {
+      {"torchinductor", {"skip_first=1", "wait=2", "warmup=1", "active=1"}, "iterations: 1\n"},
+      {"torchinductor", {"profile_compile=True"}, "not chosen for "},
+      {"torchinductor", kSteps, "most memory: "},
+      {"torchinductor", {"kernel_profile=True", "tps_only=False"}, "without the trace"},
+      {"torchinductor", {"tps_only=False", "tps_only=True"}, "iterations: 1\n"},
+  };
+  for (const auto& recipe : kRecipes) {
+    expect_suite_line(recipe.entry, "profile_inductor", recipe.overrides, recipe.named);
+  }
+  expect_suite_line("gemlite_exp", "profile_inductor_gemlite",
+                    {"tps_only=False", "quantization_method=mxfp8_mxfp8", "kernel_profile=True",
+                     "oom_profile=True", "repeat=5"},
+                    "iterations: 5\n");
+}
+
+TEST(BenchSuites, VariablesOfTheEnvironmentMeanWhatTheyDoThereOrAreAnswered) {
+  const auto with = [](const char* name, const char* value, const char* named) {
+    ::setenv(name, value, 1);
+    expect_suite_line("torchinductor", "profile_inductor", {}, named);
+    ::unsetenv(name);
+  };
+  with("CUDA_LAUNCH_BLOCKING", "1", "the host waited after every op");
+  with("TORCH_TRACE", "log/compile",
+       "TORCH_TRACE: no effect, nothing is compiled; profile_compile");
+  with("TORCH_LOGS", "dynamic,guards", "TORCH_LOGS: no effect, nothing is compiled");
+}
+
+TEST(BenchSuites, TheGenericFileHasEveryKeyOfTheSuite) {
+  const Bytes file = map_file(kSuite + "profile.yaml");
+  for (const char* key : {"device",
+                          "compute_dtype",
+                          "model_id",
+                          "cache_dir",
+                          "attn_implementation",
+                          "profiling_dir",
+                          "skip_first",
+                          "wait",
+                          "warmup",
+                          "active",
+                          "repeat",
+                          "tps_only",
+                          "kernel_profile",
+                          "oom_profile",
+                          "memory_snapshot_max_entries",
+                          "profile_compile",
+                          "prompt",
+                          "max_new_tokens",
+                          "chat_template",
+                          "do_sample",
+                          "top_k",
+                          "top_p",
+                          "temperature",
+                          "use_cache",
+                          "cache_implementation",
+                          "compile_decode",
+                          "compile_prefill",
+                          "quantize",
+                          "quantization_method",
+                          "padding_side"}) {
+    EXPECT_NE(file.text().find(fmt::format("\n{}: ", key)), std::string::npos) << key;
+  }
+}
+
+TEST(BenchSuites, AFileByTheSuitesOwnPathIsFoundWhereItIsHere) {
+  const std::filesystem::path before = std::filesystem::current_path();
+  std::filesystem::current_path(LB_SOURCE_DIR);
+  Args args = {"bench", "gemlite_exp", "configs/profile_inductor_gemlite.yaml"};
+  args.insert(args.end(), kSmall.begin(), kSmall.end());
+  args.emplace_back("quantization_method=bf16_mxfp8");
+  const Outcome run = run_here(args);
+  std::filesystem::current_path(before);
+  expect_all_ran(run, "configs/");
+  EXPECT_NE(run.out.find("configs/profile_inductor_gemlite.yaml: is "
+                         "configs/low-bit-inference/profile_inductor_gemlite.yaml here"),
+            std::string::npos)
+      << run.out;
+  const TempFolder folder;
+  const Outcome none = run_here({"bench", folder.path() + "/profile_inductor.yaml"});
+  EXPECT_EQ(none.code, 2);
+  EXPECT_NE(none.err.find("no such file in "), std::string::npos) << none.err;
+  EXPECT_NE(none.err.find("configs/low-bit-inference/profile_inductor.yaml"), std::string::npos);
 }
 
 TEST(BenchSuites, AutoquantSaysWhatToUse) {
