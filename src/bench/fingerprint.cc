@@ -154,7 +154,7 @@ std::string logits_hash(Stepper& stepper) {
   return fmt::format("{:016x}", hash);
 }
 
-int64_t peak_memory() { return kilobytes("/proc/self/status", "VmHWM"); }
+int64_t peak_memory(const char* status) { return kilobytes(status, "VmHWM"); }
 
 bool reset_peak_memory() {
   ::malloc_trim(0);                             // what earlier cases freed is not this one's

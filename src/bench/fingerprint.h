@@ -52,8 +52,8 @@ std::vector<KernelChoice> kernel_choices(const Model& model);
 // empty, as it must be before.
 std::string logits_hash(Stepper& stepper);
 
-// Peak resident memory of this process in bytes since the last reset.
-int64_t peak_memory();
+// Peak resident memory of this process in bytes since the last reset; `status` is its file.
+int64_t peak_memory(const char* status = "/proc/self/status");
 bool reset_peak_memory();  // false: not permitted here
 
 // Memory that can be had without swapping, in bytes; 0 if not readable.

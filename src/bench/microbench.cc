@@ -195,20 +195,13 @@ void add_roof(Record* record, const Backend& backend, const std::vector<double>&
     return;
   }
   double bandwidth = known->levels.back().bytes_per_second, rate = known->flops(products);
-  const auto least = [&] { return std::max(bytes / bandwidth, flops / rate); };
+  const auto least = [&] { return least_call_seconds(bytes, flops, bandwidth, rate); };
   if (series_estimate(cold).lo < least()) {  // before we call it wrong: was the machine busy?
     bandwidth = std::max(bandwidth, read_ceiling(backend, cold_bytes(backend), 1).bytes_per_second);
     rate = std::max(rate, compute_ceiling(backend, products, 1));
   }
-  record->set("linear_of_roof", rates(cold, least()));
   record->roof_unstable = known->unstable;
-  const Estimate& share = record->values.back().estimate;
-  if (share.lo <= 1) return;
-  record->status = Status::kFail;
-  record->reason = fmt::format(
-      "takes {:.0f} % of the least time that it can take here: the machine was busy while its "
-      "ceilings were measured, or the time is wrong",
-      100 / share.median);
+  add_of_roof(record, cold, least());
 }
 
 Record blank(const MicrobenchConfig& config, const MicrobenchCase& c) {
@@ -288,6 +281,21 @@ std::vector<std::string> microbench_remarks(const MicrobenchConfig& config) {
         "enable_memory_profiler: no history is written; memory_stats has what is allocated");
   }
   return remarks;
+}
+
+double least_call_seconds(double bytes, double flops, double bandwidth, double flop_rate) {
+  return std::max(bytes / bandwidth, flops / flop_rate);
+}
+
+void add_of_roof(Record* record, const std::vector<double>& seconds, double least_seconds) {
+  record->set("linear_of_roof", rates(seconds, least_seconds));
+  const Estimate& share = record->values.back().estimate;
+  if (share.lo <= 1) return;
+  record->status = Status::kFail;
+  record->reason = fmt::format(
+      "takes {:.0f} % of the least time that it can take here: the machine was busy while its "
+      "ceilings were measured, or the time is wrong",
+      100 / share.median);
 }
 
 std::string microbench_trace_path(const MicrobenchCase& c) {

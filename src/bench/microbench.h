@@ -130,6 +130,12 @@ class Microbench {
   std::map<std::string, Times> baselines_;
 };
 
+// Of a call of a Linear, on a machine that reads and multiplies so fast.
+double least_call_seconds(double bytes, double flops, double bandwidth, double flop_rate);
+
+// linear_of_roof. Calls that took less than that beyond their interval make the record a failure.
+void add_of_roof(Record* record, const std::vector<double>& seconds, double least_seconds);
+
 // output_dir/inference/profiler/..., as torchao names the trace of a case.
 std::string microbench_trace_path(const MicrobenchCase& c);
 

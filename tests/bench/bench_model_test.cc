@@ -106,6 +106,32 @@ TEST(BenchModel, EveryPromisedFieldIsThere) {
   EXPECT_EQ(int4.find("bits_per_weight")->median, 4.5);
 }
 
+TEST(BenchModel, TheTimeOfLoadingIsThatOfTheModelFromItsFirstFileOn) {
+  LoadedModel loaded = load("synthetic:tiny", ref_backend(), {});
+  EXPECT_GT(loaded.load_seconds, 0);
+  loaded.load_seconds = 1.25;
+  const Stepper stepper(*loaded.model, ref_backend(), {.max_context = 8});
+  Record record;
+  describe(&record, loaded, stepper);
+  EXPECT_DOUBLE_EQ(record.find("load_time")->median, 1.25);
+}
+
+TEST(BenchModel, ThePeakIsTheLargestResidentMemorySinceItWasReset) {
+  const std::string status = testing::TempDir() + "lowbit_status_" + std::to_string(::getpid());
+  write_file_atomically(status, "Name:\tlowbit\nVmPeak:\t  9999 kB\nVmHWM:\t   1234 kB\n");
+  EXPECT_EQ(peak_memory(status.c_str()), 1234 * 1024);
+  std::filesystem::remove(status);
+  if (!reset_peak_memory()) GTEST_SKIP() << "/proc/self/clear_refs cannot be written here";
+  const int64_t before = peak_memory();
+  constexpr int64_t kBytes = 64 << 20;
+  {
+    const std::vector<char> touched(kBytes, 'x');
+    const volatile char* last = &touched.back();  // so that it is there
+    EXPECT_EQ(*last, 'x');
+  }
+  EXPECT_GE(peak_memory(), before + kBytes / 2);
+}
+
 TEST(BenchModel, TimesOfStepsThatWaitedAfterEveryOpSaySo) {
   const auto waited = [](const Record& record) {
     return join(record.unstable, "; ").find("the host waited after every op") != std::string::npos;

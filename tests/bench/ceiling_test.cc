@@ -55,11 +55,15 @@ TEST_F(DeviceCeiling, OfMultiplyAddsIsThatOfTheFastestKernelThatTheDeviceHas) {
 
 TEST_F(DeviceCeiling, HasTheDevicesCacheAndMemoryAsLevelsAndIsFoundByItsName) {
   fakes::fake_device().free = 64 << 20;
+  fakes::fake_device().multiply_rate = 8e14;
   const Ceilings ceilings = measure_ceilings(backend_, [](std::string_view) {});
   ASSERT_EQ(ceilings.levels.size(), 2u);
   EXPECT_EQ(ceilings.levels[0].name, "L2");
   EXPECT_EQ(ceilings.levels[0].bytes, 40'000'000);
   EXPECT_NEAR(ceilings.levels[1].bytes_per_second, 1e12, 1e6);
+  EXPECT_NEAR(ceilings.levels[0].bytes_per_second, 1e12, 1e6);
+  EXPECT_NEAR(ceilings.float_flops, 8e14, 1e9);
+  EXPECT_NEAR(ceilings.integer_flops, 8e14, 1e9);
   EXPECT_EQ(ceilings.gpu, "Fake GPU");
   EXPECT_EQ(ceilings.float8_flops, 0);
   const Record record = ceilings_record(ceilings, machine_fingerprint());

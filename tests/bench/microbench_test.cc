@@ -104,6 +104,24 @@ TEST(Microbench, RecipesArePairedWithSparsityAsThere) {
                                             "int8dq semi-structured", "marlin semi-structured"}));
 }
 
+// 1 MB at 10 GB/s takes 100 us, 2e8 operations at 1 TFLOP/s take 200.
+TEST(Microbench, OfRoofIsTheLeastTimeThatTheMachineNeedsOverTheTimeTaken) {
+  EXPECT_DOUBLE_EQ(least_call_seconds(1e6, 1e6, 10e9, 1e12), 100e-6);
+  EXPECT_DOUBLE_EQ(least_call_seconds(1e6, 2e8, 10e9, 1e12), 200e-6);
+  Record record;
+  add_of_roof(&record, std::vector<double>(6, 400e-6), 100e-6);
+  EXPECT_DOUBLE_EQ(record.find("linear_of_roof")->median, 0.25);
+  EXPECT_EQ(record.status, Status::kOk);
+  Record above;
+  add_of_roof(&above, std::vector<double>(6, 80e-6), 100e-6);
+  EXPECT_DOUBLE_EQ(above.find("linear_of_roof")->median, 1.25);
+  EXPECT_EQ(above.status, Status::kFail);
+  EXPECT_NE(above.reason.find("takes 80 % of the least time"), std::string::npos) << above.reason;
+  Record noise;
+  add_of_roof(&noise, {80e-6, 80e-6, 80e-6, 80e-6, 80e-6, 110e-6}, 100e-6);
+  EXPECT_EQ(noise.status, Status::kOk);
+}
+
 TEST(Microbench, ACaseHasTimesKernelAndTheSharedBaseline) {
   const MicrobenchConfig config = config_of({"int8wo", "int4wo-32", "int8dq"}, {2, 64, 96});
   const std::vector<MicrobenchCase> cases = microbench_cases(config);

@@ -74,6 +74,27 @@ TEST(Roofline, MachinesAreMeasuredOnceAndFoundAgain) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Roofline, EachCeilingOfAMachineIsAMetric) {
+  Ceilings machine = {.levels = {{"L1", 64 << 10, 4e11},
+                                 {"L2", 1 << 20, 2e11},
+                                 {"L3", 32 << 20, 8e10},
+                                 {"memory", 0, 2e10}},
+                      .float_flops = 3e11,
+                      .integer_flops = 1.2e12,
+                      .measured = "",
+                      .float8_flops = 5e11};
+  const Record record = ceilings_record(machine, host(2));
+  const std::pair<const char*, double> expected[] = {
+      {"read_l1", 4e11},       {"read_l2", 2e11},       {"read_l3", 8e10},
+      {"read_memory", 2e10},   {"float_ceiling", 3e11}, {"integer_ceiling", 1.2e12},
+      {"float8_ceiling", 5e11}};
+  for (const auto& [tag, value] : expected) {
+    ASSERT_NE(record.find(tag), nullptr) << tag;
+    EXPECT_DOUBLE_EQ(record.find(tag)->median, value) << tag;
+  }
+  EXPECT_EQ(ceilings_record(kMachine, host(2)).find("float8_ceiling"), nullptr);  // has none
+}
+
 TEST(Roofline, EachGpuHasResultsOfItsOwnWhateverItsHost) {
   const std::string folder = temporary("gpus"), path = folder + "/roofline.jsonl";
   Ceilings gpu = kMachine;
