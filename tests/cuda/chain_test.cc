@@ -361,15 +361,20 @@ class ChainsOnGpu : public GpuTest, public testing::WithParamInterface<int32_t> 
     return best;
   }
 
+  static const Packer& packer_of(const LinearKernel& kernel, const Format& format) {
+    const std::span<const Packer> packers = cuda_backend().packers;
+    return *std::find_if(packers.begin(), packers.end(), [&](const Packer& p) {
+      return p.layout == kernel.layout && p.accepts(format);
+    });
+  }
+
   void check(const char* format_name, const ChainCase& c, int32_t m) {
     const Backend& gpu = cuda_backend();
     const Format format = parse_format(format_name);
     const LinearKernel* kernel = kernel_of(format, m);
     ASSERT_TRUE(kernel) << format_name;
     if (c.heads > 0 && m > 1) return;  // attention follows Linears of one token
-    const auto packer = std::find_if(gpu.packers.begin(), gpu.packers.end(), [&](const Packer& p) {
-      return p.layout == kernel->layout && p.accepts(format);
-    });
+    const Packer& packer = packer_of(*kernel, format);
     std::vector<Guarded> buffers, norms;
     for (size_t i = 0; i < c.widths.size(); ++i) {
       buffers.emplace_back(gaussian(int64_t{m} * c.widths[i], kSeed, 40 + static_cast<int>(i)));
@@ -381,7 +386,7 @@ class ChainsOnGpu : public GpuTest, public testing::WithParamInterface<int32_t> 
     for (const Link& link : c.links) {
       if (link.attends) continue;
       const QTensor w = random_weights(format, link.n, width(link.x), 50 + weights.size());
-      weights.push_back(packer->pack(w, link.epilogue == Epilogue::kSiluMul));
+      weights.push_back(packer.pack(w, link.epilogue == Epilogue::kSiluMul));
       const LinearSpec spec{format, format_of(FormatId::kF32), link.n, width(link.x), false, m};
       if (kernel->workspace) workspace_bytes = std::max(workspace_bytes, kernel->workspace(spec));
     }
