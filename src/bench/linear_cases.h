@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -26,6 +27,15 @@ inline constexpr LinearShape kRaggedLinearShapes[] = {
     {33, 320, "k = 64 * 5"},     {7, 1023, "panel less 1"},  {6, 1025, "panel and one"},
     {35, 1088, "panel and run"},
 };
+
+// The same for formats whose rows are whole super-blocks: only n can be ragged.
+inline constexpr LinearShape kSuperBlockLinearShapes[] = {
+    {1, 256, "one super-block"}, {7, 512, "two super-blocks"}, {35, 1280, "panel and super-block"}};
+
+inline std::span<const LinearShape> ragged_linear_shapes(const Format& format) {
+  if (format.outer == Outer::kSuper) return kSuperBlockLinearShapes;
+  return kRaggedLinearShapes;
+}
 
 // Shapes of real models; slow to check with the reference.
 inline constexpr LinearShape kModelLinearShapes[] = {
