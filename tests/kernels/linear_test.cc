@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <map>
+#include <numeric>
+#include <set>
 
 #include "base/thread_pool.h"
 #include "bench/linear_cases.h"
@@ -70,6 +72,135 @@ TEST_P(LinearFormat, EveryRowAgreesWithTheReferenceOnRaggedShapes) {
     }
   }
   EXPECT_GE(shapes, 3) << "shapes that " << name(GetParam()) << " takes";
+}
+
+enum class Codes { kRandom, kHighest, kLowest };
+
+// Codes under scales of one, as x is, and zeros that are whole numbers: no product and no sum needs
+// rounding. Where all are the highest or the lowest, sums of 8 or 16 bits would saturate.
+class WholeNumbers {
+ public:
+  WholeNumbers(const Format& format, LinearShape shape, Codes of_w, Codes of_x)
+      : w_(random_weights(format, shape.n, shape.k, kSeed)),
+        x_(random_weights(activation_format(format_of(FormatId::kInt8)), kMost, shape.k,
+                          kSeed + 1)) {
+    make_unit_scales(&w_);
+    make_unit_scales(&x_);
+    fill(of_w, &w_);
+    fill(of_x, &x_);
+    std::vector<double> weights(static_cast<size_t>(shape.k)), row(weights.size());
+    for (int32_t t = 0; t < kMost; ++t) {
+      decode_row(x_, t, row.data());
+      for (int32_t i = 0; i < shape.n; ++i) {
+        decode_row(w_, i, weights.data());
+        sums_.push_back(std::inner_product(row.begin(), row.end(), weights.begin(), 0.0));
+      }
+    }
+  }
+  static bool holds(const Format& f) {
+    return f.outer == Outer::kNone && f.scale != Scale::kNone && f.zero != Zero::kOffset;
+  }
+
+  void expect_equal(const LinearKernel& kernel, int32_t m) {
+    const auto n = static_cast<int32_t>(w_.n), k = static_cast<int32_t>(w_.k);
+    Output y(m, n);
+    const LinearSpec spec{w_.format, x_.format, n, k, false, m};
+    Workspace workspace(kernel.workspace ? kernel.workspace(spec) : 0);
+    kernel.launch({.m = m,
+                   .n = n,
+                   .k = k,
+                   .x = act_over(planes_of(x_)),
+                   .w = view(w_),
+                   .bias = nullptr,
+                   .y = y.data(),
+                   .ldy = y.ld(),
+                   .epilogue = Epilogue::kStore,
+                   .workspace = workspace.data()},
+                  nullptr);
+    for (int32_t t = 0; t < m; ++t) {
+      for (int32_t i = 0; i < n; ++i) {
+        ASSERT_EQ(y.at(t, i), sums_[static_cast<size_t>(t * n + i)])
+            << kernel.name << " " << name(w_.format) << " k " << k << " m " << m << " y[" << t
+            << ", " << i << "]";
+      }
+    }
+  }
+
+  static constexpr int32_t kMost = 4;
+
+ private:
+  static QTensorBuilder planes_of(const QTensor& tensor) {
+    const auto writable = [](const Bytes& b) { return const_cast<std::byte*>(b.data.data()); };
+    return {tensor,
+            writable(tensor.codes),
+            writable(tensor.scales),
+            writable(tensor.zeros),
+            writable(tensor.meta),
+            writable(tensor.outer)};
+  }
+  static void make_unit_scales(QTensor* tensor) {
+    const Format& f = tensor->format;
+    const QTensorBuilder planes = planes_of(*tensor);
+    const auto count = static_cast<int64_t>(tensor->scales.data.size()) * 8 / f.scale_bits();
+    for (int64_t i = 0; i < count; ++i) store_scale(f.scale, planes.scales, i, 1);
+    if (f.zero == Zero::kFloat || f.zero == Zero::kReal) {
+      for (int64_t i = 0; i < count; ++i) {
+        store_scale(f.scale, planes.zeros, i, static_cast<double>(i % 3));
+      }
+    }
+  }
+  static void fill(Codes codes, QTensor* tensor) {
+    if (codes == Codes::kRandom) return;
+    const Format& f = tensor->format;
+    const double sign = codes == Codes::kHighest ? 1 : -1;
+    uint32_t farthest = 0;
+    for (uint32_t code = 0; code < 1u << f.bits; ++code) {
+      if (sign * decode_code(f, code) > sign * decode_code(f, farthest)) farthest = code;
+    }
+    const std::vector<uint32_t> row(static_cast<size_t>(stored_codes(f, tensor->k)), farthest);
+    const int64_t bytes = row_bytes(f, tensor->k);
+    for (int64_t r = 0; r < tensor->n; ++r) {
+      pack_codes(f, row, planes_of(*tensor).codes + r * bytes);
+    }
+  }
+
+  QTensor w_, x_;
+  std::vector<double> sums_;  // [kMost, n]
+};
+
+TEST(Linear, SumsOfIntegersAreExact) {
+  constexpr LinearShape kShapes[] = {{3, 7, "below any vector"},
+                                     {17, 65, "run and one"},
+                                     {7, 511, "eight runs less 1"},
+                                     {35, 1088, "panel and run"}};
+  constexpr std::pair<Codes, Codes> kCodes[] = {{Codes::kHighest, Codes::kHighest},
+                                                {Codes::kHighest, Codes::kLowest},
+                                                {Codes::kLowest, Codes::kLowest},
+                                                {Codes::kRandom, Codes::kRandom}};
+  std::set<std::string_view> checked, rows;
+  std::vector<const LinearKernel*> kernels;
+  for (const LinearKernel* kernel : runnable_kernels()) {
+    if (kernel->products != Products::kInteger) continue;
+    kernels.push_back(kernel);
+    rows.insert(kernel->name);
+  }
+  for (const Format& format : every_weight_format()) {
+    const auto reads = [&](const LinearKernel* kernel) { return kernel->weights(format); };
+    if (!WholeNumbers::holds(format) || std::ranges::none_of(kernels, reads)) continue;
+    for (const LinearShape& shape : kShapes) {
+      if (format.bits == 8 && shape.k > 512) continue;  // f32 holds no sum beyond 2^24
+      for (const auto& [of_w, of_x] : kCodes) {
+        WholeNumbers problem(format, shape, of_w, of_x);
+        for (const LinearKernel* kernel : kernels) {
+          if (!reads(kernel)) continue;
+          checked.insert(kernel->name);
+          for (const int32_t m : {1, WholeNumbers::kMost}) problem.expect_equal(*kernel, m);
+          if (HasFatalFailure()) return;
+        }
+      }
+    }
+  }
+  EXPECT_EQ(checked, rows);
 }
 
 // What every format of activations stands for is what every row multiplies.
