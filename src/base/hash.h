@@ -1,4 +1,4 @@
-// A hash that tells contents apart; not against people who want two to be equal.
+// Hashes that tell contents apart; not against people who want two to be equal.
 #pragma once
 
 #include <cstddef>
@@ -39,5 +39,18 @@ class Hash {
 
   uint64_t state_ = 0x243f6a8885a308d3u;  // not 0, which a word of 0 would leave as it is
 };
+
+// FNV-1a, 64 bits: the same everywhere and for good, so that results may keep it.
+constexpr uint64_t fnv1a(std::string_view bytes) {
+  uint64_t hash = 0xcbf29ce484222325u;
+  for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
+  return hash;
+}
+
+// Of numbers as they lie in memory, lowest byte first on every machine this runs on.
+template <class T>
+uint64_t fnv1a(std::span<const T> numbers) {
+  return fnv1a({reinterpret_cast<const char*>(numbers.data()), numbers.size_bytes()});
+}
 
 }  // namespace lowbit

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <array>
-#include <bit>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
@@ -13,6 +12,7 @@
 #include <utility>
 
 #include "base/build_info.h"
+#include "base/hash.h"
 #include "base/rng.h"
 #include "base/text.h"
 #include "ops/host_memory.h"
@@ -144,12 +144,7 @@ std::string logits_hash(Stepper& stepper) {
   }
   const size_t count = std::min(ids.size(), static_cast<size_t>(stepper.max_context()));
   stepper.prefill(0, std::span(ids).first(count));
-  uint64_t hash = 0xcbf29ce484222325u;  // FNV-1a, 64 bits, over little-endian bytes
-  for (const float logit : stepper.logits()) {
-    for (uint32_t bits = std::bit_cast<uint32_t>(logit), byte = 0; byte < 4; ++byte, bits >>= 8) {
-      hash = (hash ^ (bits & 0xff)) * 0x100000001b3u;
-    }
-  }
+  const uint64_t hash = fnv1a(std::span<const float>(stepper.logits()));
   stepper.truncate(0, 0);
   return fmt::format("{:016x}", hash);
 }

@@ -26,13 +26,6 @@ constexpr std::string_view kShapes = "configs/models/";
 constexpr std::string_view kYaml = ".yaml";
 constexpr float kDeviation = 0.02f;
 
-// FNV-1a, 64 bits.
-uint64_t hash_of_name(std::string_view text) {
-  uint64_t hash = 0xcbf29ce484222325u;
-  for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
-  return hash;
-}
-
 class SyntheticCheckpoint final : public Checkpoint {
  public:
   SyntheticCheckpoint(std::string model, uint64_t seed, Hyperparams config)
@@ -87,7 +80,7 @@ class SyntheticCheckpoint final : public Checkpoint {
     const bool residual = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");
     const float deviation = residual ? residual_deviation_ : kDeviation;
     const TurnedRows rows = turned_rows(name, n).value_or(TurnedRows{name});
-    const Rng rng(seed_, hash_of_name(rows.shared));
+    const Rng rng(seed_, fnv1a(rows.shared));
     const int64_t first = rows.first * k;
     thread_pool().for_ranges(n * k, 4096, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {

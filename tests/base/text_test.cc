@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <vector>
+
+#include "base/hash.h"
 #include "base/utf8.h"
 
 namespace lowbit {
@@ -12,6 +15,15 @@ TEST(Text, SuggestsNearNames) {
   EXPECT_EQ(suggestion("wieghts", {"weights", "model"}), ", did you mean `weights`?");
   EXPECT_EQ(suggestion("INT4", {"int4", "bf16"}), ", did you mean `int4`?");
   EXPECT_EQ(suggestion("zzzzzz", {"weights"}), "");
+}
+
+// The numbers of Noll's own tables.
+TEST(Hash, IsFnv1a) {
+  static_assert(fnv1a("") == 0xcbf29ce484222325u);
+  static_assert(fnv1a("a") == 0xaf63dc4c8601ec8cu);
+  EXPECT_EQ(fnv1a("foobar"), 0x85944171f73967e8u);
+  const std::vector<int32_t> words = {0x6f6f66, 0};
+  EXPECT_EQ(fnv1a(std::span<const int32_t>(words)), fnv1a(std::string_view("foo\0\0\0\0\0", 8)));
 }
 
 TEST(Text, ParsesWholeStringsOnly) {
