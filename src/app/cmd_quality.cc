@@ -1,5 +1,6 @@
 // lowbit quality: what each format costs in quality, as a table and a picture.
 #include <algorithm>
+#include <filesystem>
 
 #include "app/commands.h"
 #include "app/options.h"
@@ -10,6 +11,7 @@
 #include "base/file.h"
 #include "base/text.h"
 #include "base/thread_pool.h"
+#include "bench/harness_line.h"
 #include "bench/quality_table.h"
 
 namespace lowbit {
@@ -31,6 +33,22 @@ QualityConfig read_config(const std::string& file, const std::vector<std::string
   if (!file.empty()) apply_yaml(file, config);
   apply_overrides(overrides, config);
   return config;
+}
+
+// What runs these cases again: not what only says where results go.
+std::string repro_command(const std::string& file, const std::vector<std::string>& overrides) {
+  std::string command = "lowbit quality";
+  if (!file.empty()) command += " " + shell_quoted(file);
+  for (const std::string& item : overrides) {
+    const std::string key = item.substr(0, item.find('='));
+    std::string value = item.substr(key.size() + 1);
+    if (key == "known" || key == "out" || key == "markdown" || key == "plot") continue;
+    if (key == "text" || key == "calibration") {
+      value = std::filesystem::path(value).filename().string();
+    }
+    command += " " + shell_quoted(key + "=" + value);
+  }
+  return command;
 }
 
 }  // namespace
@@ -60,7 +78,8 @@ int cmd_quality(const std::vector<std::string>& args) {
       throw_error("`{}` is neither a YAML file nor KEY=VALUE", printable(item));
     }
   }
-  const QualityConfig config = read_config(file, overrides);
+  QualityConfig config = read_config(file, overrides);
+  config.command = repro_command(file, overrides);
   check(config);
   if (config.threads > 0) set_threads(config.threads);
   std::vector<Record> records;

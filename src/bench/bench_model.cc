@@ -318,9 +318,9 @@ void describe(Record* record, const LoadedModel& loaded, const Stepper& stepper)
   record->resident = distinct(model, &Linear::resident);
   record->fingerprint.plan = name(stepper.plan());
   record->fingerprint.kernels = kernel_choices(model);
+  record->head = head_format(model);
   double bytes = 0, weights = 0;
   for (const Linear* linear : model.linears()) {
-    if (linear->name == "head") record->head = name(linear->format);
     bytes += static_cast<double>(linear->bytes());
     weights += static_cast<double>(linear->n) * static_cast<double>(linear->k);
   }

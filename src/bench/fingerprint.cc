@@ -118,6 +118,13 @@ Fingerprint machine_fingerprint() {
   return print;
 }
 
+std::string head_format(const Model& model) {
+  for (const Linear* linear : model.linears()) {
+    if (linear->name == "head") return name(linear->format);
+  }
+  return "";
+}
+
 std::vector<KernelChoice> kernel_choices(const Model& model) {
   std::vector<KernelChoice> choices;
   for (const Linear* linear : model.linears()) {

@@ -45,6 +45,9 @@ struct Fingerprint {
 // Build and machine; the model's part stays empty.
 Fingerprint machine_fingerprint();
 
+// The format of the output head.
+std::string head_format(const Model& model);
+
 // Which kernels the model's Linears run, without repetition.
 std::vector<KernelChoice> kernel_choices(const Model& model);
 

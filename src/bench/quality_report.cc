@@ -149,6 +149,39 @@ std::string grid(const Axes& axes) {
                     14);
 }
 
+// Rows that one command measured on one machine and day.
+struct Run {
+  std::string text;
+  int32_t rows = 0;
+};
+
+std::string run_text(const Record& record) {
+  const Fingerprint& f = record.fingerprint;
+  return fmt::format("{}, commit {}{}, {} ({} thread{}){}",
+                     record.llama_bench.test_time.substr(0, 10), f.commit.substr(0, 12),
+                     f.dirty ? " with changes" : "", f.cpu, f.threads, f.threads == 1 ? "" : "s",
+                     record.repro.empty() ? "" : ", by `" + record.repro + "`");
+}
+
+std::string runs_text(std::span<const Record> records) {
+  std::vector<Run> runs;
+  for (const Record& record : records) {
+    std::string text = run_text(record);
+    const auto same = [&](const Run& run) { return run.text == text; };
+    const auto known = std::find_if(runs.begin(), runs.end(), same);
+    if (known == runs.end()) {
+      runs.push_back({std::move(text), 1});
+    } else {
+      ++known->rows;
+    }
+  }
+  std::string out = runs.empty() ? "" : "\nMeasured:\n\n";
+  for (const Run& run : runs) {
+    out += fmt::format("* {} row{} on {}\n", run.rows, run.rows == 1 ? "" : "s", run.text);
+  }
+  return out;
+}
+
 }  // namespace
 
 std::string quality_markdown(std::span<const Record> records) {
@@ -186,7 +219,7 @@ std::string quality_markdown(std::span<const Record> records) {
     out += fmt::format("\nQuantizers that look at inputs were given {}.\n",
                        join(calibrations, "; or "));
   }
-  return out;
+  return out + runs_text(records);
 }
 
 std::string quality_svg(std::span<const Record> records) {

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <optional>
 
 #include "base/check.h"
@@ -101,6 +100,7 @@ Record record_of(const QualityConfig& config, const Variant& variant, const Back
   Record record;
   record.kind = "quality";
   record.format = variant.format;
+  record.repro = config.command;
   record.fingerprint = machine_fingerprint();
   record.fingerprint.device = backend.name;
   record.fingerprint.threads = backend.info().threads;
@@ -126,6 +126,7 @@ void describe(const Subject& subject) {
   Record& record = *subject.record;
   const Model& model = *subject.model.model;
   record.resident = format_summary(model);
+  record.head = head_format(model);
   record.fingerprint.kernels = kernel_choices(model);
   record.set("stored_bits", exact(stored_bits(model)));
   record.set("model_bytes", exact(static_cast<double>(model.memory().total())));
@@ -186,18 +187,11 @@ std::vector<Record> read_known(const std::string& path) {
   return scored;
 }
 
-// A label with its path spelled in one way: "./a//b.txt, first 9 tokens" is "a/b.txt, first ...".
-std::string plain_label(const std::string& label) {
-  return std::filesystem::absolute(label).lexically_normal().string();
-}
-
 // A calibration on the same text gets this run's label.
 void take_calibration(const std::string& label, std::vector<Record>* records) {
   for (Record& record : *records) {
     const std::string theirs = record.config_text("calibration");
-    if (!theirs.empty() && plain_label(theirs) == plain_label(label)) {
-      record.config["calibration"] = label;
-    }
+    if (same_text(theirs, label)) record.config["calibration"] = label;
   }
 }
 
@@ -205,10 +199,10 @@ void take_calibration(const std::string& label, std::vector<Record>* records) {
 void take_text(const QualityConfig& config, const ScoredText& text, std::vector<Record>* records) {
   for (Record& record : *records) {
     QualityText& theirs = *record.quality;
-    if (plain_label(theirs.text) != plain_label(text.label)) {
+    if (!same_text(theirs.text, text.label)) {
       throw_error(
-          "known = {}: was scored on {}, this run is on {}. If that is the same text, give it by "
-          "that name and with that many tokens; else run without known=",
+          "known = {}: was scored on {}, this run is on {}; give that text, with that many tokens, "
+          "or run without known=",
           config.known, theirs.text, text.label);
     }
     if (theirs.ctx != text.ctx) {

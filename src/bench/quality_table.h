@@ -28,6 +28,7 @@ struct QualityConfig {
   int32_t calibration_tokens = 16384;
   std::string known;
   std::string out, markdown, plot;
+  std::string command;  // no key: what was typed, for the records; "" if nothing was
 };
 
 template <class Visitor>

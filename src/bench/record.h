@@ -9,7 +9,7 @@
 //   quality       which text the quality figures are about; null without any
 //   values        {tag: {median, lo, hi, n}}, tags of bench/metrics.h
 //   samples       {tag: [one number per repetition]}
-//   repro         the command that runs this case again
+//   repro         the command that runs this case again; files of text by their names alone
 //   roof          what `ceiling` is the bandwidth of, and since when that is known
 //   roof_unstable what disturbed the measurement of the ceilings; [] if nothing did
 //   token_seconds 0, 1 ... 100 % quantiles of all decode steps of the case; [] without any
@@ -55,7 +55,7 @@ struct LlamaBenchFields {
 
 // Where the quality figures come from.
 struct QualityText {
-  std::string text;       // "self-generated: 8 x 256 tokens, temperature 1, seed 0", or a path
+  std::string text;       // ScoredText::label
   std::string reference;  // what KL is measured against: "bf16 as stored"
   int32_t ctx = 0;        // window
   int64_t tokens = 0;     // scored

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "tokenizer/tokenizer.h"
@@ -10,7 +11,9 @@
 namespace lowbit {
 
 struct ScoredText {
-  std::string label;  // what the figures are about
+  // What the figures are about: the file's name and, in parentheses, how much of it and a hash of
+  // those ids. Where the file lies makes no difference.
+  std::string label;
   std::vector<int32_t> ids;
   int32_t ctx = 0;   // tokens of a window
   int32_t bos = -1;  // starts every window; -1: none
@@ -20,5 +23,8 @@ struct ScoredText {
 // `context`, whichever is shorter. Error: an unreadable file.
 ScoredText file_text(const Tokenizer& tokenizer, int32_t context, const std::string& path,
                      int32_t max_tokens);
+
+// Whether labels are of the same ids, whatever the files are called.
+bool same_text(std::string_view label, std::string_view other);
 
 }  // namespace lowbit

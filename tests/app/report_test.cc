@@ -14,6 +14,7 @@
 #include "bench/report_html.h"
 #include "bench/sample_records.h"
 #include "bench/svg_plot.h"
+#include "load/embedded.h"
 
 namespace lowbit {
 namespace {
@@ -119,6 +120,23 @@ TEST_F(ReportCommand, ABenchWritesADatabaseAndResumesFromIt) {
     EXPECT_TRUE(record.find("energy_per_token") || !record.not_measured.empty());
     EXPECT_NE(record.find("flop_fraction"), nullptr);
   }
+}
+
+TEST_F(ReportCommand, QualityRecordsHoldTheCommandButNotWhereItsTextsLie) {
+  if (embedded_names().empty()) GTEST_SKIP() << "no model is linked into this build";
+  const std::string text = folder_.write("a text.txt", "The fire burned low; the kettle sang."),
+                    config = folder_.write("q.yaml", "format: [int8]\n");
+  const Outcome outcome = run_here({"quality", config, "text=" + text, "tokens=8",
+                                    "out=" + path("q.jsonl"), "markdown=" + path("q.md")});
+  ASSERT_EQ(outcome.code, 0) << outcome.err;
+  const std::string command = "lowbit quality " + config + " 'text=a text.txt' tokens=8";
+  for (const Record& record : read_records(path("q.jsonl"))) {
+    EXPECT_EQ(record.repro, command);
+    EXPECT_FALSE(record.head.empty());
+    EXPECT_TRUE(record.quality->text.starts_with("a text.txt (first 8 tokens, hash "))
+        << record.quality->text;
+  }
+  EXPECT_NE(text_of(path("q.md")).find("by `" + command + "`"), std::string::npos);
 }
 
 // ---- in a browser -------------------------------------------------------------------------------

@@ -46,6 +46,27 @@ TEST(QualityPlot, NothingToPlotIsAnEmptyPicture) {
   EXPECT_NE(quality_svg({}).find("</svg>"), std::string::npos);
 }
 
+TEST(QualityTable, SaysWhenWhereAndHowRowsWereMeasured) {
+  Record early = made_up("int8", 8, 1e-4), late = made_up("int4", 4.5, 0.03);
+  for (Record* record : {&early, &late}) {
+    record->fingerprint.cpu = "Some CPU";
+    record->fingerprint.threads = 2;
+    record->fingerprint.commit = "0123456789abcdef";
+    record->llama_bench.test_time = "2026-11-26T14:14:03Z";
+    record->repro = "lowbit quality text=a.txt";
+  }
+  late.fingerprint.dirty = true;
+  late.llama_bench.test_time = "2026-11-27T08:00:00Z";
+  const Record records[] = {early, early, late};
+  EXPECT_TRUE(quality_markdown(records).ends_with(
+      "\nMeasured:\n\n"
+      "* 2 rows on 2026-11-26, commit 0123456789ab, Some CPU (2 threads), by `lowbit quality "
+      "text=a.txt`\n"
+      "* 1 row on 2026-11-27, commit 0123456789ab with changes, Some CPU (2 threads), by `lowbit "
+      "quality text=a.txt`\n"))
+      << quality_markdown(records);
+}
+
 TEST(QualityTable, OrdersByBitsAndShowsFailures) {
   Record failed = made_up("broken", 3, 0.5);
   failed.status = Status::kFail;
@@ -77,6 +98,7 @@ TEST_F(QualityRun, VariantsAreScoredAgainstTheWeightsAsStored) {
   config.text = path_.string();
   config.formats = {"int8", "int2", "int4@hqq", "int8+int8", "int8wo"};
   config.kv_formats = {"int8", "int4"};
+  config.command = "lowbit quality text=lowbit_quality.txt";
   const std::vector<Record> records = measure_quality(config, cpu_backend());
   ASSERT_EQ(records.size(), 8u);
   const auto kl = [&](size_t i) { return records[i].find("kl_mean")->median; };
@@ -89,7 +111,14 @@ TEST_F(QualityRun, VariantsAreScoredAgainstTheWeightsAsStored) {
   EXPECT_EQ(records[5].config_text("quantizer"), "torchao-0.9.0");
   for (const Record& record : records) {
     EXPECT_EQ(parse_record("test", to_json_line(record)), record) << record.format;
+    EXPECT_EQ(record.repro, config.command);
   }
+  // The head has the format of the other Linears unless a name says otherwise.
+  EXPECT_EQ(records[0].head, "bf16");
+  EXPECT_EQ(records[2].head, "int2");
+  EXPECT_EQ(records[4].head, "int8");
+  EXPECT_EQ(records[5].head, "int8-sbf16");
+  EXPECT_EQ(records[6].head, "bf16");
 }
 
 TEST_F(QualityRun, AnImpossibleVariantIsAFailedRowAndTheOthersAreMeasured) {
@@ -126,11 +155,15 @@ TEST_F(QualityRun, WhatAnEarlierRunScoredIsTakenOver) {
   first[2].repro = "before";  // so that it can be told from a new one
   keep(first);
   config.known = file.string();
-  config.text = (path_.parent_path() / "." / path_.filename()).string();  // is the same file
+  const std::filesystem::path copy = path_.parent_path() / "lowbit_quality_copy.txt";
+  std::filesystem::copy_file(path_, copy, std::filesystem::copy_options::overwrite_existing);
+  config.text = copy.string();
   config.formats = {"stored", "int4", "int2", "bf16_int8"};
   const std::vector<Record> second = measure_quality(config, cpu_backend());
   ASSERT_EQ(second.size(), 5u);
-  for (Record& record : first) record.quality->text = config.text;
+  EXPECT_TRUE(first[0].quality->text.starts_with("lowbit_quality.txt (")) << first[0].quality->text;
+  EXPECT_TRUE(second[2].quality->text.starts_with("lowbit_quality_copy.txt ("));
+  for (Record& record : first) record.quality->text = second[0].quality->text;
   EXPECT_EQ(second[2], first[2]);
   EXPECT_EQ(second[4], first[1]);  // not asked for, and not lost
   EXPECT_EQ(second[1].format, "int4");
@@ -145,6 +178,11 @@ TEST_F(QualityRun, WhatAnEarlierRunScoredIsTakenOver) {
     }
     return std::string();
   };
+  std::ofstream(copy, std::ios::app) << " It rained.";
+  EXPECT_NE(error().find("give that text, with that many tokens, or run without"),
+            std::string::npos)
+      << error();
+  config.text = path_.string();
   first[0].set("perplexity", exact(1));
   keep(first);
   EXPECT_NE(error().find("the stored weights scored 1.0000 on"), std::string::npos) << error();
@@ -162,6 +200,7 @@ TEST_F(QualityRun, WhatAnEarlierRunScoredIsTakenOver) {
   EXPECT_NE(error().find("known: " + file.string() + ": holds no records"), std::string::npos)
       << error();
   std::filesystem::remove(file);
+  std::filesystem::remove(copy);
 }
 
 TEST_F(QualityRun, ARowSaysWhichTextItsQuantizerLookedAt) {
@@ -178,20 +217,20 @@ TEST_F(QualityRun, ARowSaysWhichTextItsQuantizerLookedAt) {
   std::vector<Record> first = measure_quality(config, cpu_backend());
   ASSERT_EQ(first.size(), 3u);
   EXPECT_EQ(first[1].config_text("calibration"), "");
-  EXPECT_EQ(first[2].config_text("calibration"), path_.string() + ", first 8 tokens");
-  EXPECT_NE(quality_markdown(first).find("were given " + path_.string() + ", first 8 tokens.\n"),
-            std::string::npos)
+  const std::string seen = first[2].config_text("calibration");
+  EXPECT_TRUE(seen.starts_with("lowbit_quality.txt (first 8 tokens, hash ")) << seen;
+  EXPECT_NE(quality_markdown(first).find("were given " + seen + ".\n"), std::string::npos)
       << quality_markdown(first);
 
   first[2].repro = "before";  // so that it can be told from a new one
   std::ofstream(file) << to_json_line(first[0]) << "\n" << to_json_line(first[2]) << "\n";
   config.known = file.string();
-  config.calibration = (folder / "." / path_.filename()).string();  // is the same file
+  config.calibration = other.string();  // holds the same
   std::vector<Record> again = measure_quality(config, cpu_backend());
   ASSERT_EQ(again.size(), 3u);
   EXPECT_EQ(again[2].repro, "before");
-  EXPECT_EQ(again[2].config_text("calibration"), config.calibration + ", first 8 tokens");
-  config.calibration = other.string();
+  EXPECT_TRUE(again[2].config_text("calibration").starts_with("lowbit_quality_other.txt (first 8"));
+  std::ofstream(other) << "Another text altogether, of at least eight tokens or more.";
   again = measure_quality(config, cpu_backend());
   ASSERT_EQ(again.size(), 4u);
   EXPECT_EQ(again[2].repro, "");
