@@ -87,7 +87,7 @@ int cmd_quality(const std::vector<std::string>& args) {
     Shown listener;
     records = measure_quality(config, find_backend(config.device), &listener);
   }
-  const std::string table = quality_markdown(records);
+  const std::string table = quality_markdown(records, config.notes);
   print(table);  // before a file that cannot be written
   flush_output();
   if (!config.out.empty()) {

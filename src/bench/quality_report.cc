@@ -184,7 +184,7 @@ std::string runs_text(std::span<const Record> records) {
 
 }  // namespace
 
-std::string quality_markdown(std::span<const Record> records) {
+std::string quality_markdown(std::span<const Record> records, std::span<const std::string> notes) {
   std::string out;
   for (const Kind kind : {Kind::kWeights, Kind::kPairs, Kind::kCaches}) {
     const std::vector<const Record*> rows = rows_of(records, kind);
@@ -219,6 +219,8 @@ std::string quality_markdown(std::span<const Record> records) {
     out += fmt::format("\nQuantizers that look at inputs were given {}.\n",
                        join(calibrations, "; or "));
   }
+  if (!notes.empty()) out += "\nWhat may surprise:\n\n";
+  for (const std::string& note : notes) out += "* " + note + "\n";
   return out + runs_text(records);
 }
 

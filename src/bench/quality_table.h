@@ -27,6 +27,7 @@ struct QualityConfig {
   std::string calibration;
   int32_t calibration_tokens = 16384;
   std::string known;
+  std::vector<std::string> notes;
   std::string out, markdown, plot;
   std::string command;  // no key: what was typed, for the records; "" if nothing was
 };
@@ -47,6 +48,7 @@ void visit(Visitor& v, QualityConfig& c) {
   v.field("calibration", c.calibration, "text file for quantizers that look at inputs (@gptq)");
   v.field("calibration_tokens", c.calibration_tokens, "tokens of it to look at");
   v.field("known", c.known, "`out` of an earlier run: its variants are kept and not scored again");
+  v.field("note", c.notes, "remarks to print below the table");
   v.field("out", c.out, "file for one JSON line per variant");
   v.field("markdown", c.markdown, "file for the table");
   v.field("plot", c.plot, "SVG file: KL against bits per weight");
@@ -69,8 +71,10 @@ class QualityListener {
 std::vector<Record> measure_quality(const QualityConfig& config, const Backend& backend,
                                     QualityListener* listener = nullptr);
 
-// GitHub Markdown, the variants in order of bits per weight within weights, pairs and caches.
-std::string quality_markdown(std::span<const Record> records);
+// GitHub Markdown, the variants in order of bits per weight within weights, pairs and caches; then
+// the notes, and which commands measured the rows, when and where.
+std::string quality_markdown(std::span<const Record> records,
+                             std::span<const std::string> notes = {});
 
 // Mean KL against bits per weight as stored, on a logarithmic axis, variants that no other beats in
 // both connected and named.

@@ -58,13 +58,17 @@ TEST(QualityTable, SaysWhenWhereAndHowRowsWereMeasured) {
   late.fingerprint.dirty = true;
   late.llama_bench.test_time = "2026-11-27T08:00:00Z";
   const Record records[] = {early, early, late};
-  EXPECT_TRUE(quality_markdown(records).ends_with(
-      "\nMeasured:\n\n"
-      "* 2 rows on 2026-11-26, commit 0123456789ab, Some CPU (2 threads), by `lowbit quality "
-      "text=a.txt`\n"
-      "* 1 row on 2026-11-27, commit 0123456789ab with changes, Some CPU (2 threads), by `lowbit "
-      "quality text=a.txt`\n"))
-      << quality_markdown(records);
+  const std::string notes[] = {"one", "two, three"};
+  EXPECT_TRUE(quality_markdown(records, notes)
+                  .ends_with("\nWhat may surprise:\n\n* one\n* two, three\n"
+                             "\nMeasured:\n\n"
+                             "* 2 rows on 2026-11-26, commit 0123456789ab, Some CPU (2 threads), "
+                             "by `lowbit quality "
+                             "text=a.txt`\n"
+                             "* 1 row on 2026-11-27, commit 0123456789ab with changes, Some CPU (2 "
+                             "threads), by `lowbit "
+                             "quality text=a.txt`\n"))
+      << quality_markdown(records, notes);
 }
 
 TEST(QualityTable, OrdersByBitsAndShowsFailures) {
