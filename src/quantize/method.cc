@@ -90,7 +90,8 @@ bool is_own_name(std::string_view text) {
                      [&](const FormatRow& row) { return row.name == family; });
 }
 
-// Spellings of one thing: no spaces around "+", 2:4 by one name.
+// Spellings of one thing: no spaces around "+", 2:4 by one name, and activations/weights as
+// low-bit-inference's tables have what its commands call activations_weights.
 std::string plain_spelling(std::string_view text) {
   std::string plain;
   std::string_view plus = "";
@@ -104,6 +105,7 @@ std::string plain_spelling(std::string_view text) {
       plain.replace(plain.size() - ending.size(), ending.size(), "+semi-structured");
     }
   }
+  std::replace(plain.begin(), plain.end(), '/', '_');
   return plain;
 }
 

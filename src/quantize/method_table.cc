@@ -50,8 +50,7 @@ constexpr std::string_view kAutoquant =
     "all of them on most GPUs); `lowbit bench format=all` measures them, int8wo is the usual "
     "result";
 constexpr std::string_view kUnquantized =
-    "low-bit-inference's tables say activations/weights: nothing is quantized here, which is named "
-    "bf16 (or baseline)";
+    "low-bit-inference's tables say activations/weights: nothing is quantized here";
 constexpr std::string_view kGemliteBits =
     "torchao's gemlite has 4 bits in groups (gemlite-4-64-wo) and 8 with one scale a row "
     "(gemlite-8-None-wo); of other widths there are int1 to int7, as int2-g64";
@@ -61,6 +60,12 @@ constexpr std::string_view kAwq =
 constexpr std::string_view kAwqNames =
     "AWQ is named with a type and a group size: awq-uint4-64 (asymmetric, uint1 to uint8), "
     "awq-int4-128 (symmetric), awq-uint4-64-hqq; of any other format, --prepare awq";
+constexpr std::string_view kAwqAlone =
+    "awq-uint4-64, torchao's own example; columns are scaled by what layers read on a text: needs "
+    "--calibration TEXT";
+constexpr std::string_view kMarlin =
+    "sparse-marlin, as torchao's eval.py reads it; in f16, as its kernel has it. With 8-bit "
+    "activations: marlin_qqq";
 constexpr Preparation kScaled = {.awq = true};
 constexpr std::string_view kAutoround =
     "learns rounding and clipping of each Linear, by ||(W - Q) X||^2, where AutoRound learns a "
@@ -90,6 +95,15 @@ constexpr std::string_view kCalibrated =
 
 constexpr std::string_view kNvfp4Static =
     "static activation scales come from calibration; nvfp4+nvfp4 takes them from each token";
+constexpr std::string_view kInt4dq =
+    "says nothing of activations: int4dq-4 has those of 4 bits, int4dq-8 those of 8";
+constexpr std::string_view kScaleOnly =
+    "is how torchao's IntxWeightOnlyConfig chooses symmetric scales: least squares on the scale "
+    "alone; here --quantizer mse on a symmetric format searches for the same, as --format "
+    "int4-g32-sym --quantizer mse";
+constexpr std::string_view kSinq =
+    "scales rows and columns of a matrix before it is rounded, which no quantizer here does; "
+    "without a text too: --quantizer hqq or mse";
 constexpr std::string_view kSemiStructured =
     "is 2:4 and goes with codes: int8dq+semi-structured, float8dq+semi-structured, "
     "marlin+semi-structured; of our own formats, those that take -24, as int8-24";
@@ -104,6 +118,8 @@ constexpr MethodRow kTorchaoExp[] = {
     {"bf16_int4", "int4-g128", kHqq,
      "HQQ, groups of 128; of gemlite_exp, groups of 64: gemlite_exp:bf16_int4", kNotHead},
     {"bf16_fp8", "fp8", kAo18, "", kNotHead},
+    {"bf16_bf16", "bf16", "", kUnquantized, kNotHead},
+    {"bf16_auto", "", "", kAutoquant},
 };
 
 constexpr MethodRow kGemliteExp[] = {
@@ -140,6 +156,7 @@ constexpr MethodRow kTorchao[] = {
     {"int4dq-4", "int4-row-sym+int4-row-sym", kAo9,
      "activations: torchao takes amax / 7.5 in bf16, here amax / 8"},
     {"int4dq-8", "int4-row-sym+int8", kAo9, kInt8ActAo9},
+    {"int4dq", "", "", kInt4dq},
     {"int8adq-int4w-symm", "int4-row-sym+int8", kAo9, kInt8ActAo9},
     {"sparse-marlin", "int4-g128-sym-sf16-24", kAo9, "in f16, as its kernel has it"},
     {"marlin+semi-structured",
@@ -149,7 +166,7 @@ constexpr MethodRow kTorchao[] = {
      {.include = "feed_forward,attention"}},
     {"marlin_qqq", "qqq+int8", kAo9, kQqq},
     {"marlin_qqq-row", "qqq-row+int8", kAo9, kQqq},
-    {"marlin", "", "", "name one of the two: sparse-marlin, or marlin_qqq"},
+    {"marlin", "int4-g128-sym-sf16-24", kAo9, kMarlin},
     {"fp6", "fp6-sbf16", kAo9, "the scale is rounded to the weights' type; f16: fp6-sf16"},
     {"embed-int8wo",
      "bf16",
@@ -196,13 +213,12 @@ constexpr MethodRow kTorchao[] = {
     {"nvfp4_emulated", "nvfp4+nvfp4", kAo18, kNvfp4Recipe},
     {"nvfp4_static", "", "", kNvfp4Static},
     {"autoquant{*}", "", "", kAutoquant},
-    {"bf16/auto", "", "", kAutoquant},
-    {"bf16/bf16", "", "", kUnquantized},
     {"awq-uint4-{g}", "int4-{g}", kAo9, kAwq, {}, kScaled},
     {"awq-uint8-{g}", "int8-{g}-asym-sbf16", kAo9, kAwq, {}, kScaled},
     {"awq-uint{n}-{g}", "int{n}-{g}-asym", kAo9, kAwq, {}, kScaled},
     {"awq-uint{n}-{g}-hqq", "int{n}-{g}-fzero-sbf16", kHqq, kAwq, {}, kScaled},
     {"awq-int{n}-{g}", "int{n}-{g}-sym", "", kAwq, {}, kScaled},
+    {"awq", "int4", kAo9, kAwqAlone, {}, kScaled},
     {"awq{*}", "", "", kAwqNames},
     {"autoround{*}", "int4-g128", "autoround", kAutoround, kNotHead},
     {"spinquant", "bf16", "", kSpinquant, {}, {.rotate = true}},
@@ -213,6 +229,9 @@ constexpr MethodRow kTorchao[] = {
      "says neither how many blocks are zero nor how large they are: bsr-0.9-64, or with a format "
      "int8wo+bsr-0.9-64"},
     {"fbgemm-int4{*}", "", "", kFbgemm},
+    {"hqq_scale_only", "", "", kScaleOnly},
+    {"sinq", "", "", kSinq},
+    {"SINQ", "", "", kSinq},
 };
 
 constexpr MethodRow kTorchaoConfigs[] = {
@@ -258,6 +277,8 @@ constexpr MethodRow kTorchaoConfigs[] = {
     {"FPXWeightOnlyConfig", "fp6-sbf16", kAo9, "(3, 2); it left torchao after 0.9.0"},
     {"UIntXWeightOnlyConfig-int{n}-{g}", "int{n}-{g}-asym-sbf16", kAo9,
      "it left torchao after 0.9.0"},
+    {"UIntXWeightOnlyConfig", "", "",
+     "its type and group size are arguments there: UIntXWeightOnlyConfig-int4-64"},
     {"AWQConfig",
      "int4-g128",
      kAo18,
@@ -309,6 +330,13 @@ constexpr MethodRow kGemliteHelpers[] = {
     {"A8W158_INT_dynamic", "ternary+int8", "", kTernary},
 };
 
+constexpr std::string_view kTypeOfM =
+    "all tensors in this one type; llama-quantize means a mixture by this name, that of _M: "
+    "Q3_K_M, Q4_K_M, Q5_K_M";
+constexpr std::string_view kTypeOfQ2 =
+    "all tensors in this one type; llama-quantize means a mixture by this name, with more bits "
+    "than "
+    "Q2_K_S, which is the one that is here";
 constexpr std::string_view kMixture =
     "llama-quantize's rules for which tensors get more bits; scales without its search, so a .gguf "
     "that it made loses less";
@@ -352,6 +380,10 @@ constexpr MethodRow kLlamaCpp[] = {
     {"Q4_K_M", "q4_k", "", kMixture, mixture("Q4_K_M")},
     {"Q5_K_S", "q5_k", "", kMixture, mixture("Q5_K_S")},
     {"Q5_K_M", "q5_k", "", kMixture, mixture("Q5_K_M")},
+    {"Q2_K", "q2_k", "", kTypeOfQ2},
+    {"Q3_K", "q3_k", "", kTypeOfM},
+    {"Q4_K", "q4_k", "", kTypeOfM},
+    {"Q5_K", "q5_k", "", kTypeOfM},
     {"MXFP4_MOE", "mxfp4", "", "its other tensors are Q8_0 there"},
     {"IQ1_{*}", "", "", kIq1},
     {"IQ2_{*}", "", "", kIq2},
