@@ -60,21 +60,6 @@ TEST(Rtn, ErrorStaysWithinHalfAStep) {
   }
 }
 
-// The expected SQNR on gaussian weights (measured with the tools that define the formats).
-TEST(Rtn, GaussianQualityAgreesWithTheTools) {
-  const std::vector<float> w = gaussian(512 * 1024, 0.02f, 2);
-  const auto db = [&](const char* text) {
-    return sqnr_db(w,
-                   decode_rows(quantize_rtn(tensor_of(w, 128, 4096), parse_format(text), {"w"})));
-  };
-  EXPECT_NEAR(db("int8"), 41.3, 0.6);
-  EXPECT_NEAR(db("int4"), 20.9, 0.4);
-  EXPECT_NEAR(db("int4-g32"), 22.1, 0.4);
-  EXPECT_NEAR(db("int4-g128"), 20.0, 0.4);
-  EXPECT_NEAR(db("int4-sym"), 19.5, 0.6);
-  EXPECT_NEAR(db("bf16"), 55.6, 0.5);
-}
-
 TEST(Rtn, QuantizingAgainChangesNothing) {
   const std::vector<float> w = gaussian(4 * 256, 0.02f, 3);
   for (const char* text : {"int8", "q8_0"}) {

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "base/check.h"
 #include "quantize/samples.h"
 
 namespace lowbit {
@@ -47,8 +48,8 @@ Sample make_sample(const std::string& distribution, const json& generator, uint6
   return sample;
 }
 
-double sqnr(const Sample& sample, const std::string& format) {
-  const QTensor q = quantize_rtn(sample.tensor, parse_format(format), {"w"});
+double sqnr(const Sample& sample, const std::string& format, const char* quantizer = "rtn") {
+  const QTensor q = find_quantizer(quantizer).run(sample.tensor, parse_format(format), {"w"});
   double signal = 0, noise = 0;
   std::vector<float> row(static_cast<size_t>(kColumns));
   for (int64_t n = 0; n < kRows; ++n) {
@@ -74,13 +75,24 @@ constexpr Distribution kDistributions[] = {
 constexpr uint64_t kSeed = 1;
 
 // What the tools that define the formats were measured to reach, in dB; 0 where nobody measured.
+// Measured too, but not here: NVFP4 without its outer scale (17.7 and 17.4), which is no format;
+// int8 by torchao 0.18.0 on f32 weights (41.2 and 33.8), which it holds in bf16 here; torchao's
+// hqq_scale_only for int4-g32-sym (21.0 and 19.0), which mse searches more finely (21.3).
 struct Measured {
   const char* format;
   double gaussian, t5;
+  const char* quantizer = "rtn";
 };
+constexpr Measured kMeasuredInt8 = {"int8", 41.3, 34.0};
 constexpr Measured kMeasured[] = {
-    {"int8", 41.3, 34.0},
+    {"bf16", 55.6, 0},
+    kMeasuredInt8,
+    {"int8", 41.1, 33.7, "torchao-0.18.0"},
+    {"int8-sbf16", 40.5, 33.6, "torchao-0.9.0"},
+    {"int8-rzero-sbf16", 39.5, 33.3, "hqq-0.2.8"},
+    {"int8-rzero", 41.8, 35.5, "hqq-0.2.8"},
     {"fp8", 31.6, 31.6},
+    {"fp8-tensor", 31.6, 31.6},
     {"fp6", 25.6, 0},
     {"int4-g32", 22.1, 20.9},
     {"int4", 20.9, 19.2},
@@ -95,14 +107,17 @@ constexpr Measured kMeasured[] = {
     {"mxfp8-floor", 30.7, 0},
     {"mxfp8", 31.5, 0},
     {"mxfp6-e3m2-rceil", 25.6, 0},
+    {"mxfp6-e3m2-floor", 25.4, 0},
     {"mxfp6", 31.0, 30.2},
     {"mxfp4", 18.9, 18.0},
     {"mxfp4-ceil", 17.3, 15.4},
     {"mxfp4-even", 19.0, 18.2},
     {"mxfp4-rceil", 18.5, 17.6},
     {"nvfp4", 20.4, 20.7},
+    {"nvfp4", 20.4, 20.7, "gemlite-0.5.1"},
     {"int4-g128-sym-24", 8.6, 9.6},
     {"int4-g128-sym", 19.5, 16.2},
+    {"int4-g128-sym", 19.1, 15.8, "torchao-0.18.0"},
 };
 
 TEST(Sqnr, EveryFamilyIsInTheGolden) {
@@ -144,11 +159,18 @@ TEST(Sqnr, IsWhatTheToolsThatDefineTheFormatsReach) {
   const json generator = golden().at("generator");
   const Sample gaussian = make_sample("gaussian", generator, kSeed);
   const Sample t5 = make_sample("student_t5", generator, kSeed);
+  // int8's scales of rows hang on one extreme of 4096 numbers each: what this sample has more than
+  // that of the tools moves all their rules alike.
+  const double more = sqnr(t5, "int8") - kMeasuredInt8.t5;
+  EXPECT_LE(std::abs(more), 0.3);
   for (const Measured& row : kMeasured) {
-    EXPECT_NEAR(sqnr(gaussian, row.format), row.gaussian, 0.3) << row.format;
-    if (row.t5 > 0) {
-      EXPECT_NEAR(sqnr(t5, row.format), row.t5, 0.3) << row.format << " of student_t5";
-    }
+    const std::string what = fmt::format("{} by {}", row.format, row.quantizer);
+    EXPECT_NEAR(sqnr(gaussian, row.format, row.quantizer), row.gaussian, 0.3) << what;
+    if (row.t5 == 0) continue;
+    const Format format = parse_format(row.format);
+    const bool rows = format.id == FormatId::kInt8 && format.block.k == 0;
+    EXPECT_NEAR(sqnr(t5, row.format, row.quantizer) - (rows ? more : 0), row.t5, 0.3)
+        << what << " of student_t5";
   }
 }
 
