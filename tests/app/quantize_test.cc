@@ -1,16 +1,24 @@
 // lowbit quantize: what it writes loads to the same numbers as quantizing at load.
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
+#include <regex>
+#include <thread>
 
+#include "app/progress.h"
 #include "app/run_lowbit.h"
 #include "base/check.h"
 #include "base/file.h"
 #include "engine/loaded_model.h"
 #include "load/checkpoint.h"
 #include "load/safetensors_writer.h"
+#include "models/export.h"
 #include "ref/backend.h"
 
 namespace lowbit {
@@ -24,6 +32,7 @@ using nlohmann::json;
 const std::string kSource = LB_SOURCE_DIR;
 const std::string kModel = kSource + "/tests/golden/llama/gqa4";
 const std::string kTied = kSource + "/tests/golden/llama/tied";
+const std::string kProse = kSource + "/models/prose-7m";
 constexpr const char* kDown = "model.layers.0.mlp.down_proj.weight";
 
 bool contains(const std::string& text, const std::string& part) {
@@ -50,23 +59,27 @@ class QuantizeFormats : public testing::TestWithParam<const char*> {};
 TEST_P(QuantizeFormats, TheFolderHoldsTheCodesThatALoadWouldChoose) {
   const TempFolder temp;
   const std::string out = temp.path() + "/q";
-  const Outcome run = run_here({"quantize", kModel, "--format", GetParam(), "--out", out});
+  const Format format = parse_format(GetParam());
+  const bool whole = format.outer == Outer::kSuper;  // K must be a multiple of 256
+  const std::string& folder = whole ? kProse : kModel;
+  const std::string head = whole ? "stored" : "same";
+  const Outcome run =
+      run_here({"quantize", folder, "--format", GetParam(), "--head", head, "--out", out});
   ASSERT_EQ(run.code, 0) << run.err;
   EXPECT_TRUE(contains(run.out, "bits each")) << run.out;
-  EXPECT_EQ(ids_of(out), ids_of(kModel, {"--format", GetParam()}));
+  EXPECT_EQ(ids_of(out), ids_of(folder, {"--format", GetParam(), "--head", head}));
 
-  const Format format = parse_format(GetParam());
-  const auto source = open_checkpoint(kModel), written = open_checkpoint(out);
+  const auto source = open_checkpoint(folder), written = open_checkpoint(out);
   EXPECT_EQ(written->tensor_names(), source->tensor_names());
   LoadOptions options;
   options.plan_only = true;
   options.policy.all.format = format;
+  options.policy.head = parse_tensor_policy(head);
   const auto model = load_model(*source, ref_backend(), options);
   for (const TensorUse& use : model->tensors()) {
     const QTensor original = source->tensor(use.tensor, use.n, use.k);
-    const QTensor expected = use.role == TensorRole::kLinear
-                                 ? quantizers()[0].run(original, format, {use.tensor})
-                                 : original;
+    const QTensor expected =
+        use.choice.format ? quantizers()[0].run(original, format, {use.tensor}) : original;
     const QTensor stored = written->tensor(use.tensor, use.n, use.k);
     ASSERT_EQ(stored.format, expected.format) << use.tensor;
     for (const Plane plane : kPlanes) {
@@ -80,7 +93,8 @@ INSTANTIATE_TEST_SUITE_P(Families, QuantizeFormats,
                          testing::Values("int8", "int4", "int3-g32-asym", "int4-g128-sym-sf16-24",
                                          "int1", "ternary", "ternary5-row", "fp8-b128x128",
                                          "fp6-e2m3", "mxfp8", "mxfp6", "mxfp4-even", "nvfp4",
-                                         "q4_1", "tq1_0"),
+                                         "q4_1", "tq1_0", "q6_k", "q5_k", "q4_k", "q3_k", "q2_k",
+                                         "qqq", "qqq-row", "codebook"),
                          [](const auto& p) {
                            std::string text = p.param;
                            std::replace(text.begin(), text.end(), '-', '_');
@@ -438,6 +452,55 @@ TEST(Quantize, NothingIsOverwrittenOrLeftBehind) {
   expect_one_line(run_here({"quantize", "synthetic:tiny", "--format", "int8", "--out", out}),
                   {"random weights"});
   EXPECT_TRUE(std::filesystem::is_empty(temp.path()));
+}
+
+// Whatever ends the process: nothing under the name that was asked for.
+TEST(Quantize, AKilledWriteLeavesNoFolder) {
+  const TempFolder temp;
+  const std::string out = temp.path() + "/q";
+  const pid_t child = fork();
+  if (child == 0) {
+    std::freopen("/dev/null", "w", stderr);
+    ::execl(LB_BINARY, LB_BINARY, "quantize", kProse.c_str(), "--format", "int4", "--quantizer",
+            "mse", "--threads", "1", "--out", out.c_str(), nullptr);
+    ::_exit(127);
+  }
+  for (int i = 0; i < 20000 && std::filesystem::is_empty(temp.path()); ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  ::kill(child, SIGKILL);
+  int status = 0;
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status)) << "it was done before it could be killed";
+  EXPECT_FALSE(std::filesystem::exists(out));
+  EXPECT_FALSE(std::filesystem::is_empty(temp.path()));  // it was in the middle
+  EXPECT_EQ(run_here({"quantize", kProse, "--format", "int4", "--out", out}).code, 0);
+  EXPECT_EQ(run_here({"inspect", out}).code, 0);
+}
+
+TEST(Quantize, EveryTensorIsAStepOfTheProgress) {
+  const TempFolder temp;
+  ExportOptions options;
+  options.policy.all.format = parse_format("int8");
+  int64_t last = 0, steps = 0;
+  options.progress = [&](int64_t done, int64_t total, const std::string& tensor) {
+    EXPECT_EQ(done, ++last);
+    EXPECT_FALSE(tensor.empty());
+    steps = total;
+  };
+  export_model(*open_checkpoint(kModel), ref_backend(), options, temp.path() + "/q");
+  EXPECT_EQ(last, steps);
+  EXPECT_GT(steps, 10);
+}
+
+TEST(Quantize, ProgressSaysHowLongIsLeft) {
+  Progress progress("quantizing m");
+  std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // it says nothing before a second
+  testing::internal::CaptureStderr();
+  progress.update(1, 4, "a.weight");
+  const std::string shown = testing::internal::GetCapturedStderr();
+  EXPECT_TRUE(std::regex_search(shown, std::regex("quantizing m.* 1/4, [0-9]+ s left, a.weight")))
+      << shown;
 }
 
 // A container that was changed by hand.
