@@ -114,7 +114,11 @@ std::string methods_markdown() {
       "two tools that share a name;\n"
       "a bare name is looked for among our own formats first, then here in order. `-` has no "
       "formats: it is refused with\n"
-      "the reason. Layers: nothing is said where all Linears are quantized, the head included.\n";
+      "the reason. `A/W`, as tables of results have it, is `A_W`. Layers: nothing is said where "
+      "all Linears are quantized,\n"
+      "the head included. Activations are rounded by their format's own rule, whoever's name it is "
+      "([ADR 18](adr/0018-activation-rules.md));\n"
+      "notes say what the tool does otherwise.\n";
   for (const MethodGroup& group : method_groups()) {
     text += fmt::format(
         "\n### {}: {}\n\n| name | formats | quantizer | layers | note |\n|---|---|---|---|---|\n",

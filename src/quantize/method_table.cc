@@ -9,7 +9,7 @@ namespace {
 constexpr std::string_view kAo9 = "torchao-0.9.0", kAo18 = "torchao-0.18.0",
                            kGemlite = "gemlite-0.5.1", kHqq = "hqq-0.2.8", kGguf = "gguf-0.19.0";
 
-// Activations: one rule per format here (`lowbit formats int8`), each tool has its own.
+// Activations: one rule per format here (docs/adr/0018-activation-rules.md), each tool has its own.
 constexpr std::string_view kInt8ActAo9 =
     "activations: torchao computes their scale in bf16 (within 0.4 % of this one), at least 1e-5";
 constexpr std::string_view kInt8ActAo18 =
@@ -21,7 +21,10 @@ constexpr std::string_view kInt8ActGemlite =
     "there";
 constexpr std::string_view kFp8ActAo9 =
     "activations: torchao multiplies by the reciprocal of the scale, here they are divided by it";
-constexpr std::string_view kFp8Act = "activations: e4m3 per token, as there";
+constexpr std::string_view kFp8Act =
+    "activations: e4m3, as there but for their scales, which torchao rounds to bf16";
+constexpr std::string_view kFp8ActGemlite =
+    "activations: e4m3 per token, as there; scales are at least 1e-6 there";
 constexpr std::string_view kPostScale =
     "activations are e4m3 per token, not blocks of 32: gemlite's default is post_scale=True; "
     "mxfp8+mxfp8 has the blocks";
@@ -189,7 +192,7 @@ constexpr MethodRow kTorchao[] = {
     {"gemlite-8-None-wo", "int8-sf16", kAo9},
     {"gemlite-8-None-dq", "int8-sf16+int8", kAo9, kInt8ActGemlite},
     {"gemlite-4-{g}-wo", "int4-{g}-rzero-sf16", kHqq, kHqqAo},
-    {"gemlite-4-{g}-dq", "int4-{g}-rzero-sf16+fp8", kHqq, kFp8Act},
+    {"gemlite-4-{g}-dq", "int4-{g}-rzero-sf16+fp8", kHqq, kFp8ActGemlite},
     {"gemlite-{p}-4-{g}", "int4-{g}-rzero-sf16", kHqq,
      "the older spelling; how many bits a word packs changes no number"},
     {"gemlite-{p}-8-{g}", "int8-sf16", kAo9,
@@ -309,8 +312,8 @@ constexpr MethodRow kGemliteHelpers[] = {
     {"A8W8_dynamic", "int8+int8", kGemlite, kInt8ActGemlite},
     {"A8W8_INT8_dynamic", "int8+int8", kGemlite, kInt8ActGemlite},
     {"A8W8_int8_dynamic", "int8+int8", kGemlite, kInt8ActGemlite},
-    {"A8W8_FP8_dynamic", "fp8+fp8", kGemlite, kFp8Act},
-    {"A8W8_fp8_dynamic", "fp8+fp8", kGemlite, kFp8Act},
+    {"A8W8_FP8_dynamic", "fp8+fp8", kGemlite, kFp8ActGemlite},
+    {"A8W8_fp8_dynamic", "fp8+fp8", kGemlite, kFp8ActGemlite},
     {"A8W8_FP8_dynamic(block_quant=True)", "fp8-b128x128+fp8-g128", "", kBlockQuant},
     {"A8W8_INT8_dynamic(block_quant=True)", "", "",
      "int8 has no blocks of rows here; int8-g128+int8-g128 is finer"},
