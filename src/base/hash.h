@@ -40,9 +40,9 @@ class Hash {
   uint64_t state_ = 0x243f6a8885a308d3u;  // not 0, which a word of 0 would leave as it is
 };
 
-// FNV-1a, 64 bits: the same everywhere and for good, so that results may keep it.
-constexpr uint64_t fnv1a(std::string_view bytes) {
-  uint64_t hash = 0xcbf29ce484222325u;
+// FNV-1a, 64 bits: the same everywhere and for good, so that results may keep it. `hash`: of the
+// bytes before these.
+constexpr uint64_t fnv1a(std::string_view bytes, uint64_t hash = 0xcbf29ce484222325u) {
   for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3u;
   return hash;
 }

@@ -48,14 +48,22 @@ void add_token_times(Record* record, std::span<const RunTiming> runs) {
   }
 }
 
-void fail_above_ceiling(Record* record, std::string_view what, const Estimate& fraction) {
+// `reason`: of the median of the value that was set last, which is a fraction of a ceiling.
+template <class Reason>
+void fail_above_ceiling(Record* record, const Reason& reason) {
+  const Estimate& fraction = record->values.back().estimate;
   if (fraction.lo <= 1 || record->status != Status::kOk) return;
   record->status = Status::kFail;
-  record->reason = fmt::format(
-      "{} does {:.0f} % of the operations that this machine does at most: operations or times are "
-      "wrong, or the machine was busy while the ceiling was measured (`lowbit roofline "
-      "fresh=true`)",
-      what, fraction.median * 100);
+  record->reason = reason(fraction.median);
+}
+void fail_above_flops(Record* record, std::string_view what) {
+  fail_above_ceiling(record, [&](double fraction) {
+    return fmt::format(
+        "{} does {:.0f} % of the operations that this machine does at most: operations or times "
+        "are wrong, or the machine was busy while the ceiling was measured (`lowbit roofline "
+        "fresh=true`)",
+        what, fraction * 100);
+  });
 }
 
 struct BandwidthTags {
@@ -66,18 +74,17 @@ struct BandwidthTags {
 void add_bandwidth(Record* record, const BandwidthTags& tags, const std::vector<double>& rates,
                    double ceiling) {
   LB_CHECK(!rates.empty() && ceiling > 0);
-  std::vector<double> fraction;
-  for (const double rate : rates) fraction.push_back(rate / ceiling);
+  std::vector<double> fractions;
+  for (const double rate : rates) fractions.push_back(rate / ceiling);
   record->set(tags.rate, rates);
   record->set(tags.ceiling, exact(ceiling));
-  record->set(tags.fraction, fraction);
-  const Estimate& estimate = record->values.back().estimate;
-  if (estimate.lo <= 1 || record->status != Status::kOk) return;
-  record->status = Status::kFail;
-  record->reason = fmt::format(
-      "{} reads {:.2f} GB/s, {:.0f} % of the {:.2f} GB/s that this machine reads at most: bytes or "
-      "times are wrong, or the machine was busy while the ceiling was measured",
-      tags.what, median(rates) / 1e9, estimate.median * 100, ceiling / 1e9);
+  record->set(tags.fraction, fractions);
+  fail_above_ceiling(record, [&](double fraction) {
+    return fmt::format(
+        "{} reads {:.2f} GB/s, {:.0f} % of the {:.2f} GB/s that this machine reads at most: bytes "
+        "or times are wrong, or the machine was busy while the ceiling was measured",
+        tags.what, median(rates) / 1e9, fraction * 100, ceiling / 1e9);
+  });
 }
 
 // What `work` could run at if nothing but multiply-adds took time.
@@ -328,7 +335,7 @@ void add_work(Record* record, std::span<const RunTiming> runs, const Work& decod
   record->set("prefill_flop_ceiling", exact(most));
   record->set("prefill_flop_fraction",
               each(runs, [&](const RunTiming& r) { return rate(r) / most; }));
-  fail_above_ceiling(record, "prefill", record->values.back().estimate);
+  fail_above_flops(record, "prefill");
   if (runs[0].decode_steps == 0) return;
   record->set("flops_per_token", exact(decode.flops() / batch));
   const double step_most = flop_ceiling(decode, ceilings);
@@ -339,7 +346,7 @@ void add_work(Record* record, std::span<const RunTiming> runs, const Work& decod
   record->set("flop_ceiling", exact(step_most));
   record->set("flop_fraction",
               each(runs, [&](const RunTiming& r) { return step_rate(r) / step_most; }));
-  fail_above_ceiling(record, "decode", record->values.back().estimate);
+  fail_above_flops(record, "decode");
 }
 
 void add_ceiling(Record* record, std::span<const RunTiming> runs, double bytes_per_step,

@@ -166,8 +166,7 @@ inline constexpr Metric kMetrics[] = {
      From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"prefill_ceiling", "prefill ceiling", "bytes/s",
      "read bandwidth of this machine, all threads, of the cache or memory that holds what a step "
-     "of "
-     "the prompt reads: as `lowbit roofline` stored it, or over a buffer of that size or of "
+     "of the prompt reads: as `lowbit roofline` stored it, or over a buffer of that size or of "
      "bytes_per_token if it is higher",
      About::kCeiling, From::kMeasurement, Hint::kBandwidth, Better::kHigher, false},
     {"prefill_ceiling_fraction", "prefill read of ceiling", "fraction",

@@ -57,16 +57,23 @@ std::string_view stem(std::string_view file) {
   return file.substr(0, file.rfind('.'));
 }
 
+// Null: the suite ships no such file.
+const Entry* entry_of_file(std::string_view path) {
+  for (const auto& [name, entry] : kFiles) {
+    if (stem(path) == name) return find_entry(entry);
+  }
+  return nullptr;
+}
+
 const Entry& decide_entry(std::string_view named, std::string_view file, const SuiteConfig& c,
                           std::string* how) {
   if (!named.empty()) {
     *how = "as named";
     return *find_entry(named);
   }
-  for (const auto& [name, entry] : kFiles) {
-    if (stem(file) != name) continue;
+  if (const Entry* of_file = entry_of_file(file)) {
     *how = "by the name of the file";
-    return *find_entry(entry);
+    return *of_file;
   }
   if (c.quantize) {
     throw_error(
@@ -228,10 +235,7 @@ SuiteConfig suite_nulls() {
 
 bool is_suite_entry(std::string_view name) { return find_entry(name) != nullptr; }
 
-bool is_suite_file(std::string_view path) {
-  return std::any_of(std::begin(kFiles), std::end(kFiles),
-                     [&](const auto& file) { return file.first == stem(path); });
-}
+bool is_suite_file(std::string_view path) { return entry_of_file(path) != nullptr; }
 
 bool is_suite_key(std::string_view name) {
   for (const std::string_view key :

@@ -338,8 +338,7 @@ constexpr std::string_view kTypeOfM =
     "Q3_K_M, Q4_K_M, Q5_K_M";
 constexpr std::string_view kTypeOfQ2 =
     "all tensors in this one type; llama-quantize means a mixture by this name, with more bits "
-    "than "
-    "Q2_K_S, which is the one that is here";
+    "than Q2_K_S, which is the one that is here";
 constexpr std::string_view kMixture =
     "llama-quantize's rules for which tensors get more bits; scales without its search, so a .gguf "
     "that it made loses less";

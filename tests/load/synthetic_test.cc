@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/check.h"
+#include "base/hash.h"
 #include "base/thread_pool.h"
 #include "formats/codec.h"
 #include "load/checkpoint.h"
@@ -17,9 +18,7 @@ const std::string kUp = "model.layers.0.mlp.up_proj.weight";
 const std::string kDown = "model.layers.0.mlp.down_proj.weight";
 
 uint64_t hash(const QTensor& tensor) {
-  uint64_t h = 0xcbf29ce484222325u;
-  for (const std::byte b : tensor.codes.data) h = (h ^ static_cast<uint64_t>(b)) * 0x100000001b3u;
-  return h;
+  return fnv1a(std::span<const std::byte>(tensor.codes.data));
 }
 
 struct Moments {

@@ -6,6 +6,7 @@
 #include <sstream>
 
 #include "base/file.h"
+#include "base/hash.h"
 #include "base/text.h"
 #include "base/utf8.h"
 #include "tokenizer/spec.h"

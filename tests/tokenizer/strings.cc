@@ -128,11 +128,6 @@ const std::vector<std::string>& test_strings() {
   return strings;
 }
 
-uint64_t fnv1a(std::string_view bytes, uint64_t value) {
-  for (const char byte : bytes) value = (value ^ static_cast<uint8_t>(byte)) * 0x100000001b3u;
-  return value;
-}
-
 std::string golden_path(const std::string& name) {
   return std::string(LB_SOURCE_DIR "/tests/golden/tokenizer/") + name;
 }

@@ -10,8 +10,6 @@ namespace lowbit {
 
 const std::vector<std::string>& test_strings();  // 10,000, many of them not UTF-8
 
-uint64_t fnv1a(std::string_view bytes, uint64_t value = 0xcbf29ce484222325u);
-
 std::string golden_path(const std::string& name);  // in tests/golden/tokenizer
 std::string shared_path(const std::string& name);  // beside the checkout, or in $LOWBIT_SHARED
 
